@@ -1,0 +1,42 @@
+"""The one mapped axis of jaxgan: the devices over which a batch is split.
+
+Layers that need the whole batch (batch norm, minibatch statistics, top-k) ask here instead of naming an axis. Where
+the axis is not bound, on one device or under plain `jit`, the batch they see is all of it.
+"""
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+AXIS = "devices"
+"""Name of the axis that `jaxgan.parallel` maps steps over."""
+
+T = TypeVar("T")
+
+
+def bound() -> bool:
+    """Whether the code is being traced under a map over `AXIS`."""
+    try:
+        lax.axis_size(AXIS)
+    except NameError:
+        return False
+    return True
+
+
+def index(axis: str | None) -> jax.Array | int:
+    """Position of this device along `axis`; 0 when there is none."""
+    return 0 if axis is None else lax.axis_index(axis)
+
+
+def mean(tree: T, axis: str | None) -> T:
+    """Mean over `axis` of every leaf of real numbers; integers are the same everywhere and stay as they are."""
+    if axis is None:
+        return tree
+    return jax.tree.map(lambda x: lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree)
+
+
+def gather(tree: T, axis: str | None) -> T:
+    """Every leaf `[n, ...]` joined over `axis` to `[N, ...]` in the global order of examples."""
+    return tree if axis is None else lax.all_gather(tree, axis, tiled=True)

@@ -1,0 +1,207 @@
+"""Saving and restoring states, so that a damaged or unfinished save is never mistaken for a good one.
+
+A save counts once `sha256.json` stands in its folder: the SHA-256 of every file that Orbax wrote. Orbax by itself
+restores a flipped byte without a word. States are saved as flat tables of host arrays by path, so they can be
+inspected without the program that made them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from jaxgan.errors import InputError, RunError
+
+Table = dict[str, np.ndarray]
+T = TypeVar("T")
+DIGESTS = "sha256.json"
+
+
+def flatten(tree: Any) -> Table:
+    """Every leaf as a host array of its own, by path such as "params/generator/Dense_0/kernel". Keys as their data."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {_name(path): np.array(_data(leaf)) for path, leaf in leaves}
+
+
+def unflatten(template: T, table: Mapping[str, np.ndarray]) -> T:
+    """The tree of `template`, arrays or `jax.ShapeDtypeStruct`s, with the leaves of `table`.
+
+    Raises:
+      InputError: If paths, shapes or dtypes differ.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+    names = [_name(path) for path, _ in leaves]
+    if missing := set(names) ^ set(table):
+        raise InputError(f"the checkpoint is of another state: {sorted(missing)[0]} is on one side only")
+    found = []
+    for name, (_, leaf) in zip(names, leaves, strict=True):
+        value = table[name]
+        typed_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        expected = jax.eval_shape(jax.random.key_data, leaf) if typed_key else leaf
+        if value.shape != expected.shape or value.dtype != expected.dtype:
+            raise InputError(
+                f"the checkpoint is of another state: {name} is {value.dtype}{list(value.shape)}, "
+                f"not {expected.dtype}{list(expected.shape)}"
+            )
+        found.append(jax.random.wrap_key_data(value) if typed_key else value)
+    return jax.tree_util.tree_unflatten(treedef, found)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def sha256(table: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over path, dtype, shape and bytes of every leaf, in path order: equal only for equal states."""
+    digest = hashlib.sha256()
+    for name in sorted(table):
+        value = np.ascontiguousarray(table[name])
+        digest.update(f"{name}\n{value.dtype}\n{list(table[name].shape)}\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+class Damaged(Exception):
+    """Why a checkpoint cannot be used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `directory/<step>/`."""
+
+    def __init__(self, directory: Path, keep: int = 3, keep_every: int = 0) -> None:
+        """Keeps the newest `keep`, and every one whose step is a multiple of `keep_every` (0 for none)."""
+        self.directory = directory.absolute()
+        self.keep, self.keep_every = keep, keep_every
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    def steps(self) -> list[int]:
+        """Steps of the finished saves, ascending. They may still be damaged."""
+        if not self.directory.is_dir():
+            return []
+        folders = (p for p in self.directory.iterdir() if p.name.isdecimal())
+        return sorted(int(p.name) for p in folders if (p / DIGESTS).is_file())
+
+    def save(self, step: int, tree: Any) -> None:
+        """Copies the tree to the host and writes it in the background; one save at a time.
+
+        Raises:
+          RunError: If the save before this one failed.
+        """
+        self.wait()
+        self._pending = self._writer.submit(self._write, step, flatten(tree))
+
+    def wait(self) -> None:
+        """Waits for the save under way.
+
+        Raises:
+          RunError: If it failed, naming its path.
+        """
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def _write(self, step: int, table: Table) -> None:
+        folder = self.directory / str(step)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            need, free = sum(x.nbytes for x in table.values()), shutil.disk_usage(self.directory).free
+            if free < need:
+                raise OSError(f"{need} bytes are needed and {free} are free")
+            _checkpointer().save(folder, table, force=True)
+            files = {str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+            partial = folder / f"{DIGESTS}.partial"
+            partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
+            os.replace(partial, folder / DIGESTS)
+        except Exception as error:  # Orbax and TensorStore raise many kinds, all of them a save that failed
+            for rest in self.directory.glob(f"{step}*"):
+                if not (rest / DIGESTS).is_file():
+                    shutil.rmtree(rest, ignore_errors=True)
+            raise RunError(f"cannot save a checkpoint to {folder}: {_reason(error)}; free space there and run again") from error
+        for old in self.steps()[: -self.keep]:
+            if not self.keep_every or old % self.keep_every:
+                shutil.rmtree(self.directory / str(old), ignore_errors=True)
+        for rest in self.directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(rest, ignore_errors=True)
+
+    def read(self, step: int) -> Table:
+        """The table saved at `step`.
+
+        Raises:
+          Damaged: If a file is missing, truncated or changed.
+        """
+        folder = self.directory / str(step)
+        try:
+            files = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Damaged(f"{DIGESTS} cannot be read ({type(error).__name__})") from None
+        for name, digest in files.items():
+            if not (folder / name).is_file():
+                raise Damaged(f"{name} is missing")
+            if _file_sha256(folder / name) != digest:
+                raise Damaged(f"{name} has changed since it was written")
+        return dict(_checkpointer().restore(folder))
+
+    def newest(self, warn: Callable[[str], None], at: int | None = None) -> tuple[int, Table] | None:
+        """The newest good save (or the one `at` a step), with a warning for each newer one that is damaged or unfinished."""
+        folders = {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()} if self.directory.is_dir() else set()
+        for step in sorted(folders, reverse=True):
+            if at is not None and step != at:
+                continue
+            try:
+                return step, self.read(step)
+            except Damaged as error:
+                warn(f"checkpoint {self.directory / str(step)} is left out: {error}")
+        return None
+
+    def forget_after(self, step: int) -> None:
+        """Removes the saves of later steps, damaged all, once the run goes on from `step`."""
+        for folder in self.directory.glob("*") if self.directory.is_dir() else ():
+            if folder.name.isdecimal() and int(folder.name) > step:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+_lock = threading.Lock()
+_shared: list[Any] = []
+
+
+def _checkpointer() -> Any:
+    """One synchronous Orbax checkpointer that takes this process for the only one: states are whole in every process."""
+    with _lock:
+        if not _shared:
+            import logging
+
+            import orbax.checkpoint as ocp
+
+            # A failed save is reported once, by `_write`.
+            logging.getLogger("absl").setLevel(logging.CRITICAL)
+            here = jax.process_index()
+            alone = ocp.options.MultiprocessingOptions(
+                primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
+            )
+            handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+            _shared.append(ocp.Checkpointer(handler, multiprocessing_options=alone))
+    return _shared[0]

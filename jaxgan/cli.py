@@ -1,0 +1,206 @@
+"""The command line, and nothing else. JAX is imported only once there is something to compute."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgan import __version__
+from jaxgan.errors import InputError, RunError
+
+TRAIN_OPTIONS = "--help --debug --run-dir --seed --steps --quiet --coordinator --processes --process".split()
+"""Everything else that starts with "--" is a key of the config."""
+
+EPILOG = """\
+jaxgan train                             train the default DCGAN on the embedded images
+jaxgan train configs/mlp.toml --seed 1   train a config; the same command again resumes it
+jaxgan train --generator.width 32        change any key of the config
+jaxgan sample runs/default-s0 --num 64 --out samples.png
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command: 0 when it did what was asked, 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = argparse.Namespace(debug="--debug" in arguments)
+    _quiet_event_loops()
+    try:
+        # argparse would take the value of an override for CONFIG: they are taken out first.
+        arguments, overrides = _split(arguments)
+        options = _parser().parse_args(arguments, argparse.Namespace(overrides=overrides))
+        return options.run(options)
+    except InputError as error:
+        return _fail(options, error, 2)
+    except RunError as error:
+        return _fail(options, error, 1)
+    except KeyboardInterrupt:
+        print("jaxgan: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(options: argparse.Namespace, error: Exception, code: int) -> int:
+    if options.debug:
+        raise error
+    print(f"jaxgan: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"jaxgan: {line}", file=sys.stderr)
+
+
+def _quiet_event_loops() -> None:
+    """After a failed write, TensorStore calls event loops that Orbax has closed, and each call prints a traceback."""
+    shown = sys.excepthook
+
+    def hook(kind: Any, error: BaseException, trace: Any) -> None:
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            shown(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _train(options: argparse.Namespace) -> int:
+    from jaxgan import config
+
+    overrides = options.overrides | {key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None}
+    settings = config.load(Path(options.config) if options.config else _default_config(), overrides)
+    run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
+    distributed = (options.coordinator, options.processes, options.process)
+    if any(x is not None for x in distributed):
+        if any(x is None for x in distributed):
+            raise InputError("--coordinator, --processes and --process belong together; give all three")
+        if not 0 <= options.process < options.processes:
+            raise InputError(f"--process is {options.process}; it counts from 0 to {options.processes - 1}")
+        from jaxgan import parallel
+
+        parallel.connect(*distributed)
+    from jaxgan.train import train
+
+    code = train(settings, run_dir, _say, progress=not options.quiet)
+    if code == 0:
+        _say(f"trained to step {settings.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
+    else:
+        _say(f"stopped and saved; the same command goes on from here: {run_dir}")
+    return code
+
+
+def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Separates `--section.key VALUE` and `--section.key=VALUE`, for `train` alone, from what argparse knows."""
+    if arguments[:1] != ["train"]:
+        return arguments, {}
+    plain, overrides, words = [], {}, iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name in TRAIN_OPTIONS:
+            plain.append(word)
+            continue
+        if not equals:
+            value = next(words, None)
+            if value is None:
+                raise InputError(f"{name} needs a value")
+        overrides[name[2:].replace("-", "_")] = value
+    return plain, overrides
+
+
+def _default_config() -> Path:
+    """configs/default.toml, of a checkout or of the installed package."""
+    package = Path(__file__).parent
+    places = [package.parent / "configs" / "default.toml", package / "configs" / "default.toml"]
+    return next((p for p in places if p.is_file()), places[0])
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from jaxgan import sample
+
+    out = Path(options.out)
+    sample.check_output(out)
+    for name, least in (("num", 1), ("seed", 0), ("columns", 2)):
+        if getattr(options, name) is not None and getattr(options, name) < least:
+            raise InputError(f"--{name} is {getattr(options, name)}; it must be at least {least}")
+    trained = sample.load(Path(options.run_dir), _say)
+    columns = options.columns or 8
+    made = sample.images(trained, options.num, options.seed, interpolate=options.interpolate, columns=columns)
+    sample.write(trained, made, out, seed=options.seed, columns=columns if options.interpolate else options.columns)
+    _say(f"wrote {len(made)} images of step {trained.step} to {out}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from jaxgan.data import prepare
+
+    report = prepare(
+        options.source, options.out, name=options.name, resolution=options.resolution, channels=options.channels
+    )
+    for path, reason in report.unreadable:
+        _say(f"left out {path}: {reason}")
+    counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
+    _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
+    _say(f'train on it with: --data.source tfds --data.directory "{report.directory}"')
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from jaxgan import inspection
+
+    found = inspection.inspect(Path(options.run_dir), _say)
+    print(json.dumps(found, indent=1) if options.json else inspection.table(found))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "jaxgan",
+        description="Train GANs in JAX: fast, resumable, and repeatable to the bit.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jaxgan {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return sub
+
+    train = command("train", _train, "Train a config; run it again to resume.")
+    train.add_argument("config", nargs="?", metavar="CONFIG", help="a TOML file; the default DCGAN if left out")
+    train.add_argument("--run-dir", metavar="DIR", help="where the run lives (default: runs/NAME-sSEED)")
+    train.add_argument("--seed", type=int, metavar="N", help="seed of weights, draws and data order")
+    train.add_argument("--steps", type=int, metavar="N", help="train to this step; may grow on resume")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    several = train.add_argument_group("several processes, each started with the same command")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
+    train.usage = "jaxgan train [CONFIG] [--run-dir DIR] [--seed N] [--steps N] [--any.config.key VALUE ...]"
+
+    sample = command("sample", _sample, "Generate images with a trained run.")
+    sample.add_argument("run_dir", metavar="RUN")
+    sample.add_argument("--num", type=int, default=64, metavar="N", help="how many images (default: 64)")
+    sample.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the latents (default: 0)")
+    sample.add_argument("--out", required=True, metavar="FILE", help=".png for a sheet, .npz for arrays")
+    sample.add_argument("--interpolate", action="store_true", help="rows that walk from one latent to the next")
+    sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
+
+    prepare = command("prepare", _prepare, "Turn images, idx files or a TFDS name into ArrayRecord.")
+    prepare.add_argument("source", metavar="SOURCE", help="a folder of images or of idx files, or tfds:NAME")
+    prepare.add_argument("--out", required=True, metavar="DIR", help="the folder to prepare in")
+    prepare.add_argument("--name", metavar="NAME", help="name of the dataset (default: from SOURCE)")
+    prepare.add_argument("--resolution", type=int, metavar="R", help="resize to R x R pixels, antialiased")
+    prepare.add_argument("--channels", type=int, choices=(1, 3), help="grey or colour")
+
+    inspect = command("inspect", _inspect, "Print what a run is and where it stands.")
+    inspect.add_argument("run_dir", metavar="RUN")
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The order of examples: a pure function of the seed and the position, with no iterator state to save or lose."""
+
+import functools
+import threading
+
+import numpy as np
+
+from jaxgan.errors import InputError
+
+_lock = threading.Lock()
+
+
+def indices(seed: int, length: int, start: int, count: int) -> np.ndarray:
+    """The data set's indices at the global positions start .. start + count - 1, as int64 [count].
+
+    Position p lies in epoch p // length. Each epoch has a permutation of its own, drawn from (seed, epoch), so it
+    visits each of the `length` examples exactly once; a range may straddle epochs and nothing is dropped.
+
+    Args:
+      seed: 0 <= seed < 2**64.
+      length: the number of examples, at least 1.
+      start, count: at least 0.
+
+    Raises:
+      InputError: for an argument out of its range.
+    """
+    if not 0 <= seed < 2**64:
+        raise InputError(f"the seed of the data order is {seed}: it must lie in 0 .. 2**64 - 1")
+    if length < 1:
+        raise InputError("the data set is empty: there is no example to put in order")
+    if start < 0 or count < 0:
+        raise InputError(f"start {start} and count {count} of a range of examples must not be negative")
+    out = np.empty(count, np.int64)
+    filled = 0
+    while filled < count:
+        epoch, offset = divmod(start + filled, length)
+        part = permutation(seed, length, epoch)[offset : offset + count - filled]
+        out[filled : filled + len(part)] = part
+        filled += len(part)
+    return out
+
+
+def permutation(seed: int, length: int, epoch: int) -> np.ndarray:
+    """The order of one whole epoch: int64 [length], a permutation of 0 .. length - 1, read-only."""
+    with _lock:  # so that reading threads which reach a new epoch together compute it once
+        return _permutation(int(seed), int(length), int(epoch))
+
+
+# An epoch's order takes 8 bytes an example; readers straddle two epochs, and two sets may be read in turns.
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, length: int, epoch: int) -> np.ndarray:
+    # Philox is keyed, so neighbouring seeds and epochs share no stream; NumPy guarantees its raw bits for ever, which
+    # it does not for Generator.permutation. Sorting by random keys is a uniform shuffle (64-bit ties do not matter).
+    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
+    result = np.argsort(bits, kind="stable").astype(np.int64, copy=False)
+    result.flags.writeable = False
+    return result

@@ -1,0 +1,295 @@
+"""Where images come from: the embedded set, anything TFDS prepared as ArrayRecord, and folders of images.
+
+A source is a plain random-access sequence. It pickles (grain sends it to worker processes), and its `fingerprint`
+names what it holds, so that a run can tell that its data changed.
+"""
+
+import functools
+import hashlib
+import io
+import lzma
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from jaxgan.data import images
+from jaxgan.errors import InputError
+
+FINGERPRINT_BYTES = 64 * 2**20
+"""Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
+
+_SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
+
+
+class Example(TypedDict):
+    """One example: image uint8 [resolution, resolution, channels], values 0..255; label int32 scalar."""
+
+    image: np.ndarray
+    label: np.int32
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A labelled or unlabelled set of square images with random access.
+
+    `classes` names the labels in order and is empty when the set is unlabelled (every label is then 0). `fingerprint`
+    is a hex SHA-256 that identifies the data behind the source, whatever the resolution and channels it is read at.
+    `source[i]` raises IndexError past the end and InputError, naming the place, where the example cannot be read.
+    """
+
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
+class Embedded:
+    """The part of Fashion-MNIST shipped with jaxgan: 10,000 train (1,000 a class) or 2,000 test images.
+
+    The originals are 28x28 grey. At 28 and one channel the pixels are the originals'.
+
+    Args:
+      split: "train" or "test".
+      resolution, channels: what `source[i]["image"]` is resized and converted to.
+
+    Raises:
+      InputError: for another split, or a bad resolution or channels.
+    """
+
+    classes: tuple[str, ...] = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+
+    def __init__(
+        self, split: Literal["train", "test"] = "train", resolution: int = 28, channels: int = 1
+    ) -> None:
+        images.check_size(resolution, channels)
+        if split not in ("train", "test"):
+            raise InputError(f"the embedded data set has no split {split!r}: take 'train' or 'test'")
+        self.split = split
+        self.resolution = resolution
+        self.channels = channels
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the split's pixels and labels."""
+        digest = hashlib.sha256(self.split.encode())
+        for array in _embedded()[self.split]:
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(_embedded()[self.split][1])
+
+    def __getitem__(self, index: int, /) -> Example:
+        pixels, labels = _embedded()[self.split]
+        image = pixels[index]
+        if (self.resolution, self.channels) == (28, 1):
+            image = image[..., None].copy()
+        else:
+            image = images.to_array(Image.fromarray(image), self.resolution, self.channels)
+        return {"image": image, "label": np.int32(labels[index])}
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The originals, read-only, whatever `resolution`: pixels uint8 [n, 28, 28], labels uint8 [n]."""
+        return _embedded()[self.split]
+
+
+class ImageFolder:
+    """The image files of a folder, decoded when asked for.
+
+    Subfolders are the classes, in the order of their names (plain character order), and are searched recursively. A
+    folder without subfolders is one unlabelled set. Hidden files and folders are passed over, and so are files without
+    the ending of an image (`images.SUFFIXES`). Within a class, files come in the order of their relative paths.
+
+    Args:
+      path: the folder.
+      resolution, channels: what each image is cropped, resized and converted to (`images.to_array`).
+
+    Raises:
+      InputError: for a missing or empty folder, a class without images, images beside class folders, a folder of
+        splits, or a bad resolution or channels.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], resolution: int, channels: int) -> None:
+        images.check_size(resolution, channels)
+        self.path = Path(path).expanduser()
+        self.resolution = resolution
+        self.channels = channels
+        self.classes, self.files, self._labels = scan(self.path)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over relative paths and sizes; and over the files' bytes where they total up to 64 MiB."""
+        return _digest(((file, self.path / file) for file in self.files), self.classes)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int, /) -> Example:
+        image = images.read(self.path / self.files[index], self.resolution, self.channels)
+        return {"image": image, "label": self._labels[index]}
+
+
+class TFDS:
+    """One split of a data set that TFDS (or `jaxgan prepare`) prepared as ArrayRecord. Needs no TensorFlow.
+
+    The image is the feature "image", or else the only image feature. The label is the feature "label", or else the
+    only ClassLabel; without one the set is unlabelled.
+
+    Args:
+      name: a TFDS name such as "mnist" or "celeb_a/config:2.0.1", looked up in `directory` or, where that is None, in
+        TFDS's own folder (TFDS_DATA_DIR, or ~/tensorflow_datasets). None: `directory` is the prepared data set.
+      directory: see `name`; the folder that holds dataset_info.json, or one with a single such folder below.
+      split: a split's name, or part of one as TFDS writes it ("train[:90%]").
+      resolution, channels: what each image is cropped, resized and converted to (`images.to_array`).
+
+    Raises:
+      InputError: where the data set is not prepared, is not in ArrayRecord, lacks files, the split or an image
+        feature; for neither name nor directory; or for a bad resolution or channels.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        directory: str | os.PathLike[str] | None,
+        split: str = "train",
+        resolution: int = 28,
+        channels: int = 1,
+    ) -> None:
+        from jaxgan.data import arrayrecord
+
+        images.check_size(resolution, channels)
+        self.directory = arrayrecord.find(name, directory)
+        self.split = split
+        self.resolution = resolution
+        self.channels = channels
+        contents = arrayrecord.describe(self.directory, split)
+        self.classes = contents.classes
+        self._files = contents.files
+        self._image, self._label = contents.image, contents.label
+        self._length = contents.length
+        self._records: arrayrecord.Records | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the split, the features, and the shards' names and sizes; bytes too up to 64 MiB."""
+        features = (self.directory / "features.json").read_text(encoding="utf-8")
+        return _digest(((path.name, path) for path in self._files), (self.split, features, *self.classes))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> Example:
+        from jaxgan.data import arrayrecord
+
+        if not -self._length <= index < self._length:
+            raise IndexError(f"example {index} of {self._length}")
+        if self._records is None:
+            self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
+        try:
+            stored, label = self._records[int(index) % self._length]
+            pixels = images.to_array(Image.open(io.BytesIO(stored)), self.resolution, self.channels)
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged shards and pictures raise nearly anything
+            where = f"{self.directory}: example {index} of split {self.split!r}"
+            why = images.reason(error, self.directory)
+            raise InputError(f"{where} {why}; prepare the data set again") from error
+        return {"image": pixels, "label": np.int32(label)}
+
+
+def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+    """A folder's class names, its image files (relative paths) and their labels int32 [n]; see `ImageFolder`.
+
+    Raises:
+      InputError: as `ImageFolder` says.
+    """
+    entries = _visible(folder)
+    below = [name for name in entries if (folder / name).is_dir()]
+    loose = [name for name in entries if _is_image(name) and (folder / name).is_file()]
+    if not below:
+        if not loose:
+            raise InputError(f"{folder}: holds no images ({_endings()}); name a folder that does")
+        return (), loose, np.zeros(len(loose), np.int32)
+    if loose:
+        raise InputError(
+            f"{folder}: holds both class folders ({below[0]}, ...) and images ({loose[0]}, ...); "
+            "move the images into a class folder, or the folders away"
+        )
+    if "train" in below and _SPLIT_NAMES.issuperset(below):
+        raise InputError(f"{folder}: holds splits ({', '.join(below)}), not classes; name {folder / 'train'}")
+    files: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(below):
+        found = sorted(_images_below(folder, name))
+        if not found:
+            raise InputError(
+                f"{folder / name}: this class folder holds no images ({_endings()}); remove or fill it"
+            )
+        files.extend(found)
+        labels.extend([label] * len(found))
+    return tuple(below), files, np.array(labels, np.int32)
+
+
+def _visible(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no such folder; name a folder of images") from None
+    except NotADirectoryError:
+        raise InputError(f"{folder}: not a folder; name a folder of images") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); name a folder of images") from error
+
+
+def _images_below(root: Path, name: str) -> Iterable[str]:
+    for folder, folders, files in os.walk(root / name):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for file in files:
+            if _is_image(file):
+                yield Path(folder, file).relative_to(root).as_posix()
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES
+
+
+def _endings() -> str:
+    return ".png, .jpg, .webp and the like"
+
+
+def _digest(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:
+    """SHA-256 over names and sizes, the strings of `more`, and the bytes of all files if they are small in total."""
+    digest = hashlib.sha256()
+    entries = [(name, path, path.stat().st_size) for name, path in files]
+    for text in (*more, *(f"{name}\0{size}" for name, _, size in entries)):
+        digest.update(os.fsencode(text) + b"\0\n")
+    if sum(size for _, _, size in entries) <= FINGERPRINT_BYTES:
+        for _, path, _ in entries:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _embedded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both splits as (pixels uint8 [n, 28, 28], labels uint8 [n]), read-only; unpacked once a process."""
+    with lzma.open(Path(__file__).parent / "fashion_mnist" / "data.npy.xz") as file:
+        arrays = [np.load(file, allow_pickle=False) for _ in range(4)]
+    for array in arrays:
+        array.flags.writeable = False
+    return {"train": (arrays[0], arrays[1]), "test": (arrays[2], arrays[3])}

@@ -1,0 +1,224 @@
+"""Examples out of a source: the whole set at once, or step after step in the order of `order.indices`."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypedDict
+
+import numpy as np
+
+from jaxgan.data import order
+from jaxgan.data.sources import Embedded, Source
+from jaxgan.errors import InputError, RunError
+
+_PREFETCH_BYTES = 256 * 2**20  # of batches read ahead by the threads of this process
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Batch(TypedDict):
+    """Images uint8 [..., H, W, C], values 0..255, and labels int32 [...], with the same leading axes."""
+
+    image: np.ndarray
+    label: np.ndarray
+
+
+def load(source: Source, progress: bool = True) -> Batch:
+    """The whole set in memory: image uint8 [len, H, W, C], label int32 [len].
+
+    Args:
+      source: where from; read by a few threads.
+      progress: whether to draw a progress bar on stderr, where that is a terminal and it takes over a second.
+
+    Raises:
+      InputError: from the source, where an example cannot be read.
+    """
+    if isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
+        pixels, labels = source.arrays()
+        return {"image": pixels[..., None].copy(), "label": labels.astype(np.int32)}
+    from tqdm import tqdm
+
+    length = len(source)
+    out = _empty((length,), source)
+
+    def put(i: int) -> None:
+        example = source[i]
+        out["image"][i] = example["image"]
+        out["label"][i] = example["label"]
+
+    with ThreadPoolExecutor(_threads()) as pool:
+        try:
+            with tqdm(
+                total=length,
+                desc="Reading images",
+                unit="img",
+                delay=1.0,
+                leave=False,
+                disable=None if progress else True,  # None: off where stderr is no terminal
+            ) as bar:
+                for _ in pool.map(put, range(length)):
+                    bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return out
+
+
+def batches(
+    source: Source,
+    seed: int,
+    start: int,
+    stop: int,
+    turns: int,
+    batch_size: int,
+    rows: slice = slice(None),
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """The batches of the steps start .. stop - 1: image uint8 [turns, n, H, W, C], label int32 [turns, n].
+
+    Row r of turn t of step s holds the example at position (s * turns + t) * batch_size + r of the order that `seed`
+    gives (`order.indices`), so any step can be made without those before it, and the bits do not depend on `workers`.
+
+    Args:
+      source: where from; with workers > 0 it must pickle.
+      seed: of the order; 0 <= seed < 2**64.
+      start, stop: the range of steps.
+      turns, batch_size: the shape of one step's data, at least 1.
+      rows: this process's part of a batch's rows; n is its length.
+      workers: processes that read; 0 reads with threads of this process. A script that asks for workers must guard its
+        main part by `if __name__ == "__main__":`, as always when Python spawns processes.
+
+    The workers are stopped when the iterator is closed, dropped or exhausted, and end by themselves when this process
+    is killed. They ignore SIGINT and SIGTERM, so that this process alone decides what those mean.
+
+    Raises:
+      InputError: at once for a bad argument; while iterating, where an example cannot be read.
+      RunError: while iterating, where a worker process died.
+    """
+    if turns < 1 or batch_size < 1:
+        raise InputError(f"turns ({turns}) and batch_size ({batch_size}) must be at least 1")
+    if start < 0:
+        raise InputError(f"the first step ({start}) must not be negative")
+    if workers < 0:
+        raise InputError(f"workers is {workers}: it must be 0 (threads) or a number of processes")
+    order.indices(seed, len(source), 0, 0)  # the seed and length are good, or this raises
+    steps = _Steps(source, seed, start, stop, turns, batch_size, rows)
+    return _read(steps, workers)
+
+
+class _Steps:
+    """One step's batch a number, for grain to read by random access."""
+
+    def __init__(
+        self, source: Source, seed: int, start: int, stop: int, turns: int, batch_size: int, rows: slice
+    ) -> None:
+        self.source = source
+        self.seed = seed
+        self.start = start
+        self.stop = stop
+        self.turns = turns
+        self.batch_size = batch_size
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+    def __getitem__(self, index: Any) -> Batch:
+        size = self.turns * self.batch_size
+        wanted = order.indices(self.seed, len(self.source), (self.start + int(index)) * size, size)
+        wanted = wanted.reshape(self.turns, self.batch_size)[:, self.rows]
+        out = _empty(wanted.shape, self.source)
+        for place, chosen in np.ndenumerate(wanted):
+            example = self.source[int(chosen)]
+            out["image"][place] = example["image"]
+            out["label"][place] = example["label"]
+        return out
+
+    def nbytes(self) -> int:
+        rows = len(range(*self.rows.indices(self.batch_size)))
+        return self.turns * rows * self.source.resolution**2 * self.source.channels
+
+
+def _read(steps: _Steps, workers: int) -> Iterator[Batch]:
+    if not len(steps):
+        return
+    import grain
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain reads flags of its own, which exist only in absl programs otherwise
+    if workers:
+        workers = min(workers, len(steps))
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    else:
+        ahead = max(1, min(_threads(), _PREFETCH_BYTES // max(1, steps.nbytes())))
+        options = grain.ReadOptions(num_threads=ahead, prefetch_buffer_size=ahead)
+    dataset = grain.MapDataset.source(steps).to_iter_dataset(options)
+    if workers:
+        # Batches come through pipes, not shared memory: twice as slow (600 MB/s), but small /dev/shm of containers do
+        # not matter, and nothing is left behind by a process that is killed.
+        pipes = grain.experimental.DatasetOptions(min_shm_size=1 << 62)
+        dataset = grain.experimental.WithOptionsIterDataset(dataset, pipes)
+        processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+        dataset = dataset.mp_prefetch(processes, worker_init_fn=_start_worker)
+    iterator = iter(dataset)
+    try:
+        batch = _first(iterator) if workers else next(iterator)
+        for _ in range(len(steps) - 1):
+            yield batch
+            batch = next(iterator)
+        yield batch
+    except RuntimeError as error:
+        if workers and "terminated unexpectedly" in str(error):
+            raise RunError(f"a data worker process died ({error}); is there enough memory?") from error
+        raise
+    finally:
+        iterator.close()
+
+
+def _first(iterator: Iterator[Batch]) -> Batch:
+    """The first batch, which starts the workers, taken in a thread that blocks SIGINT and SIGTERM.
+
+    New threads and processes inherit the blocked signals, so not even a worker that is still importing Python modules
+    answers Ctrl-C with a traceback. The main thread waits, and stays open to both signals.
+    """
+
+    def take() -> Batch:
+        if hasattr(signal, "pthread_sigmask"):
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()  # starting it later would unblock the signals of this thread
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        return next(iterator)
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="jaxgan-data")
+    try:
+        return pool.submit(take).result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _start_worker(index: int, count: int) -> None:
+    """Runs first in each worker process."""
+    del index, count
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # nobody is left to read what this process makes
+
+
+def _empty(lead: tuple[int, ...], source: Source) -> Batch:
+    shape = (*lead, source.resolution, source.resolution, source.channels)
+    return {"image": np.empty(shape, np.uint8), "label": np.empty(lead, np.int32)}
+
+
+def _threads() -> int:
+    return min(8, (os.cpu_count() or 1) + 1)

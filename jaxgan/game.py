@@ -1,0 +1,360 @@
+"""GAN training as a game: players with objectives move networks in turns.
+
+Networks hold parameters. Each player has a pure loss, the names of the networks it moves, and an optimizer; every
+network that it does not move is a constant to it. One `step` lets every player take its turns. Plain GANs, critics
+with several turns, translation with image pools, adversarial autoencoders and private GANs are all this.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxgan import axis as _axis
+from jaxgan.axis import AXIS as AXIS
+
+Array = jax.Array
+PyTree = Any
+Nets = dict[str, PyTree]
+"""Something for each network, by its name."""
+Batch = Mapping[str, PyTree]
+"""Arrays `[N, ...]` by name; in `step`, `[turns, N, ...]`."""
+Metrics = Mapping[str, Array]
+
+
+class Keys(NamedTuple):
+    """The randomness of one turn. Folded from step, turn and global example index, never from the device."""
+
+    shared: Array
+    """One key that the whole batch shares, the same on every device."""
+    example: Array
+    """`[N]` keys, one for each example."""
+
+    @classmethod
+    def of(cls, key: Array, n: int, first: Array | int = 0) -> "Keys":
+        """Keys of the examples `first` to `first + n - 1`."""
+        indices = jnp.uint32(first) + jnp.arange(n, dtype=jnp.uint32)
+        return cls(jax.random.fold_in(key, 0xFFFFFFFF), jax.vmap(jax.random.fold_in, (None, 0))(key, indices))
+
+    def fold(self, name: str) -> "Keys":
+        """Independent keys for another purpose."""
+        data = zlib.crc32(name.encode())
+        fold = lambda key: jax.random.fold_in(key, data)  # noqa: E731
+        return Keys(fold(self.shared), jax.vmap(fold)(self.example))
+
+    def normal(self, shape: tuple[int, ...]) -> Array:
+        """Standard Gaussian draws `[N, *shape]`, float32."""
+        return jax.vmap(lambda key: jax.random.normal(key, shape))(self.example)
+
+    def uniform(self, shape: tuple[int, ...] = ()) -> Array:
+        """Uniform draws from [0, 1) `[N, *shape]`, float32."""
+        return jax.vmap(lambda key: jax.random.uniform(key, shape))(self.example)
+
+
+class State(struct.PyTreeNode):
+    """The whole truth about a run, immutable. `step` donates it."""
+
+    step: Array
+    key: Array
+    params: Nets
+    stats: Nets
+    """All other variables of each network: batch statistics, spectral-norm vectors."""
+    ema: Nets
+    opt: dict[str, PyTree]
+    """Optimizer state by player."""
+    memory: PyTree
+    """What outlives a batch: image pools, histories. Global, the same on every device."""
+    skipped: Array
+    """Transitions refused because something was not finite."""
+    skipped_in_a_row: Array
+
+    def variables(self, network: str) -> dict[str, PyTree]:
+        """What `module.apply` takes for this network."""
+        return {"params": self.params[network], **self.stats[network]}
+
+    def averaged(self) -> "State":
+        """The state with averaged parameters in place of the raw ones, where there are any."""
+        return self.replace(params={**self.params, **self.ema})
+
+
+class Aux(NamedTuple):
+    """What a loss reports beside its value."""
+
+    stats: Nets = {}
+    """New statistics of networks that the player moves."""
+    memory: PyTree = None
+    """Per-example candidates `[N, ...]` for `Player.remember`; None leaves the memory as it is."""
+    metrics: Metrics = {}
+    """Scalars, averaged over the devices."""
+
+
+Loss = Callable[[State, Batch, Keys], tuple[Array, Aux]]
+
+
+class Player(NamedTuple):
+    """One objective and what it moves."""
+
+    moves: tuple[str, ...]
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    turns: int = 1
+    """Updates in each step: n_critic, K_d, K_g."""
+    start: int = 0
+    """Before this step the player's turns are left out: the others are trained first."""
+    value_and_grad: Callable[..., Any] = jax.value_and_grad
+    """Turns `objective(moved, state, batch, keys)` into its value and gradient; private players clip here."""
+    remember: Callable[[PyTree, PyTree], PyTree] | None = None
+    """(memory, the candidates of all devices in global order) to the new memory."""
+
+
+class Fakes(NamedTuple):
+    """What players share when they share draws: made once, from the start of the step."""
+
+    networks: tuple[str, ...]
+    """The networks that make them."""
+    make: Callable[[State, Batch, Keys], tuple[PyTree, Aux]]
+    """Losses find the result as `batch["fakes"]`."""
+
+
+class Game(NamedTuple):
+    """Pure functions over Linen modules; holds no arrays."""
+
+    init: Callable[[Array, Batch], Nets]
+    """(key, one batch `[N, ...]`) to the Linen variables of every network."""
+    players: Mapping[str, Player]
+    """In playing order."""
+    sample: Callable[[State, Keys, Batch | None], Array]
+    """What the trained model makes: one output for each example key."""
+    memory: Callable[[Batch], PyTree] = lambda batch: ()
+    ema: Mapping[str, float] = {}
+    """Decay per step of the parameter average of each network named, warmed up as min(decay, (1 + t) / (10 + t))."""
+    schedule: Literal["alternating", "simultaneous"] = "alternating"
+    """Whether each player sees the moves of those before it, or all move from the same state."""
+    shared_draws: bool = False
+    """One batch and one noise for all turns of a step, as in most published code; else each turn has its own."""
+    fakes: Fakes | None = None
+
+    @property
+    def turns(self) -> int:
+        """Batches that one step reads: the first dimension of its batch."""
+        return 1 if self.shared_draws else sum(player.turns for player in self.players.values())
+
+
+def _check(game: Game, nets: Nets) -> None:
+    if game.schedule not in ("alternating", "simultaneous"):
+        raise ValueError(f"schedule is {game.schedule!r}; it must be 'alternating' or 'simultaneous'")
+    asked = {f"players[{name!r}].moves": player.moves for name, player in game.players.items()}
+    asked |= {"ema": tuple(game.ema), "fakes.networks": game.fakes.networks if game.fakes else ()}
+    for where, names in asked.items():
+        for name in names:
+            if name not in nets:
+                raise ValueError(f"{where} names {name!r}, but init makes only {sorted(nets)}")
+    for name, player in game.players.items():
+        if player.turns < 1 or player.start < 0:
+            raise ValueError(f"player {name!r} has turns={player.turns}, start={player.start}; need turns > 0, start >= 0")
+
+
+def init(game: Game, key: Array, batch: Batch) -> State:
+    """The state before the first step.
+
+    Args:
+      game: The game.
+      key: A typed key. It also drives all draws of the run.
+      batch: One batch `[N, ...]`, for shapes.
+
+    Raises:
+      ValueError: If the game names networks that it does not make, or is not playable.
+    """
+    nets = game.init(key, batch)
+    _check(game, nets)
+    params = {name: variables["params"] for name, variables in nets.items()}
+    return State(
+        step=jnp.int32(0),
+        key=jax.random.clone(key),
+        params=params,
+        stats={name: {k: v for k, v in variables.items() if k != "params"} for name, variables in nets.items()},
+        ema={name: jax.tree.map(jnp.copy, params[name]) for name in game.ema},
+        opt={n: p.optimizer.init({m: params[m] for m in p.moves}) for n, p in game.players.items()},
+        memory=game.memory(batch),
+        skipped=jnp.int32(0),
+        skipped_in_a_row=jnp.int32(0),
+    )
+
+
+class _Shared(NamedTuple):
+    networks: tuple[str, ...]
+    fakes: PyTree
+    pullback: Callable[[PyTree], tuple[Nets]]
+    aux: Aux
+
+
+def update(
+    name: str,
+    player: Player,
+    state: State,
+    batch: Batch,
+    keys: Keys,
+    axis: str | None = None,
+    shared: _Shared | None = None,
+) -> tuple[State, dict[str, Array]]:
+    """One turn of one player.
+
+    Args:
+      name: The player's name, the key of its optimizer state.
+      player: The player.
+      state: The state to move from.
+      batch: Arrays `[N, ...]`, this device's part.
+      keys: This turn's keys, for this device's part.
+      axis: The mapped axis over which gradients, statistics and metrics are averaged; None on one device.
+      shared: Fakes made before, with their pullback, valid for `state`; set by `step`.
+
+    Returns:
+      The new state and the player's metrics, "loss" and "grad_norm" among them.
+
+    Raises:
+      ValueError: If the loss reports statistics of networks that the player does not move, or candidates for the
+        memory where the player has no `remember`.
+    """
+
+    def objective(moved: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        params, fakes = moved
+        batch = {**batch, "fakes": fakes} if shared else batch
+        return player.loss(state.replace(params={**state.params, **params}), batch, keys)
+
+    moved = {network: state.params[network] for network in player.moves}
+    if shared and set(shared.networks) & set(moved):
+        gradient = player.value_and_grad(objective, has_aux=True)
+        (loss, aux), (grads, fake_grads) = gradient((moved, shared.fakes), state, batch, keys)
+        (through_fakes,) = shared.pullback(fake_grads)
+        for network in set(through_fakes) & set(moved):
+            grads[network] = jax.tree.map(jnp.add, grads[network], through_fakes[network])
+        aux = aux._replace(stats={**shared.aux.stats, **aux.stats})
+    else:
+        fakes = shared.fakes if shared else None
+        gradient = player.value_and_grad(lambda moved, *rest: objective((moved, fakes), *rest), has_aux=True)
+        (loss, aux), grads = gradient(moved, state, batch, keys)
+    if not set(aux.stats) <= set(moved):
+        raise ValueError(f"player {name!r} reports statistics of {sorted(aux.stats)} but moves only {sorted(moved)}")
+
+    metrics = {"loss": loss, **aux.metrics}
+    grads, stats, metrics = _axis.mean((grads, dict(aux.stats), metrics), axis)
+    metrics["grad_norm"] = optax.global_norm(grads)
+    memory = state.memory
+    if aux.memory is not None:
+        if player.remember is None:
+            raise ValueError(f"player {name!r} reports candidates for the memory but has no remember")
+        memory = player.remember(memory, _axis.gather(aux.memory, axis))
+    updates, opt = player.optimizer.update(grads, state.opt[name], moved)
+    state = state.replace(
+        params={**state.params, **optax.apply_updates(moved, updates)},
+        stats={**state.stats, **stats},
+        opt={**state.opt, name: opt},
+        memory=memory,
+    )
+    return state, metrics
+
+
+def _turns(
+    name: str,
+    player: Player,
+    state: State,
+    draws: Callable[[Array | int], tuple[Batch, Keys]],
+    axis: str | None,
+    shared: _Shared | None,
+) -> tuple[State, dict[str, Array], Array]:
+    """All turns of one player: the new state, mean metrics, and whether every loss and gradient was finite."""
+
+    def turn(state: State, t: Array | int) -> tuple[State, dict[str, Array]]:
+        return update(name, player, state, *draws(t), axis, shared)
+
+    def play(state: State) -> tuple[State, dict[str, Array], Array]:
+        if player.turns == 1:
+            state, metrics = turn(state, 0)
+        else:
+            state, metrics = jax.lax.scan(turn, state, jnp.arange(player.turns))
+        finite = jnp.all(jnp.isfinite(metrics["loss"])) & jnp.all(jnp.isfinite(metrics["grad_norm"]))
+        return state, {key: jnp.mean(value) for key, value in metrics.items()}, finite
+
+    def wait(state: State) -> tuple[State, dict[str, Array], Array]:
+        shapes = jax.eval_shape(play, state)[1]
+        return state, {key: jnp.full(s.shape, jnp.nan, s.dtype) for key, s in shapes.items()}, jnp.bool_(True)
+
+    if player.start == 0:
+        return play(state)
+    return jax.lax.cond(state.step >= player.start, play, wait, state)
+
+
+def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tuple[State, dict[str, Array]]:
+    """Every player's turns, then the averages: one transition of the run.
+
+    Where a loss, a gradient norm or a statistic is not finite the whole transition is refused: everything but the step
+    counter and the two counters of refusals stays as it was, so that the next step tries other draws.
+
+    Args:
+      game: The game.
+      state: The state to move from.
+      batch: Arrays `[game.turns, N, ...]`, this device's part.
+      axis: The mapped axis, if any.
+
+    Returns:
+      The new state, and metrics by "player/metric"; a player that has not started yet reports NaN.
+
+    Raises:
+      ValueError: If the batch does not hold one part for each turn.
+    """
+    sizes = {leaf.shape[:2] for leaf in jax.tree.leaves(batch)}
+    if len(sizes) != 1 or next(iter(sizes))[0] != game.turns:
+        raise ValueError(f"step needs arrays [{game.turns}, N, ...], one part for each turn; got {sorted(sizes)}")
+    ((_, n),) = sizes
+    base = jax.random.fold_in(state.key, state.step)
+    first = _axis.index(axis) * n
+
+    def draws(turn: Array | int) -> tuple[Batch, Keys]:
+        return jax.tree.map(lambda x: x[turn], batch), Keys.of(jax.random.fold_in(base, turn), n, first)
+
+    new, shared, played, metrics, finite = state, None, 0, {}, jnp.bool_(True)
+    if game.fakes and game.shared_draws:
+        made = {name: state.params[name] for name in game.fakes.networks}
+        make = lambda params: game.fakes.make(state.replace(params={**state.params, **params}), *draws(0))  # noqa: E731
+        shared = _Shared(game.fakes.networks, *jax.vjp(make, made, has_aux=True))
+    for name, player in game.players.items():
+        # Fakes are good for players that leave their networks alone, and for the first turn of the first that moves them.
+        makes_fakes = shared is not None and bool(set(player.moves) & set(shared.networks))
+        use = None if makes_fakes and player.turns > 1 else shared
+        offset = 0 if game.shared_draws else played
+        turn_draws = (lambda t: draws(0)) if game.shared_draws else (lambda t, offset=offset: draws(offset + t))
+        origin = new if game.schedule == "alternating" else state.replace(memory=new.memory)
+        after, report, ok = _turns(name, player, origin, turn_draws, axis, use)
+        new = new.replace(
+            params={**new.params, **{m: after.params[m] for m in player.moves}},
+            stats={**new.stats, **{m: after.stats[m] for m in player.moves}},
+            opt={**new.opt, name: after.opt[name]},
+            memory=after.memory,
+        )
+        if makes_fakes and game.schedule == "alternating":
+            shared = None
+        played += player.turns
+        finite &= ok
+        metrics |= {f"{name}/{key}": value for key, value in report.items()}
+
+    warm = (1.0 + state.step) / (10.0 + state.step)
+    ema = {
+        name: jax.tree.map(lambda a, p, d=jnp.minimum(decay, warm): d * a + (1 - d) * p, state.ema[name], new.params[name])
+        for name, decay in game.ema.items()
+    }
+    new = new.replace(ema=ema)
+    for leaf in jax.tree.leaves(new.stats):
+        finite &= jnp.all(jnp.isfinite(leaf))
+    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new.replace(key=None), state.replace(key=None))
+    bad = 1 - finite.astype(jnp.int32)
+    new = new.replace(
+        key=state.key,
+        step=state.step + 1,
+        skipped=state.skipped + bad,
+        skipped_in_a_row=bad * (state.skipped_in_a_row + 1),
+    )
+    return new, metrics

@@ -1,0 +1,127 @@
+"""Noise to image: the plain and the class-conditional GAN, with any networks and any adversarial loss."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import losses
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
+
+
+def apply(module: nn.Module, state: State, name: str, *args: Any, stats: Any = None, **kwargs: Any) -> tuple[Array, Any]:
+    """Runs a network in training mode: its output and its new statistics."""
+    stats = state.stats[name] if stats is None else stats
+    variables = {"params": state.params[name], **stats}
+    return module.apply(variables, *args, train=True, mutable=list(stats), **kwargs)  # pyright: ignore[reportReturnType]
+
+
+def gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    *,
+    latent: int = 100,
+    loss: losses.Loss = losses.non_saturating,
+    generator_optimizer: optax.GradientTransformation | None = None,
+    discriminator_optimizer: optax.GradientTransformation | None = None,
+    conditional: bool = False,
+    discriminator_turns: int = 1,
+    discriminator_start: int = 0,
+    generator_start: int = 0,
+    ema: float = 0.0,
+    schedule: Literal["alternating", "simultaneous"] = "alternating",
+    shared_draws: bool = False,
+) -> Game:
+    """A game of a generator against a discriminator.
+
+    Batches hold "image" `[N, ...]` and, for a conditional game, "label" `[N]` int. Latents are standard Gaussian.
+    Networks are called as `jaxgan.networks` describes.
+
+    Args:
+      generator: Latents to images.
+      discriminator: Images to logits.
+      latent: Size of the latent vector.
+      loss: The adversarial loss.
+      generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in DCGAN.
+      discriminator_optimizer: Likewise.
+      conditional: Whether both networks take labels.
+      discriminator_turns: Updates of the discriminator in each step.
+      discriminator_start: First step in which the discriminator plays.
+      generator_start: First step in which the generator plays; before, only the discriminator is trained.
+      ema: Decay of the generator's average, 0 for none.
+      schedule: See `Game.schedule`.
+      shared_draws: See `Game.shared_draws`.
+
+    Returns:
+      The game. `sample` takes an optional batch with "label" and "latent"; missing latents are drawn from the keys.
+
+    References:
+      Goodfellow et al., Generative Adversarial Networks, 2014, algorithm 1.
+      Mirza and Osindero, Conditional Generative Adversarial Nets, 2014.
+    """
+
+    def label(batch: Batch) -> Array | None:
+        return batch["label"] if conditional else None
+
+    def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        z = keys.fold("latent").normal((latent,))
+        fake, stats = apply(generator, state, "generator", z, label(batch), keys=keys.fold("generator").example)
+        return fake, Aux(stats={"generator": stats})
+
+    def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+
+    def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        fake, _ = fakes(state, batch, keys)
+        real_keys, fake_keys = keys.fold("real").example, keys.fold("fake").example
+        real_logits, stats = apply(discriminator, state, "discriminator", batch["image"], label(batch), keys=real_keys)
+        fake_logits, stats = apply(
+            discriminator, state, "discriminator", fake, label(batch), stats=stats, keys=fake_keys
+        )
+        metrics = {
+            "real": jnp.mean(jax.nn.sigmoid(real_logits)),
+            "fake": jnp.mean(jax.nn.sigmoid(fake_logits)),
+        }
+        return loss.discriminator(real_logits, fake_logits), Aux(stats={"discriminator": stats}, metrics=metrics)
+
+    def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        fake, aux = fakes(state, batch, keys)
+        logits, _ = apply(discriminator, state, "discriminator", fake, label(batch), keys=keys.fold("fake").example)
+        return loss.generator(logits), aux
+
+    def init(key: Array, batch: Batch) -> Nets:
+        z = jnp.zeros((len(batch["image"]), latent))
+        g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        return {
+            "generator": generator.init(g_key, z, label(batch), train=True),
+            "discriminator": discriminator.init(d_key, batch["image"], label(batch), train=True),
+        }
+
+    def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+        batch = batch or {}
+        z = batch["latent"] if "latent" in batch else keys.fold("latent").normal((latent,))
+        return generator.apply(state.variables("generator"), z, label(batch), train=False)  # pyright: ignore[reportReturnType]
+
+    def adam() -> optax.GradientTransformation:
+        return optax.adam(2e-4, b1=0.5, b2=0.999)
+
+    return Game(
+        init=init,
+        players={
+            "discriminator": Player(
+                ("discriminator",),
+                discriminator_loss,
+                discriminator_optimizer or adam(),
+                discriminator_turns,
+                discriminator_start,
+            ),
+            "generator": Player(("generator",), generator_loss, generator_optimizer or adam(), start=generator_start),
+        },
+        sample=sample,
+        ema={"generator": ema} if ema else {},
+        schedule=schedule,
+        shared_draws=shared_draws,
+        fakes=Fakes(("generator",), make),
+    )

@@ -1,0 +1,7 @@
+"""Layers that networks are made of."""
+
+from jaxgan.layers.conv import Conv, ConvTranspose, conv, conv_transpose
+from jaxgan.layers.dropout import Dropout
+from jaxgan.layers.norm import Norm
+
+__all__ = ["Conv", "ConvTranspose", "Dropout", "Norm", "conv", "conv_transpose"]

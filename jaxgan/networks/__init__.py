@@ -1,0 +1,11 @@
+"""Linen modules: generators and discriminators, with resolution, channels, width, norm and dtype as fields.
+
+Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
+`discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels
+`[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`.
+"""
+
+from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from jaxgan.networks.mlp import MLPDiscriminator, MLPGenerator
+
+__all__ = ["DCGANDiscriminator", "DCGANGenerator", "MLPDiscriminator", "MLPGenerator"]

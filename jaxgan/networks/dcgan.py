@@ -1,0 +1,111 @@
+"""DCGAN (Radford et al., 2015): strided 4x4 convolutions down, transposed ones up, batch norm between.
+
+The published network is 64x64; here the number of stages follows the resolution. Two things are written differently
+and compute the same: the first transposed convolution on a 1x1 latent and the last convolution on a 4x4 map are dense
+layers.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
+from jaxgan.layers.norm import NormKind
+from jaxgan.networks.conditioning import concatenate_label
+
+RESOLUTIONS = (16, 28, 32, 64, 128, 256)
+
+weights = nn.initializers.normal(0.02)
+
+
+def scales(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Batch norm's scales start at N(1, 0.02), as in the authors' code."""
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def stages(resolution: int) -> tuple[int, int]:
+    """Size of the smallest map, and how often it doubles on the way to `resolution`.
+
+    Raises:
+      ValueError: If the resolution is not one of `RESOLUTIONS`.
+    """
+    if resolution not in RESOLUTIONS:
+        raise ValueError(f"DCGAN has no {resolution}x{resolution} network; supported are {RESOLUTIONS}")
+    base = 7 if resolution == 28 else 4
+    return base, (resolution // base).bit_length() - 1
+
+
+def widths(width: int, doublings: int) -> list[int]:
+    """Channels from the largest map to the smallest: doubling, up to eight times `width` as at 64x64."""
+    return [width * min(2**i, 8) for i in range(doublings)]
+
+
+class DCGANGenerator(nn.Module):
+    """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1)."""
+
+    resolution: int = 64
+    channels: int = 3
+    width: int = 64
+    classes: int = 0
+    norm: NormKind = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, latent: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """`[N, Z]` to `[N, R, R, C]`, float32.
+
+        Raises:
+          ValueError: If the resolution is not supported, or a conditional generator gets no label.
+        """
+        base, doublings = stages(self.resolution)
+        channels = widths(self.width, doublings)
+        bias = self.norm == "none"
+        x = concatenate_label(latent, label, self.classes).astype(self.dtype)
+        x = nn.Dense(base * base * channels[-1], use_bias=bias, kernel_init=weights, dtype=self.dtype)(x)
+        x = x.reshape(-1, base, base, channels[-1])
+        for features in [*channels[-2::-1], None]:
+            x = nn.relu(Norm(self.norm, scales, self.dtype)(x, train=train))
+            last = features is None
+            x = ConvTranspose(
+                self.channels if last else features, use_bias=last or bias, kernel_init=weights, dtype=self.dtype
+            )(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images `[N, resolution, resolution, channels]` to logits `[N]`."""
+
+    resolution: int = 64
+    channels: int = 3
+    width: int = 64
+    classes: int = 0
+    norm: NormKind = "batch"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """`[N, R, R, C]` to float32 logits `[N]`.
+
+        Raises:
+          ValueError: If the image is not of the module's resolution and channels.
+        """
+        size = (self.resolution, self.resolution, self.channels)
+        if image.shape[1:] != size:
+            raise ValueError(f"this discriminator reads images {size}, got {image.shape[1:]}")
+        _, doublings = stages(self.resolution)
+        x = concatenate_label(image, label, self.classes).astype(self.dtype)
+        for i, features in enumerate(widths(self.width, doublings)):
+            # No norm on the first layer (section 3 of the paper): it would hide the statistics of the images.
+            norm = "none" if i == 0 else self.norm
+            x = Conv(features, 4, 2, use_bias=norm == "none", kernel_init=weights, dtype=self.dtype)(x)
+            x = nn.leaky_relu(Norm(norm, scales, self.dtype)(x, train=train), 0.2)
+            x = Dropout(self.dropout)(x, keys if train else None)
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        return nn.Dense(1, kernel_init=weights, dtype=jnp.float32)(x)[:, 0]

@@ -1,0 +1,54 @@
+"""Fully connected generator and discriminator, as in the first GAN (Goodfellow et al., 2014)."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers import Dropout
+from jaxgan.networks.conditioning import concatenate_label
+
+
+class MLPGenerator(nn.Module):
+    """Latents `[N, Z]` to images `[N, *shape]` in (-1, 1), or to unbounded points where `tanh` is off."""
+
+    shape: tuple[int, ...]
+    width: int = 128
+    depth: int = 3
+    classes: int = 0
+    tanh: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, latent: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """`[N, Z]` to `[N, *shape]`, float32."""
+        x = concatenate_label(latent, label, self.classes).astype(self.dtype)
+        for _ in range(self.depth):
+            x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(x))
+        x = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32)
+        return (jnp.tanh(x) if self.tanh else x).reshape(-1, *self.shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Images or points `[N, ...]` to logits `[N]`."""
+
+    width: int = 128
+    depth: int = 3
+    classes: int = 0
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """`[N, ...]` to float32 logits `[N]`."""
+        x = concatenate_label(image.reshape(image.shape[0], -1), label, self.classes).astype(self.dtype)
+        for _ in range(self.depth):
+            x = nn.leaky_relu(nn.Dense(self.width, dtype=self.dtype)(x), 0.2)
+            x = Dropout(self.dropout)(x, keys if train else None)
+        return nn.Dense(1, dtype=jnp.float32)(x.astype(jnp.float32))[:, 0]

@@ -1,0 +1,91 @@
+"""Pictures of a run: sample grids and training curves."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Images in [-1, 1] to uint8 in [0, 255], rounded; values outside are clipped."""
+    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Images uint8 `[N, H, W, C]` side by side on white, in rows of `columns` (by default as square as possible)."""
+    n, h, w, c = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        sheet[y : y + h, x : x + w] = image
+    return Image.fromarray(sheet[..., 0] if c == 1 else sheet)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Writes a PNG at once, so that it is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    image.save(partial, format="PNG")
+    os.replace(partial, path)
+
+
+def smooth(values: np.ndarray, width: int) -> np.ndarray:
+    """Running mean over `width` values, over fewer at the ends; NaN is left out."""
+    kernel, valid = np.ones(width), np.isfinite(values)
+    total = np.convolve(np.where(valid, values, 0), kernel, "same")
+    count = np.convolve(valid, kernel, "same")
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -> None:
+    """Draws losses, gradient norms, and what the discriminator thinks of real and generated images, by step.
+
+    Args:
+      rows: The lines of metrics.jsonl.
+      path: The PNG to write.
+      title: Above the picture.
+    """
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    steps = np.array([row["step"] for row in rows], float)
+    width = max(1, len(rows) // 100)
+
+    def column(key: str) -> np.ndarray:
+        return np.array([row.get(key) for row in rows], float)
+
+    keys = list(dict.fromkeys(key for row in rows[:1] + rows[-1:] for key in row))
+    panels = [
+        ("loss (nats)", [key for key in keys if key.endswith("/loss")], None, False),
+        ("D(x) and D(G(z))", [key for key in keys if key.endswith(("/real", "/fake"))], 0.5, False),
+        ("gradient norm", [key for key in keys if key.endswith("/grad_norm")], None, True),
+    ]
+    panels = [panel for panel in panels if panel[1]]
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.2), layout="constrained", squeeze=False)
+    names = {"discriminator/real": "D(x)", "discriminator/fake": "D(G(z))"}
+    for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
+        for i, key in enumerate(shown):
+            values = column(key)
+            ax.plot(steps, values, color=f"C{i}", alpha=0.2, linewidth=0.6)
+            ax.plot(steps, smooth(values, width), color=f"C{i}", linewidth=1.4, label=names.get(key, key.split("/")[0]))
+        if line is not None:
+            ax.axhline(line, color="black", linestyle="--", linewidth=0.8)
+            ax.set_ylim(0, 1)
+        if log:
+            ax.set_yscale("log")
+        ax.set_xlabel("step")
+        ax.set_title(label, fontsize=10)
+        ax.legend(fontsize=8)
+        ax.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=11)
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, format="png", dpi=110)
+    plt.close(figure)
+    os.replace(partial, path)

@@ -1,0 +1,163 @@
+"""The folder of one run: who may write to it, what it was made from, and its log."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from jaxgan.errors import InputError
+
+VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunDirectory:
+    """`RUN/`: config.toml, manifest.json, metrics.jsonl, samples/, curves.png, checkpoints/."""
+
+    def __init__(self, path: Path) -> None:
+        """Names the folder; nothing is read or written yet."""
+        self.path = path
+        self.config = path / "config.toml"
+        self.manifest = path / "manifest.json"
+        self.metrics = path / "metrics.jsonl"
+        self.samples = path / "samples"
+        self.curves = path / "curves.png"
+        self.checkpoints = path / "checkpoints"
+        self._lock = FileLock(path / ".lock")
+
+    def acquire(self) -> None:
+        """Makes the folder and takes it for this process, until it ends however it ends.
+
+        Raises:
+          InputError: If the folder cannot be written or another process is using it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "permission denied")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.path} is in use by another process; wait for it, or give another --run-dir"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run directory {self.path}: {error.strerror}; give another --run-dir"
+            ) from None
+
+    def release(self) -> None:
+        """Gives the folder back."""
+        self._lock.release()
+
+    def write(self, path: Path, text: str) -> None:
+        """Replaces a file at once, so that it is never half there."""
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """What the last start wrote, if there was one."""
+        try:
+            return json.loads(self.manifest.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise InputError(f"{self.manifest} is not JSON; move the run directory away or restore the file") from None
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the log's lines after `step`, and a last line that was cut off."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] > step:
+                    break
+            except (ValueError, KeyError, TypeError):
+                break
+            kept.append(line)
+        self.write(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    def log(self, rows: list[dict[str, float]]) -> None:
+        """Appends one JSON object a line; what is not finite is null, as JSON has no name for it."""
+        lines = (
+            json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}, allow_nan=False) for row in rows
+        )
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    def read_metrics(self) -> list[dict[str, float | None]]:
+        """The log."""
+        if not self.metrics.exists():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+
+
+def environment(devices: list[Any], seed: int, fingerprint: str) -> dict[str, Any]:
+    """What a run depends on besides its configuration."""
+    from importlib import metadata
+
+    return {
+        "versions": {name: metadata.version(name) for name in VERSIONS if _installed(name)},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [f"{d.platform}:{d.device_kind}" for d in devices],
+        "threads": _threads(),
+        "seed": seed,
+        "git_commit": _git_commit(),
+        "data_fingerprint": fingerprint,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def check_manifest(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any], where: Path, warn: Callable[[str], None]
+) -> None:
+    """Compares a resumed run's environment with the one that it started in.
+
+    Raises:
+      InputError: If the data is not the same.
+    """
+    if old is None:
+        return
+    if old.get("data_fingerprint") != new["data_fingerprint"]:
+        raise InputError(f"the data is not the data that {where} was trained on; restore it, or give another --run-dir")
+    changed = [key for key in ("versions", "python", "devices", "threads") if old.get(key) != new[key]]
+    if changed:
+        warn(f"{', '.join(changed)} changed since {where} was last written: results will agree to rounding, not to the bit")
+
+
+def _installed(name: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _git_commit() -> str | None:
+    """The commit of the code, with "-dirty" where it was changed; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,135 @@
+"""The convolution primitives against XLA's own, forward, gradients and gradients of gradients."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxgan.layers.conv import (
+    NHWC,
+    Conv,
+    ConvTranspose,
+    Window,
+    _stock_transposed,  # the formulation of other backends: held to the CPU's
+    conv,
+    conv_transpose,
+)
+
+CASES = [
+    (k, s, p, h)
+    for k, s, p, h in itertools.product((1, 3, 4), (1, 2, 3), (1, "SAME", ((0, 1), (2, 0))), (7, 8))
+]
+
+
+def stock(x, w, stride, padding):
+    if isinstance(padding, int):
+        padding = [(padding, padding)] * 2
+    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=NHWC)
+
+
+def close(a, b, tol=2e-5):
+    np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
+
+
+@pytest.mark.parametrize(("k", "s", "p", "h"), CASES)
+def test_conv_and_both_gradients_are_laxs(k, s, p, h, rng):
+    x = rng.normal(size=(2, h, h + 1, 3)).astype(np.float32)
+    w = rng.normal(size=(k, k, 3, 4)).astype(np.float32) / k
+    y, pullback = jax.vjp(lambda x, w: conv(x, w, s, p), x, w)
+    y_, pullback_ = jax.vjp(lambda x, w: stock(x, w, s, p), x, w)
+    close(y, y_)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    for ours, theirs in zip(pullback(g), pullback_(g), strict=True):
+        close(ours, theirs)
+
+
+@pytest.mark.parametrize(("k", "s", "p", "h"), CASES)
+def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
+    """<conv_transpose(x), y> = <x, conv(y)> for all x and y: the definition, with no gradient code involved."""
+    x = rng.normal(size=(2, h, h - 1, 4)).astype(np.float32)
+    w = rng.normal(size=(k, k, 3, 4)).astype(np.float32) / k
+    out = conv_transpose(x, w, s, p)
+    y = rng.normal(size=out.shape).astype(np.float32)
+    back = stock(y, w, s, p)
+    assert back.shape == x.shape
+    close(np.vdot(out, y), np.vdot(x, back), 1e-4)
+    # The formulation for other backends computes the same numbers.
+    pads = ((p, p), (p, p)) if isinstance(p, int) else p
+    if p == "SAME":
+        pads = tuple(map(tuple, lax.padtype_to_pads(out.shape[1:3], (k, k), (s, s), "SAME")))
+    close(out, _stock_transposed(x, w, Window((k, k), out.shape[1:3], s, pads)))
+
+
+@pytest.mark.parametrize(("s", "p"), [(1, "SAME"), (2, 1), (2, "SAME"), (3, 0)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gradient_penalty_gradients_are_laxs(s, p, transposed, rng):
+    """The gradient of a squared input-gradient norm, through a nonlinearity: what WGAN-GP differentiates."""
+    x = rng.normal(size=(2, 6, 6, 3)).astype(np.float32)
+    w = rng.normal(size=(4, 4, 3, 3)).astype(np.float32) / 8
+
+    def stock_transpose(x, w, s, p):
+        shape = jax.eval_shape(lambda: conv_transpose(x, w, s, p))
+        return jax.vjp(lambda y: stock(y, w, s, p), jnp.zeros(shape.shape))[1](x)[0]
+
+    def penalty(op):
+        def critic(x, w):
+            return jnp.sum(jnp.tanh(op(jnp.tanh(op(x, w, s, p)), w, s, p)))
+
+        return lambda x, w: jnp.sum(jax.grad(critic)(x, w) ** 2)
+
+    if not transposed and s == 3:
+        x = np.concatenate([x, x, x], 1)
+        x = np.concatenate([x, x, x], 2)
+    ours, theirs = (conv_transpose, stock_transpose) if transposed else (conv, stock)
+    for a, b in zip(jax.grad(penalty(ours), (0, 1))(x, w), jax.grad(penalty(theirs), (0, 1))(x, w), strict=True):
+        close(a, b, 1e-4)
+    third = jax.grad(lambda w: jnp.sum(jax.grad(penalty(ours), 1)(x, w) ** 2))(w)
+    third_ = jax.grad(lambda w: jnp.sum(jax.grad(penalty(theirs), 1)(x, w) ** 2))(w)
+    np.testing.assert_allclose(third, third_, rtol=1e-3, atol=1e-3 * float(np.abs(third_).max()))
+
+
+def test_hand_computed_values():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1)  # [[0, 1], [2, 3]]
+    w = jnp.array([[1.0, 10.0], [100.0, 1000.0]])[:, :, None, None]
+    assert conv(x, w, padding=0).item() == 0 + 10 + 200 + 3000
+    up = conv_transpose(x, w, 2, 0)[0, :, :, 0]
+    expected = [[0, 0, 1, 10], [0, 0, 100, 1000], [2, 20, 3, 30], [200, 2000, 300, 3000]]
+    np.testing.assert_array_equal(up, expected)
+
+
+def test_vmap_over_kernels_and_examples(rng):
+    """Per-example gradients and training many seeds at once map over these primitives."""
+    x = rng.normal(size=(3, 2, 8, 8, 2)).astype(np.float32)
+    w = rng.normal(size=(3, 4, 4, 2, 5)).astype(np.float32)
+    f = jax.grad(lambda x, w: jnp.sum(jnp.tanh(conv(x, w, 2, 1))), (0, 1))
+    mapped = jax.vmap(f)(x, w)
+    for i in range(3):
+        for a, b in zip(f(x[i], w[i]), mapped, strict=True):
+            close(a, b[i])
+
+
+def test_modules_compute_in_their_dtype_and_keep_float32_parameters(rng):
+    x = rng.normal(size=(2, 4, 4, 3)).astype(np.float32)
+    for module in (Conv(5, 4, 2, 1, dtype=jnp.bfloat16), ConvTranspose(5, dtype=jnp.bfloat16)):
+        variables = module.init(jax.random.key(0), x)
+        assert module.apply(variables, x).dtype == jnp.bfloat16
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert ConvTranspose(5).init_with_output(jax.random.key(0), x)[0].shape == (2, 8, 8, 5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 2, 1))),
+        lambda: conv(jnp.zeros((4, 4, 3)), jnp.zeros((3, 3, 3, 1))),
+        lambda: conv(jnp.zeros((1, 2, 2, 3)), jnp.zeros((5, 5, 3, 1)), padding=0),
+        lambda: conv_transpose(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 2)), 2),
+        lambda: conv_transpose(jnp.zeros((1, 1, 1, 2)), jnp.zeros((2, 2, 3, 2)), 1, 2),
+    ],
+)
+def test_bad_shapes_are_named(call):
+    with pytest.raises(ValueError, match="conv"):
+        call()
