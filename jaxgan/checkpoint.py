@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.errors import InputError, RunError
@@ -44,14 +45,14 @@ def unflatten(template: T, table: Mapping[str, np.ndarray]) -> T:
     found = []
     for name, (_, leaf) in zip(names, leaves, strict=True):
         value = table[name]
-        typed_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        typed_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         expected = jax.eval_shape(jax.random.key_data, leaf) if typed_key else leaf
         if value.shape != expected.shape or value.dtype != expected.dtype:
             raise InputError(
                 f"the checkpoint is of another state: {name} is {value.dtype}{list(value.shape)}, "
                 f"not {expected.dtype}{list(expected.shape)}"
             )
-        found.append(jax.random.wrap_key_data(value) if typed_key else value)
+        found.append(jax.random.wrap_key_data(jnp.asarray(value)) if typed_key else value)
     return jax.tree_util.tree_unflatten(treedef, found)
 
 
@@ -60,7 +61,7 @@ def _name(path: Any) -> str:
 
 
 def _data(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def sha256(table: Mapping[str, np.ndarray]) -> str:
@@ -122,7 +123,9 @@ class Checkpoints:
             if free < need:
                 raise OSError(f"{need} bytes are needed and {free} are free")
             _checkpointer().save(folder, table, force=True)
-            files = {str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+            files = {
+                str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
+            }
             partial = folder / f"{DIGESTS}.partial"
             partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
             os.replace(partial, folder / DIGESTS)
@@ -130,7 +133,9 @@ class Checkpoints:
             for rest in self.directory.glob(f"{step}*"):
                 if not (rest / DIGESTS).is_file():
                     shutil.rmtree(rest, ignore_errors=True)
-            raise RunError(f"cannot save a checkpoint to {folder}: {_reason(error)}; free space there and run again") from error
+            raise RunError(
+                f"cannot save a checkpoint to {folder}: {_reason(error)}; free space there and run again"
+            ) from error
         for old in self.steps()[: -self.keep]:
             if not self.keep_every or old % self.keep_every:
                 shutil.rmtree(self.directory / str(old), ignore_errors=True)
@@ -157,7 +162,11 @@ class Checkpoints:
 
     def newest(self, warn: Callable[[str], None], at: int | None = None) -> tuple[int, Table] | None:
         """The newest good save (or the one `at` a step), with a warning for each newer one that is damaged or unfinished."""
-        folders = {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()} if self.directory.is_dir() else set()
+        folders = (
+            {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()}
+            if self.directory.is_dir()
+            else set()
+        )
         for step in sorted(folders, reverse=True):
             if at is not None and step != at:
                 continue

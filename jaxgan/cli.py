@@ -5,12 +5,22 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxgan import __version__
 from jaxgan.errors import InputError, RunError
 
-TRAIN_OPTIONS = "--help --debug --run-dir --seed --steps --quiet --coordinator --processes --process".split()
+TRAIN_OPTIONS = [
+    "--help",
+    "--debug",
+    "--run-dir",
+    "--seed",
+    "--steps",
+    "--quiet",
+    "--coordinator",
+    "--processes",
+    "--process",
+]
 """Everything else that starts with "--" is a key of the config."""
 
 EPILOG = """\
@@ -24,7 +34,7 @@ jaxgan sample runs/default-s0 --num 64 --out samples.png
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command: 0 when it did what was asked, 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = argparse.Namespace(debug="--debug" in arguments)
+    debug = "--debug" in arguments
     _quiet_event_loops()
     try:
         # argparse would take the value of an override for CONFIG: they are taken out first.
@@ -32,16 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments, argparse.Namespace(overrides=overrides))
         return options.run(options)
     except InputError as error:
-        return _fail(options, error, 2)
+        return _fail(debug, error, 2)
     except RunError as error:
-        return _fail(options, error, 1)
+        return _fail(debug, error, 1)
     except KeyboardInterrupt:
         print("jaxgan: interrupted", file=sys.stderr)
         return 130
 
 
-def _fail(options: argparse.Namespace, error: Exception, code: int) -> int:
-    if options.debug:
+def _fail(debug: bool, error: Exception, code: int) -> int:
+    if debug:
         raise error
     print(f"jaxgan: error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
@@ -67,7 +77,9 @@ def _quiet_event_loops() -> None:
 def _train(options: argparse.Namespace) -> int:
     from jaxgan import config
 
-    overrides = options.overrides | {key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None}
+    overrides = options.overrides | {
+        key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None
+    }
     settings = config.load(Path(options.config) if options.config else _default_config(), overrides)
     run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
     distributed = (options.coordinator, options.processes, options.process)
@@ -96,13 +108,13 @@ def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     plain, overrides, words = [], {}, iter(arguments)
     for word in words:
         name, equals, value = word.partition("=")
-        if not name.startswith("--") or name in TRAIN_OPTIONS:
+        if not name.startswith("--") or name in ("--", *TRAIN_OPTIONS):
             plain.append(word)
             continue
         if not equals:
             value = next(words, None)
-            if value is None:
-                raise InputError(f"{name} needs a value")
+            if value is None or value.startswith("--"):
+                raise InputError(f"{name} needs a value; give {name} VALUE or {name}=VALUE")
         overrides[name[2:].replace("-", "_")] = value
     return plain, overrides
 
@@ -123,9 +135,10 @@ def _sample(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None and getattr(options, name) < least:
             raise InputError(f"--{name} is {getattr(options, name)}; it must be at least {least}")
     trained = sample.load(Path(options.run_dir), _say)
-    columns = options.columns or 8
-    made = sample.images(trained, options.num, options.seed, interpolate=options.interpolate, columns=columns)
-    sample.write(trained, made, out, seed=options.seed, columns=columns if options.interpolate else options.columns)
+    walk = (options.columns or 8) if options.interpolate else 1
+    made = sample.images(trained, options.num, options.seed, walk=walk)
+    columns = walk if options.interpolate else options.columns
+    sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk)
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
     return 0
 
@@ -134,7 +147,11 @@ def _prepare(options: argparse.Namespace) -> int:
     from jaxgan.data import prepare
 
     report = prepare(
-        options.source, options.out, name=options.name, resolution=options.resolution, channels=options.channels
+        options.source,
+        options.out,
+        name=options.name,
+        resolution=options.resolution,
+        channels=options.channels,
     )
     for path, reason in report.unreadable:
         _say(f"left out {path}: {reason}")
@@ -152,8 +169,15 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake as every other one, in a line of its own, instead of below the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "jaxgan",
         description="Train GANs in JAX: fast, resumable, and repeatable to the bit.",
         epilog=EPILOG,
@@ -170,7 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     train = command("train", _train, "Train a config; run it again to resume.")
-    train.add_argument("config", nargs="?", metavar="CONFIG", help="a TOML file; the default DCGAN if left out")
+    train.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="a TOML file; the default DCGAN if left out"
+    )
     train.add_argument("--run-dir", metavar="DIR", help="where the run lives (default: runs/NAME-sSEED)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of weights, draws and data order")
     train.add_argument("--steps", type=int, metavar="N", help="train to this step; may grow on resume")
@@ -186,7 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--num", type=int, default=64, metavar="N", help="how many images (default: 64)")
     sample.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the latents (default: 0)")
     sample.add_argument("--out", required=True, metavar="FILE", help=".png for a sheet, .npz for arrays")
-    sample.add_argument("--interpolate", action="store_true", help="rows that walk from one latent to the next")
+    sample.add_argument(
+        "--interpolate", action="store_true", help="rows that walk from one latent to the next"
+    )
     sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
 
     prepare = command("prepare", _prepare, "Turn images, idx files or a TFDS name into ArrayRecord.")

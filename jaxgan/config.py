@@ -3,6 +3,7 @@
 A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
 """
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ Whole = Annotated[int, Field(ge=0)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Embedded(_Model):
@@ -121,7 +124,7 @@ class Optimizer(_Model):
     adam: Adam | None = None
     sgd: SGD | None = None
 
-    def model_post_init(self, context: Any) -> None:  # noqa: D102
+    def model_post_init(self, context: Any) -> None:
         if self.adam and self.sgd:
             raise ValueError("names two optimizers, adam and sgd; keep one")
 
@@ -212,8 +215,11 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
     return parse(table, overrides, str(path))
 
 
-def parse(table: dict[str, Any], overrides: Mapping[str, str] | None = None, where: str = "config") -> Experiment:
+def parse(
+    table: dict[str, Any], overrides: Mapping[str, str] | None = None, where: str = "config"
+) -> Experiment:
     """Validates a table, with overrides merged in. Raises `InputError` as `load` does."""
+    table = copy.deepcopy(table)
     for key, text in (overrides or {}).items():
         *parents, last = key.split(".")
         at = table
@@ -246,16 +252,20 @@ def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
 
     The locations of pydantic also name the chosen member of a union, which is no key of the file.
     """
-    key, models = [], [Experiment]
+    key, known, models = [], [], [Experiment]
     for part in loc:
         fields = {name: field for model in models for name, field in model.model_fields.items()}
-        tagged = [m for m in models if part in [get_args(f.annotation)[0] for f in m.model_fields.values() if _tag(f)]]
+        tagged = [
+            m
+            for m in models
+            if part in [get_args(f.annotation)[0] for f in m.model_fields.values() if _tag(f)]
+        ]
         if tagged and len(models) > 1:
             models = tagged
             continue
         key.append(str(part))
-        last_known, models = list(fields), _members(fields[part].annotation) if part in fields else []
-    return ".".join(key), last_known if key else []
+        known, models = list(fields), _members(fields[part].annotation) if part in fields else []
+    return ".".join(key), known
 
 
 def _tag(field: Any) -> bool:
@@ -267,11 +277,16 @@ def _explain(error: Any) -> str:
     key, known = _place(error["loc"])
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key.split(".")[-1], known, 1)
-        return f"unknown key {key}; " + (f"did you mean {near[0]}?" if near else f"known here are {', '.join(known)}")
+        return f"unknown key {key}; " + (
+            f"did you mean {near[0]}?" if near else f"known here are {', '.join(known)}"
+        )
     if error["type"] == "missing":
         return f"{key} is missing"
-    if error["type"] == "union_tag_not_found":
-        return f"{key}.{error['ctx']['discriminator'].strip(chr(39))} is missing"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tag = error["ctx"]["discriminator"].strip("'")
+        if error["type"] == "union_tag_not_found":
+            return f"{key}.{tag} is missing"
+        return f"{key}.{tag}: Input should be one of {error['ctx']['expected_tags']}, got {error['ctx']['tag']!r}"
     return f"{key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 
 

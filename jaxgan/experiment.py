@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import config, games, losses, networks
+from jaxgan import config, game, games, losses, networks
 from jaxgan.data import sources
 from jaxgan.errors import InputError
-from jaxgan.game import Game
+from jaxgan.game import Game, State
 from jaxgan.networks.dcgan import RESOLUTIONS
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -36,7 +37,9 @@ def build(experiment: config.Experiment) -> Experiment:
     if experiment.game.conditional:
         classes = len(data.classes)
         if not classes:
-            raise InputError("game.conditional is true, but the data has no classes: give it labels or set it to false")
+            raise InputError(
+                "game.conditional is true, but the data has no classes: give it labels or set it to false"
+            )
     if experiment.batch_size > len(data):
         raise InputError(
             f"batch_size is {experiment.batch_size}, more than the {len(data)} examples of the data; use a smaller one"
@@ -49,7 +52,7 @@ def build(experiment: config.Experiment) -> Experiment:
                 f"{', '.join(map(str, RESOLUTIONS))}"
             )
     settings = experiment.game.model_dump(exclude={"loss"})
-    game = games.gan(
+    rules = games.gan(
         _generator(experiment.generator, data, classes),
         _discriminator(experiment.discriminator, data, classes),
         loss=LOSSES[experiment.game.loss],
@@ -57,7 +60,14 @@ def build(experiment: config.Experiment) -> Experiment:
         discriminator_optimizer=optimizer(experiment.discriminator_optimizer),
         **settings,
     )
-    return Experiment(experiment, data, game, classes)
+    return Experiment(experiment, data, rules, classes)
+
+
+def initial(built: Experiment) -> State:
+    """The state before the first step."""
+    size = (built.source.resolution, built.source.resolution, built.source.channels)
+    batch = {"image": jnp.zeros((2, *size)), "label": jnp.zeros(2, jnp.int32)}
+    return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
 def open_source(data: config.Embedded | config.ImageFolder | config.TFDS) -> sources.Source:

@@ -155,7 +155,9 @@ def _check(game: Game, nets: Nets) -> None:
                 raise ValueError(f"{where} names {name!r}, but init makes only {sorted(nets)}")
     for name, player in game.players.items():
         if player.turns < 1 or player.start < 0:
-            raise ValueError(f"player {name!r} has turns={player.turns}, start={player.start}; need turns > 0, start >= 0")
+            raise ValueError(
+                f"player {name!r} has turns={player.turns}, start={player.start}; need turns > 0, start >= 0"
+            )
 
 
 def init(game: Game, key: Array, batch: Batch) -> State:
@@ -176,7 +178,9 @@ def init(game: Game, key: Array, batch: Batch) -> State:
         step=jnp.int32(0),
         key=jax.random.clone(key),
         params=params,
-        stats={name: {k: v for k, v in variables.items() if k != "params"} for name, variables in nets.items()},
+        stats={
+            name: {k: v for k, v in variables.items() if k != "params"} for name, variables in nets.items()
+        },
         ema={name: jax.tree.map(jnp.copy, params[name]) for name in game.ema},
         opt={n: p.optimizer.init({m: params[m] for m in p.moves}) for n, p in game.players.items()},
         memory=game.memory(batch),
@@ -222,7 +226,8 @@ def update(
 
     def objective(moved: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         params, fakes = moved
-        batch = {**batch, "fakes": fakes} if shared else batch
+        if shared:
+            batch = {**batch, "fakes": fakes}
         return player.loss(state.replace(params={**state.params, **params}), batch, keys)
 
     moved = {network: state.params[network] for network in player.moves}
@@ -238,11 +243,13 @@ def update(
         gradient = player.value_and_grad(lambda moved, *rest: objective((moved, fakes), *rest), has_aux=True)
         (loss, aux), grads = gradient(moved, state, batch, keys)
     if not set(aux.stats) <= set(moved):
-        raise ValueError(f"player {name!r} reports statistics of {sorted(aux.stats)} but moves only {sorted(moved)}")
+        raise ValueError(
+            f"player {name!r} reports statistics of {sorted(aux.stats)} but moves only {sorted(moved)}"
+        )
 
     metrics = {"loss": loss, **aux.metrics}
     grads, stats, metrics = _axis.mean((grads, dict(aux.stats), metrics), axis)
-    metrics["grad_norm"] = optax.global_norm(grads)
+    metrics["grad_norm"] = optax.tree.norm(grads)
     memory = state.memory
     if aux.memory is not None:
         if player.remember is None:
@@ -256,6 +263,26 @@ def update(
         memory=memory,
     )
     return state, metrics
+
+
+def _share(fakes: Fakes, state: State, batch: Batch, keys: Keys) -> _Shared:
+    def make(params: Nets) -> tuple[PyTree, Aux]:
+        return fakes.make(state.replace(params={**state.params, **params}), batch, keys)
+
+    makers = {name: state.params[name] for name in fakes.networks}
+    made, pullback, aux = jax.vjp(make, makers, has_aux=True)
+    return _Shared(fakes.networks, made, pullback, aux)
+
+
+def _averages(game: Game, state: State, params: Nets) -> Nets:
+    t = state.step.astype(jnp.float32)
+    warm = (1 + t) / (10 + t)
+
+    def average(name: str, decay: float) -> PyTree:
+        d = jnp.minimum(decay, warm)
+        return jax.tree.map(lambda a, p: d * a + (1 - d) * p, state.ema[name], params[name])
+
+    return {name: average(name, decay) for name, decay in game.ema.items()}
 
 
 def _turns(
@@ -308,7 +335,9 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
     """
     sizes = {leaf.shape[:2] for leaf in jax.tree.leaves(batch)}
     if len(sizes) != 1 or next(iter(sizes))[0] != game.turns:
-        raise ValueError(f"step needs arrays [{game.turns}, N, ...], one part for each turn; got {sorted(sizes)}")
+        raise ValueError(
+            f"step needs arrays [{game.turns}, N, ...], one part for each turn; got {sorted(sizes)}"
+        )
     ((_, n),) = sizes
     base = jax.random.fold_in(state.key, state.step)
     first = _axis.index(axis) * n
@@ -318,15 +347,15 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
 
     new, shared, played, metrics, finite = state, None, 0, {}, jnp.bool_(True)
     if game.fakes and game.shared_draws:
-        made = {name: state.params[name] for name in game.fakes.networks}
-        make = lambda params: game.fakes.make(state.replace(params={**state.params, **params}), *draws(0))  # noqa: E731
-        shared = _Shared(game.fakes.networks, *jax.vjp(make, made, has_aux=True))
+        shared = _share(game.fakes, state, *draws(0))
     for name, player in game.players.items():
-        # Fakes are good for players that leave their networks alone, and for the first turn of the first that moves them.
+        # Fakes stay good until a player moves the networks that made them.
         makes_fakes = shared is not None and bool(set(player.moves) & set(shared.networks))
         use = None if makes_fakes and player.turns > 1 else shared
         offset = 0 if game.shared_draws else played
-        turn_draws = (lambda t: draws(0)) if game.shared_draws else (lambda t, offset=offset: draws(offset + t))
+        turn_draws = (
+            (lambda t: draws(0)) if game.shared_draws else (lambda t, offset=offset: draws(offset + t))
+        )
         origin = new if game.schedule == "alternating" else state.replace(memory=new.memory)
         after, report, ok = _turns(name, player, origin, turn_draws, axis, use)
         new = new.replace(
@@ -341,12 +370,7 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
         finite &= ok
         metrics |= {f"{name}/{key}": value for key, value in report.items()}
 
-    warm = (1.0 + state.step) / (10.0 + state.step)
-    ema = {
-        name: jax.tree.map(lambda a, p, d=jnp.minimum(decay, warm): d * a + (1 - d) * p, state.ema[name], new.params[name])
-        for name, decay in game.ema.items()
-    }
-    new = new.replace(ema=ema)
+    new = new.replace(ema=_averages(game, state, new.params))
     for leaf in jax.tree.leaves(new.stats):
         finite &= jnp.all(jnp.isfinite(leaf))
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new.replace(key=None), state.replace(key=None))

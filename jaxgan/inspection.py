@@ -4,38 +4,56 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan import config
-from jaxgan.checkpoint import Checkpoints, sha256
+from jaxgan.checkpoint import Checkpoints, Table, sha256
 from jaxgan.errors import InputError
 from jaxgan.rundir import RunDirectory
 
 
-def inspect(path: Path, warn: Callable[[str], None] = print) -> dict[str, Any]:
-    """Step, parameter counts, versions, and digests of configuration, data and state.
+class Saved(NamedTuple):
+    """What a run's folder holds."""
 
-    `state_sha256` is over path, dtype, shape and bytes of every leaf of the newest good state: equal only for equal runs.
+    config: config.Experiment
+    manifest: dict[str, Any]
+    step: int
+    table: Table
+    """The newest good state, see `jaxgan.checkpoint.flatten`."""
+
+
+def load_run(path: Path, warn: Callable[[str], None]) -> Saved:
+    """Reads a run's folder.
 
     Raises:
-      InputError: If the folder is not a run or has no good checkpoint.
+      InputError: If it is not a run or has no good checkpoint.
     """
     run = RunDirectory(path)
-    if not run.config.exists():
+    settings = run.read_config()
+    if settings is None:
         raise InputError(f"{path} is not a run: it has no config.toml; give a folder that jaxgan train made")
-    settings = config.load(run.config)
     found = Checkpoints(run.checkpoints).newest(warn)
     if found is None:
         raise InputError(f"{path} has no checkpoint yet; train it further, or lower run.checkpoint_every")
-    step, table = found
+    return Saved(settings, run.read_manifest() or {}, *found)
+
+
+def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Step, parameter counts, versions, and digests of configuration, data and state.
+
+    `state_sha256` is over path, dtype, shape and bytes of every leaf of the newest good state.
+
+    Raises:
+      InputError: As `load_run`.
+    """
+    settings, manifest, step, table = load_run(path, warn)
     parameters: dict[str, int] = {}
     for name, value in table.items():
         kind, *rest = name.split("/")
         if kind == "params":
             parameters[rest[0]] = parameters.get(rest[0], 0) + int(np.size(value))
-    manifest = run.read_manifest() or {}
     return {
         "run": str(path),
         "name": settings.name,
@@ -47,8 +65,10 @@ def inspect(path: Path, warn: Callable[[str], None] = print) -> dict[str, Any]:
         "versions": manifest.get("versions"),
         "devices": manifest.get("devices"),
         "git_commit": manifest.get("git_commit"),
-        "checkpoints": Checkpoints(run.checkpoints).steps(),
-        "config_sha256": hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode()).hexdigest(),
+        "checkpoints": Checkpoints(RunDirectory(path).checkpoints).steps(),
+        "config_sha256": hashlib.sha256(
+            json.dumps(settings.model_dump(), sort_keys=True).encode()
+        ).hexdigest(),
         "data_fingerprint": manifest.get("data_fingerprint"),
         "state_sha256": sha256(table),
     }

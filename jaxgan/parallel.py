@@ -5,10 +5,11 @@ collectives; `jit` compiles the step for the whole batch and lets XLA split it. 
 batches are split along their dimension of examples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -38,10 +39,10 @@ def connect(coordinator: str, processes: int, process: int) -> None:
 class Spread:
     """Devices, and how programs and arrays are laid out over them."""
 
-    def __init__(self, kind: Kind = "pmap", devices: list[jax.Device] | None = None) -> None:
+    def __init__(self, kind: Kind = "pmap", devices: Sequence[Any] | None = None) -> None:
         """Spreads over `devices`, by default all of every process."""
         self.kind: Kind = kind
-        self.devices = devices or jax.devices()
+        self.devices = list(devices or jax.devices())
         self.mesh = Mesh(np.array(self.devices), (AXIS,))
         self.axis = AXIS if kind == "pmap" else None
         self.local_devices = sum(d.process_index == jax.process_index() for d in self.devices)
@@ -72,7 +73,7 @@ class Spread:
         sharding = NamedSharding(self.mesh, P())
 
         def put(x: Any) -> jax.Array:
-            if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
                 return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
             # A copy of our own: on CPU the array would share the host's memory, and steps write into it.
             x = np.array(x)

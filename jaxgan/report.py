@@ -50,10 +50,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
       path: The PNG to write.
       title: Above the picture.
     """
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure  # not pyplot, which would change the backend of a caller's notebook
 
     steps = np.array([row["step"] for row in rows], float)
     width = max(1, len(rows) // 100)
@@ -61,20 +58,27 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
     def column(key: str) -> np.ndarray:
         return np.array([row.get(key) for row in rows], float)
 
-    keys = list(dict.fromkeys(key for row in rows[:1] + rows[-1:] for key in row))
+    keys = list(dict.fromkeys(key for row in (rows[0], rows[-1]) for key in row))
     panels = [
         ("loss (nats)", [key for key in keys if key.endswith("/loss")], None, False),
         ("D(x) and D(G(z))", [key for key in keys if key.endswith(("/real", "/fake"))], 0.5, False),
         ("gradient norm", [key for key in keys if key.endswith("/grad_norm")], None, True),
     ]
     panels = [panel for panel in panels if panel[1]]
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.2), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     names = {"discriminator/real": "D(x)", "discriminator/fake": "D(G(z))"}
     for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
         for i, key in enumerate(shown):
             values = column(key)
             ax.plot(steps, values, color=f"C{i}", alpha=0.2, linewidth=0.6)
-            ax.plot(steps, smooth(values, width), color=f"C{i}", linewidth=1.4, label=names.get(key, key.split("/")[0]))
+            ax.plot(
+                steps,
+                smooth(values, width),
+                color=f"C{i}",
+                linewidth=1.4,
+                label=names.get(key, key.split("/")[0]),
+            )
         if line is not None:
             ax.axhline(line, color="black", linestyle="--", linewidth=0.8)
             ax.set_ylim(0, 1)
@@ -87,5 +91,4 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
     figure.suptitle(title, fontsize=11)
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, format="png", dpi=110)
-    plt.close(figure)
     os.replace(partial, path)

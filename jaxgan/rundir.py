@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jaxgan import config
 from jaxgan.errors import InputError
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -35,9 +36,13 @@ class RunDirectory:
         """Makes the folder and takes it for this process, until it ends however it ends.
 
         Raises:
-          InputError: If the folder cannot be written or another process is using it.
+          InputError: If the folder holds something else than a run, cannot be written, or another process is using it.
         """
         try:
+            if not self.config.exists() and (strange := self._strange()):
+                raise InputError(
+                    f"{self.path} is not empty and not a run (it holds {strange}); give another --run-dir"
+                )
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "permission denied")
@@ -55,11 +60,20 @@ class RunDirectory:
         """Gives the folder back."""
         self._lock.release()
 
+    def _strange(self) -> str | None:
+        """The name of something in the folder that no start of a run leaves there."""
+        names = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        return next((name for name in names if name != ".lock" and not name.endswith(".partial")), None)
+
     def write(self, path: Path, text: str) -> None:
         """Replaces a file at once, so that it is never half there."""
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
+
+    def read_config(self) -> config.Experiment | None:
+        """The experiment that this is a run of, if it is a run."""
+        return config.load(self.config) if self.config.exists() else None
 
     def read_manifest(self) -> dict[str, Any] | None:
         """What the last start wrote, if there was one."""
@@ -68,7 +82,9 @@ class RunDirectory:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise InputError(f"{self.manifest} is not JSON; move the run directory away or restore the file") from None
+            raise InputError(
+                f"{self.manifest} is not JSON; move the run directory away or restore the file"
+            ) from None
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the log's lines after `step`, and a last line that was cut off."""
@@ -87,7 +103,8 @@ class RunDirectory:
     def log(self, rows: list[dict[str, float]]) -> None:
         """Appends one JSON object a line; what is not finite is null, as JSON has no name for it."""
         lines = (
-            json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}, allow_nan=False) for row in rows
+            json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}, allow_nan=False)
+            for row in rows
         )
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
@@ -127,10 +144,15 @@ def check_manifest(
     if old is None:
         return
     if old.get("data_fingerprint") != new["data_fingerprint"]:
-        raise InputError(f"the data is not the data that {where} was trained on; restore it, or give another --run-dir")
+        raise InputError(
+            f"the data is not the data that {where} was trained on; restore it, or give another --run-dir"
+        )
     changed = [key for key in ("versions", "python", "devices", "threads") if old.get(key) != new[key]]
     if changed:
-        warn(f"{', '.join(changed)} changed since {where} was last written: results will agree to rounding, not to the bit")
+        warn(
+            f"{', '.join(changed)} changed since {where} was last written: "
+            "results will agree to rounding, not to the bit"
+        )
 
 
 def _installed(name: str) -> bool:

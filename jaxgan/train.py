@@ -36,25 +36,22 @@ def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {**batch, "image": batch["image"].astype(jnp.float32) / 127.5 - 1}
 
 
-def initial(built: experiment.Experiment) -> State:
-    """The state before the first step."""
-    example = np.zeros((2, built.source.resolution, built.source.resolution, built.source.channels), np.float32)
-    batch = {"image": example, "label": np.zeros(2, np.int32)}
-    return game.init(built.game, jax.random.key(built.config.seed), batch)
-
-
 def program(
     rules: Game, feed: Feed, spread: Spread, give_up_after: int
 ) -> Callable[[State, Any, Any, Any], tuple[State, dict[str, jax.Array]]]:
     """A compiled window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
 
-    It takes `count` steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves every
-    window of a run.
+    It takes `count` steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves
+    every window of a run.
     """
 
     def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array]]:
         new, metrics = game.step(rules, state, decode(feed.fetch(whole, parts, i)), spread.axis)
-        counts = {"played": 1, "skipped": new.skipped - state.skipped, "skipped_in_a_row": new.skipped_in_a_row}
+        counts = {
+            "played": 1,
+            "skipped": new.skipped - state.skipped,
+            "skipped_in_a_row": new.skipped_in_a_row,
+        }
         return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}
 
     def window(state: State, whole: Any, parts: Any, count: Any) -> tuple[State, dict[str, jax.Array]]:
@@ -110,7 +107,9 @@ class _Signals:
                 signal.signal(number, handler)
 
 
-def train(settings: config.Experiment, run_dir: Path, say: Callable[[str], None], *, progress: bool = True) -> int:
+def train(
+    settings: config.Experiment, run_dir: Path, say: Callable[[str], None], *, progress: bool = True
+) -> int:
     """Trains to `settings.steps`, from the newest good checkpoint of `run_dir` if there is one.
 
     Args:
@@ -129,7 +128,10 @@ def train(settings: config.Experiment, run_dir: Path, say: Callable[[str], None]
     spread = Spread(settings.run.spread)
     built = experiment.build(settings)
     spread.rows(settings.batch_size)
-    fits = len(built.source) * built.source.resolution**2 * built.source.channels <= settings.feed.resident_megabytes * 2**20
+    fits = (
+        len(built.source) * built.source.resolution**2 * built.source.channels
+        <= settings.feed.resident_megabytes * 2**20
+    )
     resident = fits if settings.feed.resident is None else settings.feed.resident
     data = stream.load(built.source, progress) if resident else None
 
@@ -150,19 +152,25 @@ def train(settings: config.Experiment, run_dir: Path, say: Callable[[str], None]
 
 def _claim(run: RunDirectory, settings: config.Experiment) -> None:
     """Checks that the folder is new or this experiment's."""
-    if not run.config.exists():
-        strange = [p.name for p in run.path.iterdir() if p.name != ".lock" and not p.name.endswith(".partial")]
+    old = run.read_config()
+    if old is None:
+        strange = [
+            p.name for p in run.path.iterdir() if p.name != ".lock" and not p.name.endswith(".partial")
+        ]
         if strange:
-            raise InputError(f"{run.path} is not empty and not a run (it holds {strange[0]}); give another --run-dir")
+            raise InputError(
+                f"{run.path} is not empty and not a run (it holds {strange[0]}); give another --run-dir"
+            )
         return
-    old = config.load(run.config)
     changed = [key for key in config.differences(old, settings) if key != "steps"]
     if changed:
         raise InputError(
             f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"
         )
     if settings.steps < old.steps:
-        raise InputError(f"{run.path} was started for {old.steps} steps; --steps may grow, not shrink to {settings.steps}")
+        raise InputError(
+            f"{run.path} was started for {old.steps} steps; --steps may grow, not shrink to {settings.steps}"
+        )
 
 
 class _Loop:
@@ -180,20 +188,27 @@ class _Loop:
         self.main = spread.process == 0
         settings = built.config
         self.checkpoints = Checkpoints(run.checkpoints, settings.run.keep, settings.run.keep_every)
-        template = jax.eval_shape(partial(initial, built))
+        template = jax.eval_shape(partial(experiment.initial, built))
         found = self.checkpoints.newest(say)
         if found is None:
-            state = jax.jit(partial(initial, built))()
+            state = jax.jit(partial(experiment.initial, built))()
         else:
             state = unflatten(template, found[1])
             # A run that gave up goes on when it is asked to.
-            state = state.replace(skipped_in_a_row=np.minimum(state.skipped_in_a_row, settings.run.give_up_after - 1))
+            state = state.replace(
+                skipped_in_a_row=np.minimum(state.skipped_in_a_row, settings.run.give_up_after - 1)
+            )
         self.step = int(state.step)
         if self.step > settings.steps:
-            raise InputError(f"{run.path} is at step {self.step}; --steps may grow, not shrink to {settings.steps}")
+            raise InputError(
+                f"{run.path} is at step {self.step}; --steps may grow, not shrink to {settings.steps}"
+            )
         if self.main:
             run.write(run.config, settings.to_toml())
-            run.write(run.manifest, json.dumps({**here, "resumed_from_step": self.step if found else None}, indent=1))
+            run.write(
+                run.manifest,
+                json.dumps({**here, "resumed_from_step": self.step if found else None}, indent=1),
+            )
             run.truncate_metrics(self.step)
             self.checkpoints.forget_after(self.step)
             if found:
@@ -205,9 +220,7 @@ class _Loop:
         if data is not None:
             self.feed = Resident(data, *shape)
         else:
-            self.feed = Streaming(
-                built.source, *shape, stop=settings.steps, workers=settings.feed.workers
-            )
+            self.feed = Streaming(built.source, *shape, stop=settings.steps, workers=settings.feed.workers)
         self.window = program(built.game, self.feed, spread, settings.run.give_up_after)
         self.sample = sampler(built)
         self.late: list[Callable[[], None]] = []
@@ -279,7 +292,10 @@ class _Loop:
     def _parts(self) -> tuple[int, Any]:
         """The next window: as many steps as the pace allows, none of them past a step at which something is written."""
         run = self.settings.run
-        stops = [self.settings.steps, *(self.step + n - self.step % n for n in (run.sample_every, run.checkpoint_every))]
+        stops = [
+            self.settings.steps,
+            *(self.step + n - self.step % n for n in (run.sample_every, run.checkpoint_every)),
+        ]
         count = min(self.pace, self.feed.window, min(stops) - self.step)
         return count, self.feed.parts(self.step, count)
 
@@ -301,23 +317,39 @@ class _Loop:
         values = {name: np.asarray(array) for name, array in self.spread.local(log).items()}
         played = int(values.pop("played")[:count].sum())
         in_a_row = values.pop("skipped_in_a_row")
-        order = [k for player in self.built.game.players for k in sorted(values, key=lambda k: not k.endswith("/loss"))
-                 if k.startswith(f"{player}/")]
-        rows = [{"step": before + i + 1, **{k: float(values[k][i]) for k in [*order, "skipped"]}} for i in range(played)]
+        order = [
+            k
+            for player in self.built.game.players
+            for k in sorted(values, key=lambda k: not k.endswith("/loss"))
+            if k.startswith(f"{player}/")
+        ]
+        rows = [
+            {"step": before + i + 1, **{k: float(values[k][i]) for k in [*order, "skipped"]}}
+            for i in range(played)
+        ]
         for i, row in enumerate(rows):
             if in_a_row[i] == 1:
                 broken = [k for k in order if not math.isfinite(row[k]) and not self._waits(k, before + i)]
-                self.first_bad = f"at step {before + i + 1}, {broken[0] if broken else 'a batch statistic'} was not finite"
+                self.first_bad = (
+                    f"at step {before + i + 1}, {broken[0] if broken else 'a batch statistic'} was not finite"
+                )
         self.gave_up |= played > 0 and in_a_row[played - 1] >= self.settings.run.give_up_after
         if not (self.main and rows):
             return
         self.run.log(rows)
-        shown = {"D loss": "discriminator/loss", "G loss": "generator/loss", "D(x)": "discriminator/real",
-                 "D(G(z))": "discriminator/fake"}
+        shown = {
+            "D loss": "discriminator/loss",
+            "G loss": "generator/loss",
+            "D(x)": "discriminator/real",
+            "D(G(z))": "discriminator/fake",
+        }
         last = rows[-1]
         pace = self.bar.format_dict
         rate = (pace["n"] + played - pace["initial"]) / pace["elapsed"] if pace["elapsed"] else 0.0
-        text = [f"{rate * self.settings.batch_size:.0f} images/s", *(f"{k} {last[v]:.3f}" for k, v in shown.items() if v in last)]
+        text = [
+            f"{rate * self.settings.batch_size:.0f} images/s",
+            *(f"{k} {last[v]:.3f}" for k, v in shown.items() if v in last),
+        ]
         self.bar.set_postfix_str(", ".join(text), refresh=False)
         self.bar.update(played)
 

@@ -1,8 +1,8 @@
-"""Strict JAX for every test: eight virtual devices, no silent promotion of ranks or dtypes."""
+"""Eight virtual devices and no silent promotion of ranks for every test."""
 
 import os
+from collections.abc import Iterator
 
-# One thread pool of two keeps results and times steady whatever machine runs the tests.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
@@ -11,9 +11,15 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def strict_dtypes() -> Iterator[None]:
+    """No silent promotion of dtypes either; not for all tests, as Adam in optax relies on it."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield

@@ -18,6 +18,7 @@ from jaxgan.layers.conv import (
     conv_transpose,
 )
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 CASES = [
     (k, s, p, h)
     for k, s, p, h in itertools.product((1, 3, 4), (1, 2, 3), (1, "SAME", ((0, 1), (2, 0))), (7, 8))
@@ -84,7 +85,9 @@ def test_gradient_penalty_gradients_are_laxs(s, p, transposed, rng):
         x = np.concatenate([x, x, x], 1)
         x = np.concatenate([x, x, x], 2)
     ours, theirs = (conv_transpose, stock_transpose) if transposed else (conv, stock)
-    for a, b in zip(jax.grad(penalty(ours), (0, 1))(x, w), jax.grad(penalty(theirs), (0, 1))(x, w), strict=True):
+    for a, b in zip(
+        jax.grad(penalty(ours), (0, 1))(x, w), jax.grad(penalty(theirs), (0, 1))(x, w), strict=True
+    ):
         close(a, b, 1e-4)
     third = jax.grad(lambda w: jnp.sum(jax.grad(penalty(ours), 1)(x, w) ** 2))(w)
     third_ = jax.grad(lambda w: jnp.sum(jax.grad(penalty(theirs), 1)(x, w) ** 2))(w)

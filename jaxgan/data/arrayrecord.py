@@ -48,7 +48,7 @@ def tfds() -> ModuleType:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Sends what TFDS prints on stdout (a banner where TensorFlow is missing) nowhere."""
+    """Sends what TFDS prints on stdout (a banner where TensorFlow is missing) nowhere. For one thread at a time."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -153,8 +153,7 @@ class Records:
 def _builder(directory: Path) -> Any:
     modules = tfds()
     try:
-        with silence():
-            return modules.builder_from_directory(os.fspath(directory))
+        return modules.builder_from_directory(os.fspath(directory))
     except Exception as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(

@@ -44,7 +44,7 @@ class Resident:
         self._length, self._seed, self._turns, self._batch_size = len(data["label"]), seed, turns, batch_size
         self._rows, self._spread = spread.rows(batch_size), spread
 
-    def parts(self, start: int, count: int) -> jax.Array:
+    def parts(self, start: int, count: int) -> Any:
         """Indices int32 `[window, turns, n]`."""
         per_step = self._turns * self._batch_size
         indices = np.zeros((self.window, self._turns, self._batch_size), np.int32)
@@ -85,7 +85,7 @@ class Streaming:
         self._batches: Iterator[stream.Batch] | None = None
         self._next = -1
 
-    def parts(self, start: int, count: int) -> dict[str, jax.Array]:
+    def parts(self, start: int, count: int) -> Any:
         """Images uint8 `[window, turns, n, H, W, C]` and labels int32 `[window, turns, n]`."""
         if self._batches is None:
             self._batches, self._next = self._open(start), start

@@ -36,31 +36,29 @@ def to_array(image: Image.Image, resolution: int, channels: int) -> np.ndarray:
     than a box; face and scene data sets for GANs are commonly prepared so.
 
     Raises:
-      InputError: for a bad `resolution` or `channels`, a mode that has no conversion to RGB (LAB), or values that are
+      InputError: for a bad `resolution` or `channels`, a mode that Pillow cannot convert, or values that are
         not finite.
       OSError, SyntaxError and others of Pillow: for pixels that do not decode (see `read`).
     """
     check_size(resolution, channels)
     image = ImageOps.exif_transpose(image)
     image = _to_8_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
     mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        try:
+    try:
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        if image.mode != mode:
             image = image.convert(mode)
-        except ValueError as error:
-            raise InputError(f"an image of mode {image.mode} has no conversion to {mode}") from error
+    except ValueError as error:
+        raise InputError(f"an image of mode {image.mode} has no conversion to {mode}") from error
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    square = (left, top, left + side, top + side)
-    if side == resolution:
-        image = image.crop(square)
-    else:
-        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=square)
+    # Not resize(box=...): its filter reaches across the edges of the box.
+    image = image.crop((left, top, left + side, top + side))
+    if side != resolution:
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
     return np.array(image, dtype=np.uint8).reshape(resolution, resolution, channels)
 
 
@@ -111,5 +109,5 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     else:
         spans = ((0.0, 65535.0),)
     bottom, top = next((s for s in spans if s[0] <= low and high <= s[1]), (low, high))
-    scaled = (values - bottom) * (255.0 / max(top - bottom, 1e-12))
+    scaled = (values - bottom) * 255.0 / max(top - bottom, 1e-12)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))

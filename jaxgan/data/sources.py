@@ -9,6 +9,7 @@ import hashlib
 import io
 import lzma
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, runtime_checkable
@@ -21,6 +22,8 @@ from jaxgan.errors import InputError
 
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
+
+_opening = threading.Lock()
 
 _SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
 
@@ -199,8 +202,9 @@ class TFDS:
 
         if not -self._length <= index < self._length:
             raise IndexError(f"example {index} of {self._length}")
-        if self._records is None:
-            self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
+        with _opening:  # reading threads that come together open the files once
+            if self._records is None:
+                self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
         try:
             stored, label = self._records[int(index) % self._length]
             pixels = images.to_array(Image.open(io.BytesIO(stored)), self.resolution, self.channels)

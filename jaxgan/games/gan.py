@@ -11,7 +11,9 @@ from jaxgan import losses
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 
 
-def apply(module: nn.Module, state: State, name: str, *args: Any, stats: Any = None, **kwargs: Any) -> tuple[Array, Any]:
+def apply(
+    module: nn.Module, state: State, name: str, *args: Any, stats: Any = None, **kwargs: Any
+) -> tuple[Array, Any]:
     """Runs a network in training mode: its output and its new statistics."""
     stats = state.stats[name] if stats is None else stats
     variables = {"params": state.params[name], **stats}
@@ -67,7 +69,9 @@ def gan(
 
     def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         z = keys.fold("latent").normal((latent,))
-        fake, stats = apply(generator, state, "generator", z, label(batch), keys=keys.fold("generator").example)
+        fake, stats = apply(
+            generator, state, "generator", z, label(batch), keys=keys.fold("generator").example
+        )
         return fake, Aux(stats={"generator": stats})
 
     def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
@@ -76,7 +80,9 @@ def gan(
     def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, _ = fakes(state, batch, keys)
         real_keys, fake_keys = keys.fold("real").example, keys.fold("fake").example
-        real_logits, stats = apply(discriminator, state, "discriminator", batch["image"], label(batch), keys=real_keys)
+        real_logits, stats = apply(
+            discriminator, state, "discriminator", batch["image"], label(batch), keys=real_keys
+        )
         fake_logits, stats = apply(
             discriminator, state, "discriminator", fake, label(batch), stats=stats, keys=fake_keys
         )
@@ -84,11 +90,15 @@ def gan(
             "real": jnp.mean(jax.nn.sigmoid(real_logits)),
             "fake": jnp.mean(jax.nn.sigmoid(fake_logits)),
         }
-        return loss.discriminator(real_logits, fake_logits), Aux(stats={"discriminator": stats}, metrics=metrics)
+        return loss.discriminator(real_logits, fake_logits), Aux(
+            stats={"discriminator": stats}, metrics=metrics
+        )
 
     def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, aux = fakes(state, batch, keys)
-        logits, _ = apply(discriminator, state, "discriminator", fake, label(batch), keys=keys.fold("fake").example)
+        logits, _ = apply(
+            discriminator, state, "discriminator", fake, label(batch), keys=keys.fold("fake").example
+        )
         return loss.generator(logits), aux
 
     def init(key: Array, batch: Batch) -> Nets:
@@ -117,7 +127,9 @@ def gan(
                 discriminator_turns,
                 discriminator_start,
             ),
-            "generator": Player(("generator",), generator_loss, generator_optimizer or adam(), start=generator_start),
+            "generator": Player(
+                ("generator",), generator_loss, generator_optimizer or adam(), start=generator_start
+            ),
         },
         sample=sample,
         ema={"generator": ema} if ema else {},

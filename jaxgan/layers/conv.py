@@ -102,7 +102,7 @@ def _correlate(x: jax.Array, g: jax.Array, win: Window) -> jax.Array:
     return _weight_gradient(x, g, win)
 
 
-def _keep(f: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]:
+def _keep(f: Any) -> Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]:
     return lambda a, b, win: (f(a, b, win), (a, b))
 
 
@@ -151,11 +151,15 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
       ValueError: If the channels of `x` and `w` differ or the window does not fit the padded image.
     """
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
-        raise ValueError(f"conv needs images [N, H, W, C] and a kernel [kh, kw, C, D], got {x.shape} and {w.shape}")
+        raise ValueError(
+            f"conv needs images [N, H, W, C] and a kernel [kh, kw, C, D], got {x.shape} and {w.shape}"
+        )
     kernel, size = (w.shape[0], w.shape[1]), (x.shape[1], x.shape[2])
     win = Window(kernel, size, stride, _resolve(padding, kernel, size, stride))
     if min(win.out) < 1:
-        raise ValueError(f"conv: a {kernel} window with stride {stride} and padding {win.pads} does not fit {size}")
+        raise ValueError(
+            f"conv: a {kernel} window with stride {stride} and padding {win.pads} does not fit {size}"
+        )
     return _conv(x, w, win) if jax.default_backend() == "cpu" else _forward(x, w, win)
 
 
@@ -211,12 +215,17 @@ class Conv(nn.Module):
         w = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, x.shape[-1], self.features))
         y = conv(x.astype(self.dtype), w.astype(self.dtype), self.stride, self.padding)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)[None, None, None]
+            y = (
+                y
+                + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)[
+                    None, None, None
+                ]
+            )
         return y
 
 
 class ConvTranspose(nn.Module):
-    """`conv_transpose` with a kernel and, by default, a bias. With "SAME" padding it multiplies the size by `stride`."""
+    """`conv_transpose` with a kernel and, by default, a bias; "SAME" padding multiplies the size by `stride`."""
 
     features: int
     kernel: int = 4
@@ -232,5 +241,10 @@ class ConvTranspose(nn.Module):
         w = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, self.features, x.shape[-1]))
         y = conv_transpose(x.astype(self.dtype), w.astype(self.dtype), self.stride, self.padding)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)[None, None, None]
+            y = (
+                y
+                + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)[
+                    None, None, None
+                ]
+            )
         return y

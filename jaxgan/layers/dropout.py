@@ -35,5 +35,7 @@ class Dropout(nn.Module):
         if keys is None or self.rate == 0:
             return x
         layer = zlib.crc32("/".join(self.path).encode())
-        draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - self.rate, x.shape[1:]))
+        draw = jax.vmap(
+            lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - self.rate, x.shape[1:])
+        )
         return jnp.where(draw(keys), x / (1 - self.rate), jnp.zeros_like(x))

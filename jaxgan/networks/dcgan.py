@@ -54,7 +54,12 @@ class DCGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, latent: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+        self,
+        latent: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """`[N, Z]` to `[N, R, R, C]`, float32.
 
@@ -71,7 +76,10 @@ class DCGANGenerator(nn.Module):
             x = nn.relu(Norm(self.norm, scales, self.dtype)(x, train=train))
             last = features is None
             x = ConvTranspose(
-                self.channels if last else features, use_bias=last or bias, kernel_init=weights, dtype=self.dtype
+                self.channels if last else features,
+                use_bias=last or bias,
+                kernel_init=weights,
+                dtype=self.dtype,
             )(x)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -89,7 +97,12 @@ class DCGANDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+        self,
+        image: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """`[N, R, R, C]` to float32 logits `[N]`.
 

@@ -23,7 +23,12 @@ class MLPGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, latent: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+        self,
+        latent: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """`[N, Z]` to `[N, *shape]`, float32."""
         x = concatenate_label(latent, label, self.classes).astype(self.dtype)
@@ -44,7 +49,12 @@ class MLPDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, label: jax.Array | None = None, *, train: bool = False, keys: jax.Array | None = None
+        self,
+        image: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """`[N, ...]` to float32 logits `[N]`."""
         x = concatenate_label(image.reshape(image.shape[0], -1), label, self.classes).astype(self.dtype)

@@ -1,0 +1,120 @@
+"""Normalisation against NumPy, and batch statistics over several devices against one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.axis import AXIS
+from jaxgan.layers import Norm
+
+DEVICES = 4
+
+
+@pytest.fixture
+def x(rng):
+    return (rng.normal(size=(8, 3, 5, 6)) * np.arange(1, 7) + np.arange(6)).astype(np.float32)
+
+
+def variables(rng, kind="batch", features=6):
+    """Scales, biases and running statistics that are nobody's defaults."""
+    numbers = lambda low: jnp.asarray(rng.uniform(low, 2, features), jnp.float32)  # noqa: E731
+    if kind == "batch":
+        return {
+            "params": {"BatchNorm_0": {"scale": numbers(0.5), "bias": numbers(-2)}},
+            "batch_stats": {"BatchNorm_0": {"mean": numbers(-2), "var": numbers(0.5)}},
+        }
+    return {"params": {"LayerNorm_0": {"scale": numbers(0.5), "bias": numbers(-2)}}}
+
+
+def leaves(v, layer="BatchNorm_0"):
+    p, s = v["params"][layer], v.get("batch_stats", {}).get(layer, {})
+    return (np.asarray(a, np.float64) for a in (p["scale"], p["bias"], *s.values()))
+
+
+def test_batch_in_training_is_numpys_batch_statistics(x, rng):
+    v = variables(rng)
+    scale, bias, mean, var = leaves(v)
+    y, new = Norm("batch").apply(v, x, train=True, mutable=["batch_stats"])
+    x64 = x.astype(np.float64)
+    m, s2 = x64.mean((0, 1, 2)), x64.var((0, 1, 2))
+    np.testing.assert_allclose(y, (x64 - m) / np.sqrt(s2 + 1e-5) * scale + bias, rtol=1e-4, atol=1e-4)
+    new = new["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(new["mean"], 0.9 * mean + 0.1 * m, rtol=1e-5)
+    np.testing.assert_allclose(new["var"], 0.9 * var + 0.1 * s2, rtol=1e-5)
+
+
+def test_batch_in_evaluation_is_the_running_averages(x, rng):
+    v = variables(rng)
+    scale, bias, mean, var = leaves(v)
+    y = Norm("batch").apply(v, x, train=False)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + bias, rtol=1e-5, atol=1e-5)
+
+
+def test_layer_normalises_each_example_by_itself(x, rng):
+    v = variables(rng, "layer")
+    scale, bias = leaves(v, "LayerNorm_0")
+    y = Norm("layer").apply(v, x, train=True)
+    x64 = x.astype(np.float64)
+    m, s2 = x64.mean((1, 2, 3), keepdims=True), x64.var((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(y, (x64 - m) / np.sqrt(s2 + 1e-5) * scale + bias, rtol=1e-4, atol=1e-4)
+    alone = Norm("layer").apply(v, x[:1], train=False)
+    np.testing.assert_allclose(alone, y[:1], rtol=1e-5, atol=1e-5)
+
+
+def test_none_is_the_identity_without_variables(x):
+    y, made = Norm("none").init_with_output(jax.random.key(0), x, train=True)
+    np.testing.assert_array_equal(y, x)
+    assert made == {}
+
+
+def test_an_unknown_kind_is_refused_by_name(x):
+    with pytest.raises(ValueError, match="'instance'.*'batch', 'layer' and 'none'"):
+        Norm("instance").init(jax.random.key(0), x, train=True)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+def test_bfloat16_keeps_parameters_and_statistics_in_float32(kind, x):
+    norm = Norm(kind, dtype=jnp.bfloat16)
+    y, made = norm.init_with_output(jax.random.key(0), x.astype(jnp.bfloat16), train=True)
+    assert y.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(
+        y.astype(np.float32), Norm(kind).apply(made, x, train=False if kind == "layer" else True, mutable=["batch_stats"])[0],
+        atol=0.05,
+    )
+
+
+def test_several_devices_normalise_over_the_whole_batch(x, rng):
+    """Output, running statistics and gradients; each device's part has statistics of its own, far from the others'."""
+    x = x + np.repeat(10.0 * np.arange(DEVICES), 2).astype(np.float32)[:, None, None, None]
+    target = rng.normal(size=x.shape).astype(np.float32)
+    v = variables(rng)
+
+    def loss(params, x, target):
+        y, new = Norm("batch").apply({**v, "params": params}, x, train=True, mutable=["batch_stats"])
+        return jnp.mean((y - target) ** 2), (y, new["batch_stats"])
+
+    def both(params, x, target):
+        (_, (y, stats)), grads = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x, target)
+        return y, stats, grads
+
+    y, stats, (params_grad, x_grad) = jax.jit(both)(v["params"], x, target)
+
+    def mapped(params, x, target):
+        y, stats, (params_grad, x_grad) = both(params, x, target)
+        return y, stats, (jax.lax.pmean(params_grad, AXIS), x_grad)
+
+    split = lambda a: a.reshape(DEVICES, -1, *a.shape[1:])  # noqa: E731
+    join = lambda a: np.asarray(a).reshape(-1, *a.shape[2:])  # noqa: E731
+    py, pstats, (pparams_grad, px_grad) = jax.pmap(
+        mapped, axis_name=AXIS, in_axes=(None, 0, 0), devices=jax.devices()[:DEVICES]
+    )(v["params"], split(x), split(target))
+
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)  # noqa: E731
+    close(join(py), y)
+    for device in range(DEVICES):
+        jax.tree.map(lambda a, b, device=device: close(a[device], b), pstats, stats)
+        jax.tree.map(lambda a, b, device=device: close(a[device], b), pparams_grad, params_grad)
+    # A device's loss is the mean over its quarter, and all of them count: d(mean loss)/dx is a quarter of their sum.
+    close(join(px_grad) / DEVICES, x_grad)
