@@ -27,9 +27,12 @@ DIGESTS = "sha256.json"
 
 
 def flatten(tree: Any) -> Table:
-    """Every leaf as a host array of its own, by path such as "params/generator/Dense_0/kernel". Keys as their data."""
+    """Every leaf as a host array of its own, by path such as "params/generator/Dense_0/kernel".
+
+    Random keys are stored as their data; leaves of size zero, which hold nothing and which Orbax refuses, are left out.
+    """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_name(path): np.array(_data(leaf)) for path, leaf in leaves}
+    return {_name(path): np.array(_data(leaf)) for path, leaf in leaves if leaf.size}
 
 
 def unflatten(template: T, table: Mapping[str, np.ndarray]) -> T:
@@ -40,6 +43,12 @@ def unflatten(template: T, table: Mapping[str, np.ndarray]) -> T:
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
     names = [_name(path) for path, _ in leaves]
+    table = {
+        **{
+            name: np.zeros(x.shape, x.dtype) for name, (_, x) in zip(names, leaves, strict=True) if not x.size
+        },
+        **table,
+    }
     if missing := set(names) ^ set(table):
         raise InputError(f"the checkpoint is of another state: {sorted(missing)[0]} is on one side only")
     found = []
@@ -130,9 +139,8 @@ class Checkpoints:
             partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
             os.replace(partial, folder / DIGESTS)
         except Exception as error:  # Orbax and TensorStore raise many kinds, all of them a save that failed
-            for rest in self.directory.glob(f"{step}*"):
-                if not (rest / DIGESTS).is_file():
-                    shutil.rmtree(rest, ignore_errors=True)
+            for rest in (folder, *self.directory.glob(f"{step}.*")):
+                shutil.rmtree(rest, ignore_errors=True)
             raise RunError(
                 f"cannot save a checkpoint to {folder}: {_reason(error)}; free space there and run again"
             ) from error
@@ -160,16 +168,14 @@ class Checkpoints:
                 raise Damaged(f"{name} has changed since it was written")
         return dict(_checkpointer().restore(folder))
 
-    def newest(self, warn: Callable[[str], None], at: int | None = None) -> tuple[int, Table] | None:
-        """The newest good save (or the one `at` a step), with a warning for each newer one that is damaged or unfinished."""
+    def newest(self, warn: Callable[[str], None]) -> tuple[int, Table] | None:
+        """The newest good save with a warning for each newer one that is damaged or unfinished."""
         folders = (
             {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()}
             if self.directory.is_dir()
             else set()
         )
         for step in sorted(folders, reverse=True):
-            if at is not None and step != at:
-                continue
             try:
                 return step, self.read(step)
             except Damaged as error:
@@ -198,7 +204,7 @@ _shared: list[Any] = []
 
 
 def _checkpointer() -> Any:
-    """One synchronous Orbax checkpointer that takes this process for the only one: states are whole in every process."""
+    """One synchronous Orbax checkpointer that takes this process for the only one, as each holds all of the state."""
     with _lock:
         if not _shared:
             import logging

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxgan.errors import writing
+
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Images in [-1, 1] to uint8 in [0, 255], rounded; values outside are clipped."""
@@ -28,10 +30,11 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes a PNG at once, so that it is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="PNG")
-    os.replace(partial, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -71,6 +74,8 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
     for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
         for i, key in enumerate(shown):
             values = column(key)
+            if log:
+                values[values <= 0] = np.nan
             ax.plot(steps, values, color=f"C{i}", alpha=0.2, linewidth=0.6)
             ax.plot(
                 steps,

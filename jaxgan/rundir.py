@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jaxgan import config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, writing
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -68,8 +68,9 @@ class RunDirectory:
     def write(self, path: Path, text: str) -> None:
         """Replaces a file at once, so that it is never half there."""
         partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        with writing(path):
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
 
     def read_config(self) -> config.Experiment | None:
         """The experiment that this is a run of, if it is a run."""
@@ -106,7 +107,7 @@ class RunDirectory:
             json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}, allow_nan=False)
             for row in rows
         )
-        with self.metrics.open("a", encoding="utf-8") as file:
+        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
 
     def read_metrics(self) -> list[dict[str, float | None]]:

@@ -1,9 +1,15 @@
-"""Eight virtual devices and no silent promotion of ranks for every test."""
+"""Eight virtual devices and no silent promotion of ranks for every test; one compilation of each program."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Tests run the same small programs again and again, in this process, pytest's workers and processes of their own.
+    _cache = tempfile.TemporaryDirectory(prefix="jaxgan-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import numpy as np

@@ -78,5 +78,5 @@ def test_bfloat16_stays_bfloat16():
 
 @pytest.mark.parametrize("rate", [1.0, 1.5, -0.1, float("nan")])
 def test_a_bad_rate_is_refused(rate):
-    with pytest.raises(ValueError, match="rate is .*at least 0 and less than 1"):
+    with pytest.raises(ValueError, match=r"rate is .*at least 0 and less than 1"):
         drop(jnp.ones(SHAPE), keys(), rate)

@@ -48,7 +48,7 @@ def tfds() -> ModuleType:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Sends what TFDS prints on stdout (a banner where TensorFlow is missing) nowhere. For one thread at a time."""
+    """Sends what TFDS prints on stdout nowhere. For one thread at a time."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -188,7 +188,7 @@ def _features(directory: Path, builder: Any) -> tuple[str, str | None]:
 def write(
     name: str,
     folder: Path,
-    splits: Mapping[str, Callable[[], Iterator[tuple[str, dict[str, Any]]]]],
+    splits: Mapping[str, Callable[[], Iterator[tuple[str | bytes, dict[str, Any]]]]],
     resolution: int,
     channels: int,
     classes: tuple[str, ...],

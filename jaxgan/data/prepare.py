@@ -54,7 +54,7 @@ class Report:
 
 
 class _Item(NamedTuple):
-    key: str  # unique in its split; TFDS orders the examples by its hash, the same in every run
+    key: str | bytes  # unique in its split; TFDS orders the examples by its hash, the same in every run
     pixels: Callable[[], np.ndarray]  # uint8 [R, R, C]; raises InputError for an unreadable file
     label: int
     name: str  # for the report
@@ -205,7 +205,7 @@ def _plan_folder(folder: Path, resolution: int | None, channels: int | None, pro
         depth = depth or (1 if grey else 3)
 
     def item(path: Path, key: str, label: int, side: int = side, depth: int = depth) -> _Item:
-        return _Item(key, lambda: images.read(path, side, depth), label, str(path))
+        return _Item(os.fsencode(key), lambda: images.read(path, side, depth), label, str(path))
 
     splits = {}
     for split, (names, files, labels) in scans.items():
@@ -244,12 +244,12 @@ def _write(
     total = sum(len(items) for items in plan.splits.values())
     with _bar(None, total, "Preparing", progress) as bar:
 
-        def examples(split: str, items: list[_Item]) -> Iterator[tuple[str, dict[str, Any]]]:
+        def examples(split: str, items: list[_Item]) -> Iterator[tuple[str | bytes, dict[str, Any]]]:
             counts[split] = 0
             for item, result in _parallel(_encode, items):
                 bar.update()
                 if isinstance(result, InputError):
-                    unreadable.append((item.name, _reason(result, item.name)))
+                    unreadable.append((_printable(item.name), _reason(result, item.name)))
                     continue
                 counts[split] += 1
                 yield item.key, {"image": result} | ({"label": item.label} if plan.classes else {})
@@ -291,6 +291,10 @@ def _parallel(
                 yield done, future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()  # file names need not be valid text
 
 
 def _reason(error: InputError, name: str) -> str:

@@ -1,10 +1,13 @@
 """Examples out of a source: the whole set at once, or step after step in the order of `order.indices`."""
 
+import atexit
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
@@ -23,6 +26,17 @@ class Batch(TypedDict):
 
     image: np.ndarray
     label: np.ndarray
+
+
+_streams: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_streams() -> None:
+    """Closes what is still open when Python ends: later, grain's own parts are gone and it complains."""
+    for stream in list(_streams):
+        with contextlib.suppress(ValueError):  # another thread is in it
+            stream.close()
 
 
 def load(source: Source, progress: bool = True) -> Batch:
@@ -105,7 +119,9 @@ def batches(
         raise InputError(f"workers is {workers}: it must be 0 (threads) or a number of processes")
     order.indices(seed, len(source), 0, 0)  # the seed and length are good, or this raises
     steps = _Steps(source, seed, start, stop, turns, batch_size, rows)
-    return _read(steps, workers)
+    stream = _read(steps, workers)
+    _streams.add(stream)
+    return stream
 
 
 class _Steps:
@@ -141,7 +157,7 @@ class _Steps:
         return self.turns * rows * self.source.resolution**2 * self.source.channels
 
 
-def _read(steps: _Steps, workers: int) -> Iterator[Batch]:
+def _read(steps: _Steps, workers: int) -> Generator[Batch, None, None]:
     if not len(steps):
         return
     import grain
@@ -174,6 +190,8 @@ def _read(steps: _Steps, workers: int) -> Iterator[Batch]:
         if workers and "terminated unexpectedly" in str(error):
             raise RunError(f"a data worker process died ({error}); is there enough memory?") from error
         raise
+    except InputError as error:
+        raise InputError(str(error).partition("\n")[0]) from error  # grain adds lines on its tracebacks
     finally:
         iterator.close()
 

@@ -16,7 +16,7 @@ class Norm(nn.Module):
 
     "batch" normalises over the whole batch, however many devices it is split over, and keeps running averages with
     momentum 0.9 for use when `train` is false. "layer" normalises each example by itself. "none" is the identity.
-    Statistics are float32 whatever `dtype` is.
+    Statistics are float32 and are applied in float32; the result is of `dtype`.
     """
 
     kind: NormKind = "batch"
@@ -34,15 +34,16 @@ class Norm(nn.Module):
             return x
         if self.kind == "layer":
             axes = tuple(range(1, x.ndim))
-            norm = nn.LayerNorm(1e-5, reduction_axes=axes, scale_init=self.scale_init, dtype=self.dtype)
-            return norm(x)
-        if self.kind == "batch":
-            return nn.BatchNorm(
+            norm = nn.LayerNorm(1e-5, reduction_axes=axes, scale_init=self.scale_init, dtype=jnp.float32)
+        elif self.kind == "batch":
+            norm = nn.BatchNorm(
                 use_running_average=not train,
                 momentum=0.9,
                 epsilon=1e-5,
                 axis_name=axis.AXIS if axis.bound() else None,
                 scale_init=self.scale_init,
-                dtype=self.dtype,
-            )(x)
-        raise ValueError(f"norm is {self.kind!r}; known are 'batch', 'layer' and 'none'")
+                dtype=jnp.float32,
+            )
+        else:
+            raise ValueError(f"norm is {self.kind!r}; known are 'batch', 'layer' and 'none'")
+        return norm(x.astype(jnp.float32)).astype(self.dtype)

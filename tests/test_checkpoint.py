@@ -1,0 +1,167 @@
+"""Saves that are complete come back to the bit; all others are noticed."""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.checkpoint import Checkpoints, flatten, sha256, unflatten
+from jaxgan.errors import InputError
+
+
+class Moments(NamedTuple):
+    mean: jax.Array
+    count: jax.Array
+
+
+def tree(seed=0):
+    key = jax.random.key(seed)
+    params = {"net": {"w": jax.random.normal(key, (3, 4)), "b": jnp.zeros(4, jnp.bfloat16)}}
+    return {
+        "key": key,
+        "params": params,
+        "opt": optax.adam(1e-3).init(params),
+        "memory": [Moments(jnp.float32(jnp.nan), jnp.int32(-7)), jnp.array([True, False]), jnp.zeros((0, 2))],
+        "empty": {},
+    }
+
+
+def assert_same(a, b):
+    data = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x  # noqa: E731
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        assert np.asarray(data(x)).tobytes() == np.asarray(data(y)).tobytes()
+
+
+def fail(line):
+    raise AssertionError(line)
+
+
+def test_round_trip_to_the_bit(tmp_path):
+    saves = Checkpoints(tmp_path / "c")
+    saves.save(3, tree())
+    saves.wait()
+    step, table = saves.newest(fail)
+    assert step == 3
+    assert_same(unflatten(jax.eval_shape(tree), table), tree())
+    assert sha256(table) == sha256(flatten(tree())) != sha256(flatten(tree(1)))
+
+
+def test_digest_is_what_the_documentation_says():
+    digest = hashlib.sha256()
+    digest.update(b"a/0\nint32\n[2]\n" + np.array([1, 2], np.int32).tobytes())
+    digest.update(b"b\nfloat32\n[]\n" + np.float32(0.5).tobytes())
+    assert sha256(flatten({"b": jnp.float32(0.5), "a": [jnp.array([1, 2], jnp.int32)]})) == digest.hexdigest()
+
+
+def test_a_save_is_of_the_moment_it_was_asked_for(tmp_path):
+    """The arrays saved may be donated to the next step at once."""
+    saves = Checkpoints(tmp_path / "c")
+    x = jnp.arange(1 << 18, dtype=jnp.float32)
+    saves.save(1, {"x": x})
+    x = jax.jit(lambda x: x * 0 - 1, donate_argnums=0)(x)
+    saves.wait()
+    np.testing.assert_array_equal(saves.read(1)["x"], np.arange(1 << 18, dtype=np.float32))
+
+
+def test_the_newest_and_every_nth_are_kept(tmp_path):
+    saves = Checkpoints(tmp_path / "c", keep=2, keep_every=10)
+    for step in range(5, 41, 5):
+        saves.save(step, {"x": jnp.int32(step)})
+    saves.wait()
+    assert saves.steps() == [10, 20, 30, 35, 40]
+    assert sorted(int(p.name) for p in (tmp_path / "c").iterdir()) == [10, 20, 30, 35, 40]
+
+
+def biggest(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip(folder):
+    file = biggest(folder)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def truncate(folder):
+    file = biggest(folder)
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def remove_one(folder):
+    biggest(folder).unlink()
+
+
+def unfinished(folder):
+    (folder / "sha256.json").unlink()
+
+
+def half_digest(folder):
+    digest = folder / "sha256.json"
+    digest.write_text(digest.read_text()[:20])
+
+
+DAMAGES = [flip, truncate, remove_one, unfinished, half_digest]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_noticed_and_the_one_before_is_used(tmp_path, damage):
+    saves = Checkpoints(tmp_path / "c")
+    for step in (1, 2):
+        saves.save(step, {"x": jnp.full((1000,), step)})
+    saves.wait()
+    damage(tmp_path / "c" / "2")
+    said = []
+    step, table = saves.newest(said.append)
+    assert (step, table["x"][0], len(said)) == (1, 1, 1)
+    assert str(tmp_path / "c" / "2") in said[0]
+    saves.forget_after(1)
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["1"]
+    saves.save(2, {"x": jnp.full((1000,), 3)})
+    saves.wait()
+    assert saves.newest(fail)[1]["x"][0] == 3
+
+
+def test_every_byte_is_watched(tmp_path):
+    """A flip anywhere in any file is noticed, metadata included."""
+    saves = Checkpoints(tmp_path / "c")
+    saves.save(1, {"x": jnp.arange(5)})
+    saves.wait()
+    listed = json.loads((tmp_path / "c" / "1" / "sha256.json").read_text())
+    files = {p for p in (tmp_path / "c" / "1").rglob("*") if p.is_file() and p.name != "sha256.json"}
+    assert {tmp_path / "c" / "1" / name for name in listed} == files
+    for file in files:
+        good = file.read_bytes()
+        for at in {0, len(good) // 2, len(good) - 1}:
+            if good:
+                file.write_bytes(good[:at] + bytes([good[at] ^ 128]) + good[at + 1 :])
+                assert saves.newest(lambda line: None) is None
+        file.write_bytes(good)
+    assert saves.newest(fail) is not None
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"x": jnp.zeros(3)}, "y is on one side"),
+        ({"x": jnp.zeros(3), "y": jnp.zeros(3, jnp.int32)}, "y is float32"),
+        ({"x": jnp.zeros(3), "y": jnp.zeros((3, 1))}, r"\[3\]"),
+    ],
+)
+def test_a_state_of_another_shape_is_refused(other, message):
+    with pytest.raises(InputError, match=message):
+        unflatten(other, flatten({"x": jnp.zeros(3), "y": jnp.zeros(3)}))
+
+
+def test_no_folder_is_no_checkpoint(tmp_path):
+    saves = Checkpoints(tmp_path / "none")
+    assert saves.newest(fail) is None
+    assert saves.steps() == []
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,225 @@
+"""Experiments in and out of TOML, and what is said of those that are wrong."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from jaxgan import config
+from jaxgan.errors import InputError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+LEAST = {
+    "name": "tiny",
+    "steps": 10,
+    "data": {"source": "embedded"},
+    "generator": {"network": "mlp"},
+    "discriminator": {"network": "dcgan"},
+}
+
+
+def refusal(table=LEAST, **overrides):
+    """The one line said of a config and overrides, dots written as two underscores."""
+    with pytest.raises(InputError) as caught:
+        config.parse(table, {key.replace("__", "."): text for key, text in overrides.items()}, "x.toml")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(("x.toml: ", "--"))
+    return line.removeprefix("x.toml: ")
+
+
+# Files
+
+
+def test_there_is_a_default_config():
+    assert "default.toml" in [path.name for path in CONFIGS]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_loads_opens_with_a_comment_and_survives_the_round_trip(path):
+    assert path.read_text().startswith("# ")
+    loaded = config.load(path)
+    assert loaded.name == path.stem
+    assert config.parse(tomllib.loads(loaded.to_toml())) == loaded
+
+
+def test_the_fields_defaults_are_the_published_ones():
+    made = config.parse(LEAST)
+    assert (made.batch_size, made.seed, made.run.sample_every) == (128, 0, 100)
+    for optimizer in (made.generator_optimizer, made.discriminator_optimizer):
+        assert optimizer.sgd is None
+        assert optimizer.adam == config.Adam(learning_rate=2e-4, b1=0.5, b2=0.999)
+
+
+def test_toml_holds_every_key_defaults_written_out():
+    table = tomllib.loads(config.parse(LEAST).to_toml())
+    assert table["generator"] == {"network": "mlp", "width": 64, "dtype": "float32", "depth": 3}
+    assert table["game"]["ema"] == 0.999
+    assert table["generator_optimizer"] == {"adam": {"learning_rate": 0.0002, "b1": 0.5, "b2": 0.999}}
+    assert "resident" not in table["feed"]  # None: not decided
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"feed.resident": "false", "run.keep_every": "7"},
+        {"generator_optimizer.sgd.learning_rate": "1e-05", "discriminator.dropout": "0.1"},
+        {"data.source": "folder", "data.path": "a b/ü", "data.resolution": "64"},
+        {"data.source": "tfds", "data.name": "celeb_a:2.0.1", "data.resolution": "128", "data.channels": "1"},
+    ],
+)
+def test_round_trip_of_other_values(overrides):
+    made = config.parse(LEAST, overrides)
+    assert config.parse(tomllib.loads(made.to_toml())) == made
+    assert made != config.parse(LEAST)
+
+
+# Overrides
+
+
+def test_overrides_are_read_as_toml_and_else_as_strings():
+    made = config.parse(
+        LEAST,
+        {
+            "name": "v2.1-b",
+            "seed": "1_000",
+            "batch_size": "0x10",
+            "game.conditional": "true",
+            "generator_optimizer.adam.learning_rate": "1e-3",
+            "game.ema": "0",
+            "run.spread": '"jit"',
+        },
+    )
+    assert (made.name, made.seed, made.batch_size, made.game.conditional) == ("v2.1-b", 1000, 16, True)
+    assert made.generator_optimizer.adam == config.Adam(learning_rate=1e-3)
+    assert (made.game.ema, made.run.spread) == (0.0, "jit")
+
+
+def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
+    table = {**LEAST, "generator": {"network": "mlp", "width": 8, "depth": 1}}
+    made = config.parse(table, {"generator.width": "16"})
+    assert made.generator == config.MLPGenerator(network="mlp", width=16, depth=1)
+    assert table["generator"] == {"network": "mlp", "width": 8, "depth": 1}
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"stesp": "3"}, "unknown key stesp; did you mean steps?"),
+        ({"generator__widht": "3"}, "unknown key generator.widht; did you mean width?"),
+        ({"discriminator__drop_out": "0.1"}, "unknown key discriminator.drop_out; did you mean dropout?"),
+        ({"run__windows": "3"}, "unknown key run.windows; did you mean window?"),
+        ({"generator_optimizer__adm__b1": "0.5"}, "unknown key generator_optimizer.adm; did you mean adam?"),
+        (
+            {"generator_optimizer__adam__beta1": "0.5"},
+            "unknown key generator_optimizer.adam.beta1; known here are learning_rate, b1, b2",
+        ),
+        # Known to DCGAN, not to the MLP that this generator is.
+        ({"generator__norm": "batch"}, "unknown key generator.norm; known here are width, dtype, network, depth"),
+        ({"data__zzz": "1"}, "unknown key data.zzz; known here are source, split, resolution, channels"),
+        ({"steps": "ten"}, "steps: Input should be a valid integer, got 'ten'"),
+        ({"steps": "10.0"}, "steps: Input should be a valid integer, got 10.0"),
+        ({"steps": "true"}, "steps: Input should be a valid integer, got True"),
+        ({"name": "3"}, "name: Input should be a valid string, got 3"),
+        ({"game__conditional": "1"}, "game.conditional: Input should be a valid boolean, got 1"),
+        ({"generator__width": "[8]"}, "generator.width: Input should be a valid integer, got [8]"),
+        ({"steps": "0"}, "steps: Input should be greater than 0, got 0"),
+        ({"batch_size": "-8"}, "batch_size: Input should be greater than 0, got -8"),
+        ({"generator__width": "0"}, "generator.width: Input should be greater than 0, got 0"),
+        ({"data__resolution": "-28"}, "data.resolution: Input should be greater than 0, got -28"),
+        ({"feed__workers": "-1"}, "feed.workers: Input should be greater than or equal to 0, got -1"),
+        ({"seed": "-1"}, "seed: Input should be greater than or equal to 0, got -1"),
+        ({"seed": "4294967296"}, "seed: Input should be less than 4294967296, got 4294967296"),
+        ({"game__ema": "1.0"}, "game.ema: Input should be less than 1, got 1.0"),
+        ({"discriminator__dropout": "1.0"}, "discriminator.dropout: Input should be less than 1, got 1.0"),
+        (
+            {"generator_optimizer__adam__learning_rate": "nan"},
+            "generator_optimizer.adam.learning_rate: Input should be a finite number, got nan",
+        ),
+        ({"data__channels": "2"}, "data.channels: Input should be 1 or 3, got 2"),
+        ({"game__loss": "hinge"}, "game.loss: Input should be 'non_saturating' or 'minimax', got 'hinge'"),
+        ({"generator__dtype": "float16"}, "generator.dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),
+        ({"name": "a/b"}, r"name: String should match pattern '^[\w.-]+$', got 'a/b'"),
+        ({"data__source": "foldr"}, "data.source: Input should be one of 'embedded', 'folder', 'tfds', got 'foldr'"),
+        ({"generator__network": "unet"}, "generator.network: Input should be one of 'dcgan', 'mlp', got 'unet'"),
+        ({"data__source": "folder", "data__path": "x"}, "data.resolution is missing"),
+        ({"steps__x": "1"}, "--steps.x: steps is a value, not a section"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_one_line_names_the_key_and_what_is_wrong(overrides, line):
+    assert refusal(**overrides) == line
+
+
+@pytest.mark.parametrize("key", ["name", "steps", "data", "generator", "discriminator"])
+def test_a_missing_key_is_named(key):
+    assert refusal({k: v for k, v in LEAST.items() if k != key}) == f"{key} is missing"
+
+
+@pytest.mark.parametrize(("section", "tag"), [("data", "source"), ("generator", "network")])
+def test_a_section_that_does_not_say_what_it_is(section, tag):
+    assert refusal({**LEAST, section: {}}) == f"{section}.{tag} is missing"
+
+
+def test_two_optimizers_are_one_too_many():
+    line = refusal(generator_optimizer__adam__b1="0.5", generator_optimizer__sgd__learning_rate="0.1")
+    assert line.startswith("generator_optimizer: names two optimizers, adam and sgd; keep one")
+
+
+def test_several_mistakes_share_the_line():
+    line = refusal(steps="0", batch_size="x")
+    assert line == (
+        "steps: Input should be greater than 0, got 0; batch_size: Input should be a valid integer, got 'x'"
+    )
+
+
+def test_an_experiment_is_frozen():
+    made = config.parse(LEAST)
+    with pytest.raises(ValueError, match="frozen"):
+        made.steps = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "default.toml").write_text("")
+    (tmp_path / "broken.toml").write_text('name = "a"\nsteps = = 3\n')
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    cases = {
+        "defualt.toml": f"no such config: {tmp_path / 'defualt.toml'}; did you mean {tmp_path / 'default.toml'}?",
+        "zzz": f"no such config: {tmp_path / 'zzz'}; give the path of a .toml file",
+        "no/such.toml": f"no such config: {tmp_path / 'no/such.toml'}; give the path of a .toml file",
+        "broken.toml": f"{tmp_path / 'broken.toml'} is not valid TOML: ",
+        "binary.toml": f"cannot read config {tmp_path / 'binary.toml'}: ",
+        ".": f"cannot read config {tmp_path}: ",
+    }
+    for name, line in cases.items():
+        with pytest.raises(InputError) as caught:
+            config.load(tmp_path / name)
+        assert str(caught.value).startswith(line)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="line 2"):
+        config.load(tmp_path / "broken.toml")
+
+
+# Differences
+
+
+def test_differences_are_the_dotted_keys():
+    one = config.parse(LEAST)
+    assert config.differences(one, one) == []
+    other = config.parse(LEAST, {"steps": "11", "generator.width": "8", "run.window": "3"})
+    assert sorted(config.differences(one, other)) == ["generator.width", "run.window", "steps"]
+
+
+def test_differences_of_another_kind_of_member():
+    one = config.parse(LEAST)
+    other = config.parse(
+        LEAST, {"generator.network": "dcgan", "generator_optimizer.sgd.learning_rate": "0.1"}
+    )
+    found = config.differences(one, other)
+    assert {"generator.network", "generator.norm", "generator.depth"} <= set(found)
+    assert {"generator_optimizer.adam.b1", "generator_optimizer.sgd.learning_rate"} <= set(found)
+    assert not [key for key in found if not key.startswith(("generator.", "generator_optimizer."))]
+    assert sorted(found) == sorted(config.differences(other, one))

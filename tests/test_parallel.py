@@ -1,0 +1,204 @@
+"""The same run on any number of devices, mapped or partitioned, in one process or two."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan import game
+from jaxgan.errors import InputError
+from jaxgan.games import gan
+from jaxgan.networks import DCGANDiscriminator, DCGANGenerator
+from jaxgan.parallel import Spread
+
+N, STEPS, POOL, LATENT = 16, 5, 6, 3
+
+
+def pooled_gan() -> game.Game:
+    """A DCGAN with batch norm, dropout and an image pool; its memory also keeps the last latents and dropout's keys."""
+    rules = gan(
+        DCGANGenerator(16, 1, 4),
+        DCGANDiscriminator(16, 1, 4, dropout=0.3),
+        latent=LATENT,
+        generator_optimizer=optax.sgd(0.05),
+        discriminator_optimizer=optax.sgd(0.05),
+        ema=0.9,
+    )
+    player = rules.players["discriminator"]
+
+    def loss(state, batch, keys):
+        fresh, _ = rules.fakes.make(state, batch, keys)
+        swap = keys.fold("swap").uniform() < 0.5
+        place = (keys.fold("place").uniform() * POOL).astype(jnp.int32)
+        seen = jnp.where(swap[:, None, None, None], state.memory["pool"][place], fresh)
+        value, aux = player.loss(state, {**batch, "fakes": seen}, keys)
+        latent = keys.fold("latent").normal((LATENT,))
+        data = jax.random.key_data(keys.fold("real").example)
+        new = {"images": fresh, "place": jnp.where(swap, place, POOL), "latent": latent, "keys": data}
+        return value, aux._replace(memory=new)
+
+    def remember(memory, new):
+        last = jnp.stack([jnp.max(jnp.where(new["place"] == i, jnp.arange(N), -1)) for i in range(POOL)])
+        pool = jnp.where((last >= 0)[:, None, None, None], new["images"][last], memory["pool"])
+        return {"pool": pool, "latent": new["latent"], "keys": new["keys"]}
+
+    def memory(batch):
+        return {
+            "pool": batch["image"][:POOL],
+            "latent": jnp.zeros((N, LATENT)),
+            "keys": jnp.zeros((N, 2), jnp.uint32),
+        }
+
+    players = {**rules.players, "discriminator": player._replace(loss=loss, remember=remember)}
+    return rules._replace(players=players, memory=memory)
+
+
+@cache
+def images() -> np.ndarray:
+    shape = (STEPS, 2, N, 16, 16, 1)
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def window(rules, axis):
+    def run(state, whole, parts, count):
+        return jax.lax.fori_loop(
+            0, count, lambda i, s: game.step(rules, s, {"image": parts[i]}, axis)[0], state
+        )
+
+    return run
+
+
+@cache
+def initial():
+    return jax.tree.map(
+        np.asarray, flat(game.init(pooled_gan(), jax.random.key(3), {"image": jnp.asarray(images()[0, 0])}))
+    )
+
+
+def flat(state):
+    return state.replace(key=jax.random.key_data(state.key))
+
+
+@cache
+def one_device():
+    """Five steps without any mapping, one jitted call a step."""
+    rules = pooled_gan()
+    state = initial().replace(key=jax.random.wrap_key_data(jnp.asarray(initial().key)))
+    states = []
+    step = jax.jit(lambda s, x: game.step(rules, s, {"image": x})[0])
+    for x in images():
+        state = step(state, x)
+        states.append(flat(state))
+    return states
+
+
+@pytest.mark.parametrize("kind", ["pmap", "jit"])
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_devices_change_nothing_but_rounding(kind, devices):
+    """After every step: each shard equal, draws equal to the bit; after five steps of SGD parameters within 1e-6."""
+    spread = Spread(kind, jax.devices()[:devices])
+    rules = pooled_gan()
+    run = spread.compile(window(rules, spread.axis))
+    state = initial().replace(key=jax.random.wrap_key_data(jnp.asarray(initial().key)))
+    state = spread.replicate(state)
+    for i, expected in enumerate(one_device()):
+        state = run(state, (), spread.split(images()[i : i + 1]), np.int32(1))
+        for leaf in jax.tree.leaves(flat(state)):
+            shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+            assert len(shards) == devices
+            for shard in shards:
+                assert shard.shape == leaf.shape
+                np.testing.assert_array_equal(shard, shards[0])
+        np.testing.assert_array_equal(state.memory["latent"], expected.memory["latent"])
+        np.testing.assert_array_equal(state.memory["keys"], expected.memory["keys"])
+        for got, want in zip(jax.tree.leaves(flat(state)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    assert not np.allclose(state.memory["pool"], initial().memory["pool"], atol=1e-3)
+    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - b).max(), state.params, initial().params)
+    assert min(jax.tree.leaves(moved)) > 1e-5  # every parameter has been trained: 1e-6 means something
+
+
+def test_one_trace_and_the_whole_state_donated():
+    traces = []
+    spread = Spread("pmap", jax.devices()[:2])
+    rules = pooled_gan()
+    inner = window(rules, spread.axis)
+
+    def counted(*args):
+        traces.append(1)
+        return inner(*args)
+
+    run = spread.compile(counted)
+    state = spread.replicate(initial().replace(key=jax.random.wrap_key_data(jnp.asarray(initial().key))))
+    parts = spread.split(images())
+    for count in (1, 5, 3, 2):
+        before = state
+        state = run(state, (), parts, np.int32(count))
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert len(traces) == 1
+    assert int(state.step) == 11
+
+
+def test_batches_that_devices_cannot_share_are_refused():
+    with pytest.raises(InputError, match="multiple of 8"):
+        Spread("pmap").rows(12)
+
+
+PROCESS = """
+import sys, hashlib
+sys.path.insert(0, {tests!r})
+kind, processes, process, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+import jax, numpy as np, jax.numpy as jnp
+jax.config.update("jax_num_cpu_devices", 2 // processes)
+from jaxgan import parallel
+if processes == 2:
+    parallel.connect(f"127.0.0.1:{{port}}", 2, process)
+import test_parallel as t
+spread = parallel.Spread(kind)
+assert spread.size == 2 and spread.processes == processes
+from jaxgan import game
+state = game.init(t.pooled_gan(), jax.random.key(3), {{"image": jnp.asarray(t.images()[0, 0])}})
+run = spread.compile(t.window(t.pooled_gan(), spread.axis))
+state = spread.replicate(state)
+rows = spread.rows(t.N)
+for i in range(0, t.STEPS, 2):
+    chunk = np.resize(t.images()[i:i + 2], (2, *t.images().shape[1:]))[:, :, rows]
+    state = run(state, (), spread.split(chunk), np.int32(min(2, t.STEPS - i)))
+digest = hashlib.sha256()
+for leaf in jax.tree.leaves(t.flat(spread.local(state))):
+    digest.update(np.asarray(leaf).tobytes())
+print("digest", digest.hexdigest())
+"""
+
+
+def free_port() -> str:
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["pmap", "jit"])
+def test_two_processes_make_the_bits_of_one(kind):
+    """Two processes of one device each, and one process of two devices."""
+    code = PROCESS.format(tests=str(Path(__file__).parent))
+    port = free_port()
+
+    def start(processes, process):
+        command = [sys.executable, "-c", code, kind, str(processes), str(process), port]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    running = [start(2, 0), start(2, 1), start(1, 0)]
+    digests = []
+    for process in running:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        digests.append(next(line for line in out.splitlines() if line.startswith("digest")))
+    assert len(set(digests)) == 1

@@ -1,0 +1,137 @@
+"""Pictures: every pixel where it belongs, and curves that outlive missing values."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import report
+
+
+def test_to_uint8_rounds_and_clips():
+    # 127.5 (x + 1): -1, 0 and 1 are 0, 127.5 (to the even 128) and 255.
+    x = [-1, 1, 0, -0.5, 0.5, -1.2, 1.2, 1 / 255, -1 / 255, -1 + 0.9 / 127.5, 1 - 0.4 / 127.5]
+    expected = [0, 255, 128, 64, 191, 0, 255, 128, 127, 1, 255]
+    found = report.to_uint8(np.array(x, np.float32))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_to_uint8_inverts_the_decoding_of_every_byte():
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(report.to_uint8(every.astype(np.float32) / 127.5 - 1), every)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("n", "columns", "expected"),
+    [(6, 3, (2, 3)), (7, 3, (3, 3)), (5, None, (2, 3)), (9, None, (3, 3)), (1, None, (1, 1)), (2, 4, (1, 4))],
+)
+def test_grid_places_every_pixel(n, columns, expected, channels, rng):
+    images = rng.integers(0, 250, (n, 4, 5, channels), np.uint8)
+    sheet = report.grid(images, columns)
+    rows, columns = expected
+    assert sheet.mode == ("L" if channels == 1 else "RGB")
+    assert sheet.size == (columns * 5 + (columns - 1) * 2, rows * 4 + (rows - 1) * 2)
+    pixels = np.asarray(sheet).reshape(sheet.size[1], sheet.size[0], channels)
+    for y in range(sheet.size[1]):
+        for x in range(sheet.size[0]):
+            i = (y // 6) * columns + x // 7
+            inside = y % 6 < 4 and x % 7 < 5 and i < n
+            np.testing.assert_array_equal(pixels[y, x], images[i, y % 6, x % 7] if inside else 255)
+
+
+def test_save_writes_a_png_at_once_whatever_its_ending(tmp_path, rng):
+    pixels = rng.integers(0, 255, (4, 5, 3), np.uint8)
+    path = tmp_path / "new" / "sheet"
+    report.save(Image.fromarray(pixels), path)
+    with Image.open(path) as found:
+        assert found.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(found), pixels)
+    assert [p.name for p in path.parent.iterdir()] == ["sheet"]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 7])
+def test_smooth_is_a_running_mean_without_missing_values(width, rng):
+    values = rng.normal(size=20)
+    values[[0, 5, 6, 7, 8, 9, 10, 11, 19]] = np.nan
+    values[3] = np.inf
+    expected = []
+    for i in range(20):
+        around = values[max(0, i - width // 2) : i + (width - 1) // 2 + 1]
+        around = around[np.isfinite(around)]
+        expected.append(around.mean() if len(around) else np.nan)
+    np.testing.assert_allclose(report.smooth(values, width), expected)
+    assert np.isnan(expected).any() or width == 7
+
+
+def lines(n, **changes):
+    return [
+        {
+            "step": i + 1,
+            "discriminator/loss": 1.3,
+            "discriminator/real": 0.6,
+            "discriminator/fake": 0.4,
+            "discriminator/grad_norm": 0.1 * (i + 1),
+            "generator/loss": 0.7,
+            "generator/grad_norm": 2.0,
+            "skipped": 0.0,
+            **changes,
+        }
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lines(300),
+        lines(1),
+        # A player that has not started, steps that were not finite, and gradients of zero on a logarithmic axis.
+        [*lines(5, **{"generator/loss": None, "generator/grad_norm": None}), *lines(3)],
+        lines(5, **dict.fromkeys(list(lines(1)[0])[1:])),
+        lines(5, **{"discriminator/grad_norm": 0.0, "generator/grad_norm": 0.0}),
+        [{"step": 1, "critic/loss": -3.0}],
+    ],
+    ids=["long", "one", "late", "null", "zero", "critic"],
+)
+def test_curves_are_a_picture_whatever_is_missing(rows, tmp_path):
+    """Warnings are errors here: matplotlib must have nothing to complain of."""
+    path = tmp_path / "curves.png"
+    report.curves(rows, path, "a title")
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB"))
+    panels = len({key.split("/")[1].replace("fake", "real") for key in rows[0] if "/" in key})
+    assert pixels.shape[1] == pytest.approx(panels * 4.2 * 110, abs=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["curves.png"]
+    drawn = (np.ptp(pixels.astype(int), axis=-1) > 40).sum()  # coloured, as lines are
+    assert (drawn > 0) or rows[0]["step"] == 1
+
+
+def test_curves_show_the_numbers(tmp_path):
+    """A loss that rises draws another picture than one that does not, and a null leaves the line out."""
+
+    def picture(rows, name):
+        report.curves(rows, tmp_path / name, "t")
+        return (tmp_path / name).read_bytes()
+
+    flat = picture(lines(20), "a")
+    assert picture(lines(20), "b") == flat
+    rising = [{**row, "generator/loss": row["step"] / 10} for row in lines(20)]
+    assert picture(rising, "c") != flat
+    assert picture(lines(20, **{"generator/loss": None}), "d") != flat
+
+
+def test_curves_leave_pyplot_alone(tmp_path):
+    """A research script in a notebook keeps its backend and its open figures."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.use("svg")
+    try:
+        report.curves(lines(3), tmp_path / "curves.png", "t")
+        assert mpl.get_backend() == "svg"
+        assert plt.get_fignums() == []
+    finally:
+        mpl.use("agg")

@@ -1,0 +1,233 @@
+"""The run directory: its log, its lock, and what it remembers of the machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from jaxgan.errors import InputError
+from jaxgan.rundir import RunDirectory, check_manifest, environment
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory(tmp_path)
+
+
+def steps(run):
+    return [row["step"] for row in run.read_metrics()]
+
+
+# The log
+
+
+def test_log_appends_a_json_object_a_line(run):
+    assert run.read_metrics() == []
+    run.log([{"step": 1, "d/loss": 0.5}, {"step": 2, "d/loss": 1 / 3}])
+    run.log([{"step": 3, "d/loss": -1e-30}])
+    lines = run.metrics.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"step": 1, "d/loss": 0.5},
+        {"step": 2, "d/loss": 1 / 3},
+        {"step": 3, "d/loss": -1e-30},
+    ]
+    assert run.read_metrics() == [json.loads(line) for line in lines]
+
+
+def test_what_is_not_finite_is_null(run):
+    inf, nan = float("inf"), float("nan")
+    run.log([{"step": 1, "a": nan, "b": inf, "c": -inf, "d": 0.0}])
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    row = json.loads(run.metrics.read_text(), parse_constant=refuse)
+    assert row == {"step": 1, "a": None, "b": None, "c": None, "d": 0.0}
+    assert run.read_metrics() == [row]
+
+
+@pytest.mark.parametrize(("step", "left"), [(0, []), (2, [1, 2]), (5, [1, 2, 3, 4, 5]), (9, [1, 2, 3, 4, 5])])
+def test_truncation_keeps_the_lines_up_to_a_step(run, step, left):
+    run.log([{"step": i, "x": 0.5} for i in range(1, 6)])
+    run.truncate_metrics(step)
+    assert steps(run) == left
+    run.log([{"step": step + 1}])
+    assert steps(run) == [*left, step + 1]
+
+
+@pytest.mark.parametrize("cut", range(1, 23))
+def test_a_half_written_last_line_goes_wherever_it_was_cut(run, cut):
+    run.log([{"step": 1, "x": 1.25}, {"step": 2, "x": 1.25}])
+    whole = run.metrics.read_bytes()
+    line = len(whole) // 2
+    assert line == 23  # one more than this test leaves of it
+    run.metrics.write_bytes(whole[: line + cut])
+    run.truncate_metrics(2)
+    # Without its newline the last line is whole, and gets it back.
+    assert run.metrics.read_bytes() == (whole if cut == line - 1 else whole[:line])
+
+
+@pytest.mark.parametrize("rubbish", ["\0\0\0\0", "3\n", '{"other": 3}\n', '{"step": null}\n', "[1]\n"])
+def test_truncation_stops_at_what_is_no_line_of_the_log(run, rubbish):
+    run.log([{"step": 1}])
+    with run.metrics.open("a") as file:
+        file.write(rubbish)
+    run.truncate_metrics(9)
+    assert steps(run) == [1]
+
+
+def test_truncation_without_a_log_makes_none(run):
+    run.truncate_metrics(3)
+    assert not run.metrics.exists()
+
+
+def test_write_replaces_and_leaves_nothing_behind(run):
+    run.write(run.manifest, "old")
+    run.write(run.manifest, "new ü")
+    assert run.manifest.read_text(encoding="utf-8") == "new ü"
+    assert os.listdir(run.path) == ["manifest.json"]
+
+
+# The lock
+
+
+def holder(path):
+    """Another process that has taken the folder and waits."""
+    code = (
+        "import sys, time; from pathlib import Path; from jaxgan.rundir import RunDirectory;"
+        "run = RunDirectory(Path(sys.argv[1])); run.acquire(); print('taken', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "taken\n"
+    return process
+
+
+def test_a_folder_in_use_is_refused_until_its_process_is_killed(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    other = holder(run.path)
+    try:
+        with pytest.raises(InputError, match=r"is in use by another process; .*--run-dir"):
+            run.acquire()
+        other.send_signal(signal.SIGKILL)
+        other.wait(60)
+        run.acquire()
+        run.release()
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+
+
+def test_one_process_cannot_take_a_folder_twice_and_gives_it_back(tmp_path):
+    first, second = RunDirectory(tmp_path / "a" / "b"), RunDirectory(tmp_path / "a" / "b")
+    first.acquire()
+    with pytest.raises(InputError, match="in use"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(InputError, match=r"not empty and not a run \(it holds thesis.tex\)"):
+        RunDirectory(tmp_path).acquire()
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", ".config.toml.partial"]])
+def test_what_a_start_that_was_killed_leaves_is_no_hindrance(tmp_path, left):
+    for name in left:
+        (tmp_path / name).touch()
+    run = RunDirectory(tmp_path)
+    run.acquire()
+    run.release()
+
+
+def test_a_run_is_taken_with_all_that_it_holds(tmp_path):
+    (tmp_path / "config.toml").touch()
+    (tmp_path / "notes.txt").touch()
+    run = RunDirectory(tmp_path)
+    run.acquire()
+    run.release()
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(InputError, match=r"cannot write to the run directory .*give another --run-dir"):
+            RunDirectory(path).acquire()
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_folder_without_permission_cannot_be_written(tmp_path, mode):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    try:
+        with pytest.raises(InputError, match="cannot write to the run directory"):
+            RunDirectory(folder).acquire()
+    finally:
+        folder.chmod(0o755)
+    assert os.listdir(folder) == []
+
+
+# The manifest
+
+
+def machine(**changes):
+    devices = [SimpleNamespace(platform="cpu", device_kind="cpu")] * 2
+    return {**environment(devices, 3, "abc"), **changes}
+
+
+def test_environment_is_json_and_names_what_a_run_depends_on():
+    import jax
+    import numpy as np
+
+    found = json.loads(json.dumps(machine()))
+    assert (found["seed"], found["data_fingerprint"], found["devices"]) == (3, "abc", ["cpu:cpu", "cpu:cpu"])
+    assert found["versions"]["jax"] == jax.__version__
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert 1 <= found["threads"] <= (os.cpu_count() or 1)
+
+
+def test_the_same_environment_is_silent(tmp_path):
+    said = []
+    check_manifest(None, machine(), tmp_path, said.append)
+    check_manifest(json.loads(json.dumps(machine())), machine(), tmp_path, said.append)
+    # Moved to another folder, started by another command: no bits depend on that.
+    check_manifest(machine(command=["x"], platform="y", git_commit="z"), machine(), tmp_path, said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"versions": {"jax": "0.1"}}, {"python": "2.7.1"}, {"devices": ["gpu:H100"]}, {"threads": 77}]
+)
+def test_another_environment_is_named_and_goes_on(changes, tmp_path):
+    said = []
+    check_manifest(machine(**changes), machine(), tmp_path, said.append)
+    assert len(said) == 1
+    assert said[0].startswith(f"{next(iter(changes))} changed since")
+    assert "not to the bit" in said[0]
+
+
+def test_other_data_is_refused(tmp_path):
+    with pytest.raises(InputError, match=f"not the data that {tmp_path} was trained on"):
+        check_manifest(machine(data_fingerprint="def"), machine(), tmp_path, pytest.fail)
+
+
+def test_a_manifest_is_read_back_and_a_broken_one_named(run):
+    assert run.read_manifest() is None
+    run.write(run.manifest, json.dumps(machine()))
+    assert run.read_manifest() == machine()
+    run.write(run.manifest, "{")
+    with pytest.raises(InputError, match=r"manifest.json is not JSON"):
+        run.read_manifest()

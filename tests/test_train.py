@@ -1,0 +1,304 @@
+"""Runs: the same bits however they are cut into windows, killed, resumed, fed and spread."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan import cli, config, experiment, train
+from jaxgan.checkpoint import Checkpoints, flatten, sha256
+from jaxgan.data import stream
+from jaxgan.data.feed import Resident, Streaming
+from jaxgan.inspection import inspect
+from jaxgan.parallel import Spread
+from test_checkpoint import DAMAGES
+
+ROOT = Path(__file__).parents[1]
+MLP = [
+    *("train", str(ROOT / "configs" / "mlp.toml"), "--quiet", "--data.split", "test"),
+    *(
+        "--generator.width",
+        "8",
+        "--discriminator.width",
+        "8",
+        "--discriminator.dropout",
+        "0.1",
+        "--batch_size",
+        "8",
+    ),
+    *("--game.latent", "4", "--run.sample_every", "10", "--run.samples", "4", "--run.checkpoint_every", "5"),
+]
+
+
+def command(run, *more):
+    return [*MLP, "--run-dir", str(run), *map(str, more)]
+
+
+def go(run, *more):
+    """Trains in this process, on its eight devices, and gives the state's digest."""
+    assert cli.main(command(run, *more)) == 0
+    return digest(run)
+
+
+def digest(run):
+    def refuse(line):
+        raise AssertionError(line)
+
+    return inspect(Path(run), refuse)["state_sha256"]
+
+
+def launch(run, *more, before=""):
+    """Trains in another process on one device, after the Python code `before`."""
+    code = f"import sys\n{before}\nfrom jaxgan.cli import main\nsys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *command(run, *more)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+    )
+
+
+def finish(process, code=0):
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == code, err
+    return err
+
+
+def wait_for_steps(run, steps, process):
+    log = Path(run) / "metrics.jsonl"
+    while not log.exists() or log.read_text().count("\n") < steps:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    """40 steps without interruption, on one device in a process of its own."""
+    run = tmp_path_factory.mktemp("forty") / "run"
+    finish(launch(run, "--steps", 40))
+    return run
+
+
+def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
+    a = go(tmp_path / "a", "--steps", 7)
+    assert go(tmp_path / "b", "--steps", 7) == a
+    assert go(tmp_path / "c", "--steps", 7, "--seed", 1) != a
+
+
+def test_what_a_run_writes(tmp_path):
+    run = tmp_path / "run"
+    go(run, "--steps", 23)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 24))
+    assert {"discriminator/loss", "generator/loss", "discriminator/real", "discriminator/fake"} <= set(
+        rows[0]
+    )
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        f"step_{n:08d}.png" for n in (0, 10, 20, 23)
+    ]
+    assert (run / "curves.png").stat().st_size > 1000
+    assert Checkpoints(run / "checkpoints").steps() == [15, 20, 23]
+    assert config.load(run / "config.toml").steps == 23
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["seed"] == 0
+    assert manifest["versions"]["jax"] == jax.__version__
+    assert len(manifest["devices"]) == 8
+
+
+def test_growing_steps_goes_on_to_the_same_bits(tmp_path):
+    """Also: a complete run asked for again is left as it is."""
+    whole = go(tmp_path / "whole", "--steps", 12)
+    go(tmp_path / "grown", "--steps", 5)
+    assert go(tmp_path / "grown", "--steps", 12) == whole
+    assert go(tmp_path / "grown", "--steps", 12) == whole
+    for name in ("metrics.jsonl", "samples/step_00000010.png"):
+        assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+KILL = "os.kill(os.getpid(), 9)"
+MOMENTS = {
+    "while Orbax writes": f"""
+import os, threading, jaxgan.checkpoint as c
+flatten = c.flatten
+def flatten_then_die(tree):
+    table = flatten(tree)
+    if int(table["step"]) == {{step}}: threading.Timer(0.02, lambda: {KILL}).start()
+    return table
+c.flatten = flatten_then_die""",
+    "between Orbax and the digests": f"""
+import os, jaxgan.checkpoint as c
+hashed = c._file_sha256
+c._file_sha256 = lambda p: {KILL} if "/{{step}}/" in str(p) else hashed(p)""",
+    "before the digests count": f"""
+import os, jaxgan.checkpoint as c
+replace = os.replace
+os.replace = lambda a, b: {KILL} if "checkpoints/{{step}}/" in str(b) else replace(a, b)""",
+    "while the log is written": f"""
+import os, jaxgan.rundir as r
+log = r.RunDirectory.log
+def half(self, rows):
+    log(self, rows)
+    if rows[-1]["step"] >= {{step}}:
+        with self.metrics.open("a") as f: f.write('{{{{"step": 99, "disc')
+        {KILL}
+r.RunDirectory.log = half""",
+}
+
+
+def test_killed_at_any_moment_and_run_again(tmp_path, forty):
+    """SIGKILL in the loop at 17, then in each phase of a save, then in the log: always the bits of the whole run."""
+    run = tmp_path / "run"
+    process = launch(run, "--steps", 40)
+    wait_for_steps(run, 17, process)
+    process.kill()
+    process.communicate()
+    for step, moment in zip((25, 30, 35, 38), MOMENTS.values(), strict=True):
+        finish(launch(run, "--steps", 40, before=moment.format(step=step)), -signal.SIGKILL)
+    finish(launch(run, "--steps", 40))
+    assert digest(run) == digest(forty)
+    assert (run / "metrics.jsonl").read_bytes() == (forty / "metrics.jsonl").read_bytes()
+    assert not list((run / "checkpoints").glob("*tmp*"))
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code):
+    """With streamed data and two workers: same order, same bits as the resident run."""
+    run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", 2, "--steps", 40)
+    # One step a window, and slow ones: there is time to be interrupted.
+    slow = "import time, jaxgan.train as t\nr = t._Loop._record\nt._Loop._record = lambda *a: (time.sleep(0.1), r(*a))"
+    process = launch(run, *streamed, "--run.window", 1, before=slow)
+    wait_for_steps(run, 7, process)
+    process.send_signal(sent)
+    err = finish(process, code)
+    assert "saved" in err
+    assert "Traceback" not in err
+    stopped = inspect(run, print)["step"]
+    assert 7 <= stopped < 40
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace("window = 1", "window = 100"))
+    finish(launch(run, *streamed))
+    assert digest(run) == digest(forty)
+
+
+def test_streamed_run_killed(tmp_path, forty):
+    run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", 1, "--steps", 40)
+    process = launch(run, *streamed)
+    wait_for_steps(run, 17, process)
+    process.kill()
+    process.communicate()
+    finish(launch(run, *streamed))
+    assert digest(run) == digest(forty)
+
+
+def built(**overrides):
+    return experiment.build(config.load(ROOT / "configs" / "mlp.toml", {**overrides_of(MLP), **overrides}))
+
+
+def overrides_of(arguments):
+    return cli._split(["train", *arguments[3:]])[1]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_windows_of_any_length_make_the_same_bits(resident):
+    setup = built()
+    found = []
+    for length in (1, 4, 10):
+        spread = Spread()
+        shape = (0, setup.game.turns, 8, 10, spread)
+        if resident:
+            feed = Resident(stream.load(setup.source, progress=False), *shape)
+        else:
+            feed = Streaming(setup.source, *shape, stop=20, workers=0)
+        window = train.program(setup.game, feed, spread, 100)
+        state = spread.replicate(experiment.initial(setup))
+        logs = []
+        for start in range(0, 20, length):
+            state, log = window(state, feed.whole, feed.parts(start, length), np.int32(length))
+            logs.append({k: np.asarray(v)[:length] for k, v in log.items()})
+        joined = {k: np.concatenate([log[k] for log in logs]) for k in logs[0]}
+        found.append((sha256(flatten(spread.local(state))), {k: v.tobytes() for k, v in joined.items()}))
+    assert found[0] == found[1] == found[2]
+
+
+def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
+    traces = []
+    step = train.game.step
+    monkeypatch.setattr(train.game, "step", lambda *args: (traces.append(1), step(*args))[1])
+    counts = []
+    for steps in (1, 12):
+        traces.clear()
+        go(tmp_path / str(steps), "--steps", steps)
+        counts.append(len(traces))
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_newest_checkpoint(tmp_path, forty, damage, capsys):
+    """One line says so, and the run goes on from the one before to the bits of the undamaged run."""
+    run = tmp_path / "run"
+    whole = go(tmp_path / "whole", "--steps", 12)
+    go(run, "--steps", 10)
+    damage(run / "checkpoints" / "10")
+    capsys.readouterr()
+    assert go(run, "--steps", 12) == whole
+    lines = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert len(lines) == 1
+    assert str(run / "checkpoints" / "10") in lines[0]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(("largest", "named"), [(60_000, "checkpoints/15"), (20_000, "curves.png")])
+def test_a_disk_that_fills_up(tmp_path, largest, named):
+    """Writes that fail past a size, in a save or elsewhere: exit 1, the path named, the last good checkpoint whole."""
+    run = tmp_path / "run"
+    finish(launch(run, "--steps", 10))
+    limit = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
+    err = finish(launch(run, "--steps", 20, before=limit), 1)
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("jaxgan: error:")
+    assert str(run / named) in last
+    assert "Traceback" not in err
+    assert inspect(run, print)["step"] == 10
+    finish(launch(run, "--steps", 20))
+    assert inspect(run, print)["step"] == 20
+
+
+def test_a_run_that_is_never_finite_again_stops(tmp_path, capsys):
+    """A learning rate of 1e38: the second step overflows, and no other draw helps."""
+    run = tmp_path / "run"
+    more = ("--steps", 50, "--generator_optimizer.adam.learning_rate", "1e38", "--run.give_up_after", 6)
+    assert cli.main(command(run, *more)) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "6 steps in a row" in last
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    first = next(row for row in rows if row["skipped"])
+    broken = next(key for key, value in first.items() if value is None)
+    assert f"at step {first['step']}, {broken}" in last
+    found = inspect(run, print)
+    assert (found["step"], found["skipped"]) == (first["step"] + 5, 6)
+    assert len(rows) == found["step"]
+    assert str(run / "checkpoints" / str(found["step"])) in last
+    table = Checkpoints(run / "checkpoints").read(found["step"])
+    assert all(np.isfinite(value).all() for value in table.values())
+
+
+def test_two_processes_of_one_device_make_the_bits_of_one_process_of_two(tmp_path):
+    """Through the command line, streaming, each process reading its rows."""
+    from test_parallel import free_port
+
+    port = free_port()
+    streamed = ("--steps", 10, "--feed.resident", "false", "--feed.workers", 0)
+    several = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
+    pair = [launch(tmp_path / "two", *streamed, *several, i) for i in (0, 1)]
+    code = "import os\nos.environ['JAX_NUM_CPU_DEVICES'] = '2'"
+    one = launch(tmp_path / "one", *streamed, before=code)
+    for process in (*pair, one):
+        finish(process)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
