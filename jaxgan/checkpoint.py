@@ -5,6 +5,7 @@ restores a flipped byte without a word. States are saved as flat tables of host 
 inspected without the program that made them.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from jaxgan.errors import InputError, RunError
 Table = dict[str, np.ndarray]
 T = TypeVar("T")
 DIGESTS = "sha256.json"
+OVERHEAD = 64 * 2**10
+"""Bytes of metadata beside the arrays, at most about this many."""
 
 
 def flatten(tree: Any) -> Table:
@@ -128,9 +131,7 @@ class Checkpoints:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            need, free = sum(x.nbytes for x in table.values()), shutil.disk_usage(self.directory).free
-            if free < need:
-                raise OSError(f"{need} bytes are needed and {free} are free")
+            self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD)
             _checkpointer().save(folder, table, force=True)
             files = {
                 str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
@@ -149,6 +150,18 @@ class Checkpoints:
                 shutil.rmtree(self.directory / str(old), ignore_errors=True)
         for rest in self.directory.glob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(rest, ignore_errors=True)
+
+    def _reserve(self, size: int) -> None:
+        """Fails where the disk has no room for `size` bytes, with one reason, unlike Orbax's writers."""
+        probe = self.directory / ".room"
+        try:
+            with probe.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                elif shutil.disk_usage(self.directory).free < size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            probe.unlink(missing_ok=True)
 
     def read(self, step: int) -> Table:
         """The table saved at `step`.

@@ -35,7 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command: 0 when it did what was asked, 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    _quiet_event_loops()
     try:
         # argparse would take the value of an override for CONFIG: they are taken out first.
         arguments, overrides = _split(arguments)
@@ -61,17 +60,6 @@ def _say(line: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"jaxgan: {line}", file=sys.stderr)
-
-
-def _quiet_event_loops() -> None:
-    """After a failed write, TensorStore calls event loops that Orbax has closed, and each call prints a traceback."""
-    shown = sys.excepthook
-
-    def hook(kind: Any, error: BaseException, trace: Any) -> None:
-        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-            shown(kind, error, trace)
-
-    sys.excepthook = hook
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -23,4 +23,6 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}; free space there and run again") from error
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; free space there and run again"
+        ) from error

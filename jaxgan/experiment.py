@@ -1,5 +1,6 @@
 """From a configuration to the objects that it describes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,56 +18,59 @@ LOSSES = {"non_saturating": losses.non_saturating, "minimax": losses.minimax}
 
 
 class Experiment(NamedTuple):
-    """A configuration, and what it describes."""
+    """A configuration and its game."""
 
     config: config.Experiment
-    source: sources.Source
     game: Game
     classes: int
     """Classes that the game is conditional on; 0 for none."""
 
 
-def build(experiment: config.Experiment) -> Experiment:
-    """Opens the data and builds the game; writes nothing.
+def build(settings: config.Experiment, classes: Sequence[str], examples: int) -> Experiment:
+    """Builds the game; writes nothing.
+
+    Args:
+      settings: The configuration.
+      classes: The names of the data's classes, none if it has no labels.
+      examples: How many examples the data has.
 
     Raises:
-      InputError: If the data cannot be read, or network, data and batch do not fit each other.
+      InputError: If network, data and batch do not fit each other.
     """
-    data = open_source(experiment.data)
-    classes = 0
-    if experiment.game.conditional:
-        classes = len(data.classes)
-        if not classes:
-            raise InputError(
-                "game.conditional is true, but the data has no classes: give it labels or set it to false"
-            )
-    if experiment.batch_size > len(data):
+    if settings.game.conditional and not classes:
         raise InputError(
-            f"batch_size is {experiment.batch_size}, more than the {len(data)} examples of the data; use a smaller one"
+            "game.conditional is true, but the data has no classes: give it labels or set it to false"
+        )
+    if settings.batch_size > examples:
+        raise InputError(
+            f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
         )
     for name in ("generator", "discriminator"):
-        network = getattr(experiment, name)
-        if network.network == "dcgan" and data.resolution not in RESOLUTIONS:
+        network, resolution = getattr(settings, name), settings.data.resolution
+        if network.network == "dcgan" and resolution not in RESOLUTIONS:
             raise InputError(
-                f"data.resolution is {data.resolution}, but {name}.network dcgan supports only "
+                f"data.resolution is {resolution}, but {name}.network dcgan supports only "
                 f"{', '.join(map(str, RESOLUTIONS))}"
             )
-    settings = experiment.game.model_dump(exclude={"loss"})
+    conditions = len(classes) if settings.game.conditional else 0
     rules = games.gan(
-        _generator(experiment.generator, data, classes),
-        _discriminator(experiment.discriminator, data, classes),
-        loss=LOSSES[experiment.game.loss],
-        generator_optimizer=optimizer(experiment.generator_optimizer),
-        discriminator_optimizer=optimizer(experiment.discriminator_optimizer),
-        **settings,
+        _generator(settings, conditions),
+        _discriminator(settings, conditions),
+        loss=LOSSES[settings.game.loss],
+        generator_optimizer=optimizer(settings.generator_optimizer),
+        discriminator_optimizer=optimizer(settings.discriminator_optimizer),
+        **settings.game.model_dump(exclude={"loss"}),
     )
-    return Experiment(experiment, data, rules, classes)
+    return Experiment(settings, rules, conditions)
 
 
 def initial(built: Experiment) -> State:
     """The state before the first step."""
-    size = (built.source.resolution, built.source.resolution, built.source.channels)
-    batch = {"image": jnp.zeros((2, *size)), "label": jnp.zeros(2, jnp.int32)}
+    data = built.config.data
+    batch = {
+        "image": jnp.zeros((2, data.resolution, data.resolution, data.channels)),
+        "label": jnp.zeros(2, jnp.int32),
+    }
     return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
@@ -87,9 +91,8 @@ def optimizer(settings: config.Optimizer) -> optax.GradientTransformation:
     return optax.adam(adam.learning_rate, b1=adam.b1, b2=adam.b2)
 
 
-def _generator(
-    net: config.DCGANGenerator | config.MLPGenerator, data: sources.Source, classes: int
-) -> networks.DCGANGenerator | networks.MLPGenerator:
+def _generator(settings: config.Experiment, classes: int) -> networks.DCGANGenerator | networks.MLPGenerator:
+    net, data = settings.generator, settings.data
     dtype = DTYPES[net.dtype]
     if isinstance(net, config.DCGANGenerator):
         return networks.DCGANGenerator(data.resolution, data.channels, net.width, classes, net.norm, dtype)
@@ -98,11 +101,11 @@ def _generator(
 
 
 def _discriminator(
-    net: config.DCGANDiscriminator | config.MLPDiscriminator, data: sources.Source, classes: int
+    settings: config.Experiment, classes: int
 ) -> networks.DCGANDiscriminator | networks.MLPDiscriminator:
+    net, data = settings.discriminator, settings.data
     dtype = DTYPES[net.dtype]
     if isinstance(net, config.DCGANDiscriminator):
-        return networks.DCGANDiscriminator(
-            data.resolution, data.channels, net.width, classes, net.norm, net.dropout, dtype
-        )
+        size = (data.resolution, data.channels, net.width)
+        return networks.DCGANDiscriminator(*size, classes, net.norm, net.dropout, dtype)
     return networks.MLPDiscriminator(net.width, net.depth, classes, net.dropout, dtype)

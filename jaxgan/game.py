@@ -227,7 +227,7 @@ def update(
     def objective(moved: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         params, fakes = moved
         if shared:
-            batch = {**batch, "fakes": fakes}
+            batch = dict(batch, fakes=fakes)
         return player.loss(state.replace(params={**state.params, **params}), batch, keys)
 
     moved = {network: state.params[network] for network in player.moves}

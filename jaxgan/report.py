@@ -95,5 +95,6 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         ax.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, path)
+    with writing(path):
+        figure.savefig(partial, format="png", dpi=110)
+        os.replace(partial, path)

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,9 @@ class RunDirectory:
         return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
 
-def environment(devices: list[Any], seed: int, fingerprint: str) -> dict[str, Any]:
+def environment(
+    devices: list[Any], seed: int, fingerprint: str, classes: Sequence[str], examples: int
+) -> dict[str, Any]:
     """What a run depends on besides its configuration."""
     from importlib import metadata
 
@@ -130,6 +132,8 @@ def environment(devices: list[Any], seed: int, fingerprint: str) -> dict[str, An
         "seed": seed,
         "git_commit": _git_commit(),
         "data_fingerprint": fingerprint,
+        "classes": list(classes),
+        "examples": examples,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

@@ -35,7 +35,7 @@ def load(path: Path, warn: Callable[[str], None]) -> Trained:
       InputError: If the folder is not a run or has no good checkpoint.
     """
     saved = load_run(path, warn)
-    built = experiment.build(saved.config)
+    built = experiment.build(saved.config, saved.manifest["classes"], saved.manifest["examples"])
     state = unflatten(jax.eval_shape(lambda: experiment.initial(built)), saved.table)
     return Trained(built, jax.tree.map(jnp.asarray, state), saved.step, sha256(saved.table))
 

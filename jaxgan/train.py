@@ -20,6 +20,7 @@ from jaxgan import config, experiment, game, report
 from jaxgan.checkpoint import Checkpoints, unflatten
 from jaxgan.data import stream
 from jaxgan.data.feed import Feed, Resident, Streaming
+from jaxgan.data.sources import Source
 from jaxgan.errors import InputError, RunError
 from jaxgan.game import Game, Keys, State
 from jaxgan.parallel import Spread
@@ -126,14 +127,12 @@ def train(
       RunError: If a save failed or too many steps in a row were not finite.
     """
     spread = Spread(settings.run.spread)
-    built = experiment.build(settings)
+    source = experiment.open_source(settings.data)
+    built = experiment.build(settings, source.classes, len(source))
     spread.rows(settings.batch_size)
-    fits = (
-        len(built.source) * built.source.resolution**2 * built.source.channels
-        <= settings.feed.resident_megabytes * 2**20
-    )
+    fits = len(source) * source.resolution**2 * source.channels <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
-    data = stream.load(built.source, progress) if resident else None
+    data = stream.load(source, progress) if resident else source
 
     run = RunDirectory(run_dir)
     main = spread.process == 0
@@ -141,7 +140,7 @@ def train(
         run.acquire()
     try:
         _claim(run, settings)
-        here = environment(spread.devices, settings.seed, built.source.fingerprint)
+        here = environment(spread.devices, settings.seed, source.fingerprint, source.classes, len(source))
         check_manifest(run.read_manifest(), here, run.path, say)
         spread.barrier("claimed")
         return _Loop(built, run, spread, data, here, say, progress).run_all()
@@ -179,7 +178,7 @@ class _Loop:
         built: experiment.Experiment,
         run: RunDirectory,
         spread: Spread,
-        data: stream.Batch | None,
+        data: stream.Batch | Source,
         here: dict[str, Any],
         say: Callable[[str], None],
         progress: bool,
@@ -217,10 +216,10 @@ class _Loop:
         self.state: State = spread.replicate(state)
         shape = (settings.seed, built.game.turns, settings.batch_size, settings.run.window, spread)
         self.feed: Resident | Streaming
-        if data is not None:
+        if isinstance(data, dict):
             self.feed = Resident(data, *shape)
         else:
-            self.feed = Streaming(built.source, *shape, stop=settings.steps, workers=settings.feed.workers)
+            self.feed = Streaming(data, *shape, stop=settings.steps, workers=settings.feed.workers)
         self.window = program(built.game, self.feed, spread, settings.run.give_up_after)
         self.sample = sampler(built)
         self.late: list[Callable[[], None]] = []

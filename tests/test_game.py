@@ -429,7 +429,7 @@ def test_average_of_parameters():
 
 
 def test_a_step_that_is_not_finite_is_refused_whole():
-    """Parameters, statistics, averages, optimizer state and memory stay; the counters move; the next draws are others."""
+    """Parameters, statistics, averages, optimizer state and memory stay; counters move; the next draws are others."""
 
     def d_loss(s, b, k):
         value = jnp.mean(b["x"]) * jnp.sum(s.params["d"][0])

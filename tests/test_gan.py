@@ -39,7 +39,7 @@ def data(rng, turns):
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
 def test_one_step_by_hand(classes, loss, rng):
-    """Who sees which labels, noise and masks, and whose statistics move when: D's by real then fake, G's in its turn."""
+    """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""
     rules, batch = dcgan(classes, loss=getattr(losses, loss)), data(rng, 2)
     state = game.init(rules, KEY, jax.tree.map(lambda x: x[0], batch))
     g, d = DCGANGenerator(16, 1, 2, classes), DCGANDiscriminator(16, 1, 2, classes, dropout=0.2)

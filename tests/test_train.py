@@ -11,14 +11,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, experiment, train
 from jaxgan.checkpoint import Checkpoints, flatten, sha256
 from jaxgan.data import stream
 from jaxgan.data.feed import Resident, Streaming
+from jaxgan.data.sources import Embedded
 from jaxgan.inspection import inspect
 from jaxgan.parallel import Spread
-from test_checkpoint import DAMAGES
 
 ROOT = Path(__file__).parents[1]
 MLP = [
@@ -197,25 +198,21 @@ def test_streamed_run_killed(tmp_path, forty):
     assert digest(run) == digest(forty)
 
 
-def built(**overrides):
-    return experiment.build(config.load(ROOT / "configs" / "mlp.toml", {**overrides_of(MLP), **overrides}))
-
-
-def overrides_of(arguments):
-    return cli._split(["train", *arguments[3:]])[1]
-
-
 @pytest.mark.parametrize("resident", [True, False])
 def test_windows_of_any_length_make_the_same_bits(resident):
-    setup = built()
+    source = Embedded("test")
+    settings = config.load(
+        ROOT / "configs" / "mlp.toml", {"generator.width": "8", "discriminator.dropout": "0.1"}
+    )
+    setup = experiment.build(settings, source.classes, len(source))
     found = []
     for length in (1, 4, 10):
         spread = Spread()
         shape = (0, setup.game.turns, 8, 10, spread)
         if resident:
-            feed = Resident(stream.load(setup.source, progress=False), *shape)
+            feed = Resident(stream.load(source, progress=False), *shape)
         else:
-            feed = Streaming(setup.source, *shape, stop=20, workers=0)
+            feed = Streaming(source, *shape, stop=20, workers=0)
         window = train.program(setup.game, feed, spread, 100)
         state = spread.replicate(experiment.initial(setup))
         logs = []
@@ -254,7 +251,7 @@ def test_damaged_newest_checkpoint(tmp_path, forty, damage, capsys):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 12
 
 
-@pytest.mark.parametrize(("largest", "named"), [(60_000, "checkpoints/15"), (20_000, "curves.png")])
+@pytest.mark.parametrize(("largest", "named"), [(100_000, "checkpoints/15"), (20_000, "curves.png")])
 def test_a_disk_that_fills_up(tmp_path, largest, named):
     """Writes that fail past a size, in a save or elsewhere: exit 1, the path named, the last good checkpoint whole."""
     run = tmp_path / "run"

@@ -132,7 +132,7 @@ class ImageFolder:
         self.channels = channels
         self.classes, self.files, self._labels = scan(self.path)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over relative paths and sizes; and over the files' bytes where they total up to 64 MiB."""
         return _digest(((file, self.path / file) for file in self.files), self.classes)
@@ -188,7 +188,7 @@ class TFDS:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the split, the features, and the shards' names and sizes; bytes too up to 64 MiB."""
         features = (self.directory / "features.json").read_text(encoding="utf-8")
