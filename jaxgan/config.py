@@ -218,8 +218,16 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
 def parse(
     table: dict[str, Any], overrides: Mapping[str, str] | None = None, where: str = "config"
 ) -> Experiment:
-    """Validates a table, with overrides merged in. Raises `InputError` as `load` does."""
+    """Validates a table, with overrides merged in. Raises `InputError` as `load` does.
+
+    Where an override names another kind of data or network, the file's keys for the old kind are left out.
+    """
     table = copy.deepcopy(table)
+    for name, tag in (("data", "source"), ("generator", "network"), ("discriminator", "network")):
+        kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name].annotation)}
+        chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
+        if chosen and isinstance(table.get(name), dict):
+            table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
     for key, text in (overrides or {}).items():
         *parents, last = key.split(".")
         at = table
@@ -239,6 +247,10 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _kind(model: type[_Model], tag: str) -> Any:
+    return get_args(model.model_fields[tag].annotation)[0]
 
 
 def _members(annotation: Any) -> list[type[_Model]]:

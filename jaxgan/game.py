@@ -7,7 +7,7 @@ with several turns, translation with image pools, adversarial autoencoders and p
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -257,7 +257,7 @@ def update(
         memory = player.remember(memory, _axis.gather(aux.memory, axis))
     updates, opt = player.optimizer.update(grads, state.opt[name], moved)
     state = state.replace(
-        params={**state.params, **optax.apply_updates(moved, updates)},
+        params=dict(state.params, **cast("Nets", optax.apply_updates(moved, updates))),
         stats={**state.stats, **stats},
         opt={**state.opt, name: opt},
         memory=memory,

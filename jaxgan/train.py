@@ -150,16 +150,9 @@ def train(
 
 
 def _claim(run: RunDirectory, settings: config.Experiment) -> None:
-    """Checks that the folder is new or this experiment's."""
+    """Checks that the run in the folder, if there is one, is this experiment's."""
     old = run.read_config()
     if old is None:
-        strange = [
-            p.name for p in run.path.iterdir() if p.name != ".lock" and not p.name.endswith(".partial")
-        ]
-        if strange:
-            raise InputError(
-                f"{run.path} is not empty and not a run (it holds {strange[0]}); give another --run-dir"
-            )
         return
     changed = [key for key in config.differences(old, settings) if key != "steps"]
     if changed:

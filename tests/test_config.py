@@ -223,3 +223,16 @@ def test_differences_of_another_kind_of_member():
     assert {"generator_optimizer.adam.b1", "generator_optimizer.sgd.learning_rate"} <= set(found)
     assert not [key for key in found if not key.startswith(("generator.", "generator_optimizer."))]
     assert sorted(found) == sorted(config.differences(other, one))
+
+
+def test_another_kind_of_data_or_network_drops_the_keys_of_the_old_kind():
+    table = {
+        **{"name": "x", "steps": 1, "generator": {"network": "dcgan", "norm": "layer", "width": 7}},
+        **{"data": {"source": "folder", "path": "p", "resolution": 64}, "discriminator": {"network": "mlp"}},
+    }
+    overrides = {"data.source": "tfds", "data.directory": "d", "generator.network": "mlp"}
+    found = config.parse(table, overrides)
+    assert found.data == config.TFDS(source="tfds", directory="d", resolution=64)
+    assert found.generator == config.MLPGenerator(network="mlp", width=7)
+    with pytest.raises(InputError, match=r"unknown key data\.path"):
+        config.parse(table, {**overrides, "data.path": "q"})
