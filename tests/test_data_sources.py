@@ -59,7 +59,6 @@ def test_embedded_holds_the_originals(split: str, each: int) -> None:
     assert source[7]["image"].any()
 
 
-@pytest.mark.slow
 def test_embedded_is_made_again_byte_for_byte(tmp_path: Path) -> None:
     originals = next((p for p in ORIGINALS if p.is_dir()), None)
     if originals is None:
@@ -70,18 +69,17 @@ def test_embedded_is_made_again_byte_for_byte(tmp_path: Path) -> None:
     assert (tmp_path / "again.xz").read_bytes() == (home / "data.npy.xz").read_bytes()
 
 
-def test_embedded_is_small_and_loads_quickly() -> None:
+def test_embedded_is_small_and_needs_nothing_heavy() -> None:
     home = Path(images.__file__).parent / "fashion_mnist"
     assert sum(p.stat().st_size for p in home.iterdir() if p.is_file()) < 5.5e6
     assert "MIT" in (home / "LICENSE").read_text()
     code = (
-        "import time; t = time.perf_counter(); from jaxgan.data import Embedded; import sys;"
-        "assert not {'jax', 'grain', 'tensorflow_datasets', 'tensorflow'} & set(sys.modules);"
-        "Embedded()[0]; print(time.perf_counter() - t)"
+        "import sys; from jaxgan.data import Embedded; Embedded()[0];"
+        "print({'jax', 'grain', 'tensorflow_datasets', 'tensorflow'} & set(sys.modules))"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env)
-    assert float(done.stdout) < 5.0  # 0.4 s on an idle machine
+    assert done.stdout == "set()\n"
 
 
 def test_embedded_resizes() -> None:

@@ -239,3 +239,26 @@ def test_sampling_leaves_the_run_as_it_was(plain, tmp_path):
     before = contents()
     saved(plain, tmp_path / "a.png", "--num", "2")
     assert contents() == before
+
+
+def test_a_run_is_sampled_without_its_data(tmp_path):
+    """The run's folder is all that is needed: here, its images are gone."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        f'name = "tiny"\nsteps = 1\n[data]\nsource = "folder"\npath = "{tmp_path / "images"}"\nresolution = 16\n'
+        '[generator]\nnetwork = "mlp"\n[discriminator]\nnetwork = "mlp"\n[game]\nconditional = true\n'
+    )
+    _, _, _, _, *rest = ARGUMENTS
+    assert main(["train", str(config), "--quiet", *rest, "--run-dir", str(tmp_path / "run")]) == 0
+    for path in sorted((tmp_path / "images").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert main(["sample", str(tmp_path / "run"), "--num", "5", "--out", str(tmp_path / "x.npz")]) == 0
+    with np.load(tmp_path / "x.npz") as made:
+        assert made["image"].shape == (5, 16, 16, 3)
+        np.testing.assert_array_equal(made["label"], [0, 1, 2, 0, 1])

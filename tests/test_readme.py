@@ -1,0 +1,24 @@
+"""The README's research script runs as it stands and finds the modes that it says it finds."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_research_script(capsys):
+    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(script.splitlines()) < 60
+    exec(compile(script, "README.md", "exec"), {"__name__": "__main__"})
+    modes, share = map(
+        int, re.fullmatch(r"(\d) of 8 modes, (\d+)% of .*\n", capsys.readouterr().out).groups()
+    )
+    assert modes == 8
+    assert share > 75
+
+
+def test_every_file_that_the_readme_links_to_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert "docs/default-samples.png" in links
+    for link in links:
+        assert (Path(__file__).parents[1] / link).is_file(), link
