@@ -22,7 +22,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 # Small enough for the eight devices of these tests. The default config is a DCGAN.
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
-    *("--generator.width", "4", "--discriminator.width", "4"),
+    *("--generator.width", "4", "--discriminator.width", "4", "--game.conditional", "false"),
 ]
 
 
@@ -103,6 +103,7 @@ def test_train_makes_the_run_directory(trained):
             "data.split": "test",
             "batch_size": "8",
             "run.samples": "4",
+            "game.conditional": "false",
             "game.latent": "3",
             "generator.width": "4",
             "discriminator.width": "4",
