@@ -183,6 +183,8 @@ class _Loop:
         template = jax.eval_shape(partial(experiment.initial, built))
         found = self.checkpoints.newest(say)
         if found is None:
+            if run.metrics.exists():
+                say(f"there is no good checkpoint in {run.checkpoints}; starting again from step 0")
             state = jax.jit(partial(experiment.initial, built))()
         else:
             state = unflatten(template, found[1])

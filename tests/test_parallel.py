@@ -124,9 +124,10 @@ def test_devices_change_nothing_but_rounding(kind, devices):
     assert min(jax.tree.leaves(moved)) > 1e-5  # every parameter has been trained: 1e-6 means something
 
 
-def test_one_trace_and_the_whole_state_donated():
+@pytest.mark.parametrize("kind", ["pmap", "jit"])
+def test_one_trace_and_the_whole_state_donated(kind):
     traces = []
-    spread = Spread("pmap", jax.devices()[:2])
+    spread = Spread(kind, jax.devices()[:2])
     rules = pooled_gan()
     inner = window(rules, spread.axis)
 
