@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.errors import InputError, RunError
+from jaxgan.errors import InputError, RunError, replacing
 
 Table = dict[str, np.ndarray]
 T = TypeVar("T")
@@ -136,9 +136,8 @@ class Checkpoints:
             files = {
                 str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
             }
-            partial = folder / f"{DIGESTS}.partial"
-            partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
-            os.replace(partial, folder / DIGESTS)
+            with replacing(folder / DIGESTS) as partial:
+                partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
         except Exception as error:  # Orbax and TensorStore raise many kinds, all of them a save that failed
             for rest in (folder, *self.directory.glob(f"{step}.*")):
                 shutil.rmtree(rest, ignore_errors=True)
@@ -171,18 +170,25 @@ class Checkpoints:
         """
         folder = self.directory / str(step)
         try:
-            files = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            files = dict(json.loads((folder / DIGESTS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise Damaged(f"{DIGESTS} cannot be read ({type(error).__name__})") from None
         for name, digest in files.items():
             if not (folder / name).is_file():
                 raise Damaged(f"{name} is missing")
             if _file_sha256(folder / name) != digest:
                 raise Damaged(f"{name} has changed since it was written")
-        return dict(_checkpointer().restore(folder))
+        try:
+            return dict(_checkpointer().restore(folder))
+        except Exception as error:  # whatever Orbax makes of files that are not a checkpoint
+            raise Damaged(_reason(error)) from error
 
     def newest(self, warn: Callable[[str], None]) -> tuple[int, Table] | None:
-        """The newest good save with a warning for each newer one that is damaged or unfinished."""
+        """The newest good save with a warning for each newer one that is damaged or unfinished.
+
+        Raises:
+          InputError: If there are finished saves, and all are damaged.
+        """
         folders = (
             {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()}
             if self.directory.is_dir()
@@ -193,10 +199,14 @@ class Checkpoints:
                 return step, self.read(step)
             except Damaged as error:
                 warn(f"checkpoint {self.directory / str(step)} is left out: {error}")
+        if self.steps():
+            raise InputError(
+                f"every checkpoint in {self.directory} is damaged; restore one, or remove that folder to start over"
+            )
         return None
 
     def forget_after(self, step: int) -> None:
-        """Removes the saves of later steps, damaged all, once the run goes on from `step`."""
+        """Removes the saves of later steps, which `newest` left out, once the run goes on from `step`."""
         for folder in self.directory.glob("*") if self.directory.is_dir() else ():
             if folder.name.isdecimal() and int(folder.name) > step:
                 shutil.rmtree(folder, ignore_errors=True)

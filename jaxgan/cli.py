@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,9 @@ def _train(options: argparse.Namespace) -> int:
         if any(x is None for x in distributed):
             raise InputError("--coordinator, --processes and --process belong together; give all three")
         if not 0 <= options.process < options.processes:
-            raise InputError(f"--process is {options.process}; it counts from 0 to {options.processes - 1}")
+            raise InputError(f"--process is {options.process} of {options.processes}; it counts from 0")
+        if not re.fullmatch(r".+:\d{1,5}", options.coordinator):
+            raise InputError(f"--coordinator is {options.coordinator}; it must be HOST:PORT")
         from jaxgan import parallel
 
         parallel.connect(*distributed)
@@ -119,9 +122,10 @@ def _sample(options: argparse.Namespace) -> int:
 
     out = Path(options.out)
     sample.check_output(out)
-    for name, least in (("num", 1), ("seed", 0), ("columns", 2)):
-        if getattr(options, name) is not None and getattr(options, name) < least:
-            raise InputError(f"--{name} is {getattr(options, name)}; it must be at least {least}")
+    for name, least, most in (("num", 1, 2**31), ("seed", 0, 2**32), ("columns", 2, 2**16)):
+        given = getattr(options, name)
+        if given is not None and not least <= given < most:
+            raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
     trained = sample.load(Path(options.run_dir), _say)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(trained, options.num, options.seed, walk=walk)
@@ -145,7 +149,8 @@ def _prepare(options: argparse.Namespace) -> int:
         _say(f"left out {path}: {reason}")
     counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
     _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
-    _say(f'train on it with: --data.source tfds --data.directory "{report.directory}"')
+    size = f"--data.resolution {report.resolution or 'R'} --data.channels {report.channels or 'C'}"
+    _say(f'train on it with: --data.source tfds --data.directory "{report.directory}" {size}')
     return 0
 
 

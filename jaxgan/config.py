@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import PositiveFloat as Positive
-from pydantic import PositiveInt as Count
 
 from jaxgan.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Whole = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Whole = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Model(BaseModel):

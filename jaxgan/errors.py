@@ -1,5 +1,7 @@
 """The two ways in which a run can fail, told apart by who can mend them."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ class RunError(RuntimeError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names the file in an error of the operating system, such as a full disk, which does not always.
+    """Names the file in an error of the operating system, which does not always.
 
     Raises:
       RunError: Where the code inside raises OSError.
@@ -23,6 +25,20 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free space there and run again"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "free space there and run again" if full else "mend that and run again"
+        raise RunError(f"cannot write {path}: {error.strerror or error}; {hint}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes `path` at once at the end, so that it is never half there.
+
+    Raises:
+      RunError: As `writing`.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)

@@ -153,6 +153,12 @@ def _check(game: Game, nets: Nets) -> None:
         for name in names:
             if name not in nets:
                 raise ValueError(f"{where} names {name!r}, but init makes only {sorted(nets)}")
+    moved = [network for player in game.players.values() for network in player.moves]
+    if game.schedule == "simultaneous" and len(set(moved)) < len(moved):
+        twice = next(network for network in moved if moved.count(network) > 1)
+        raise ValueError(
+            f"schedule is 'simultaneous', but two players move {twice!r}: one would undo the other"
+        )
     for name, player in game.players.items():
         if player.turns < 1 or player.start < 0:
             raise ValueError(
@@ -217,37 +223,41 @@ def update(
       shared: Fakes made before, with their pullback, valid for `state`; set by `step`.
 
     Returns:
-      The new state and the player's metrics, "loss" and "grad_norm" among them.
+      The new state and the player's metrics, "loss", "grad_norm" and "update_norm" among them.
 
     Raises:
       ValueError: If the loss reports statistics of networks that the player does not move, or candidates for the
         memory where the player has no `remember`.
     """
-
-    def objective(moved: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-        params, fakes = moved
-        if shared:
-            batch = dict(batch, fakes=fakes)
-        return player.loss(state.replace(params={**state.params, **params}), batch, keys)
-
     moved = {network: state.params[network] for network in player.moves}
     if shared and set(shared.networks) & set(moved):
-        gradient = player.value_and_grad(objective, has_aux=True)
+
+        def through(both: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            params, fakes = both
+            return player.loss(
+                state.replace(params={**state.params, **params}), dict(batch, fakes=fakes), keys
+            )
+
+        gradient = player.value_and_grad(through, has_aux=True)
         (loss, aux), (grads, fake_grads) = gradient((moved, shared.fakes), state, batch, keys)
         (through_fakes,) = shared.pullback(fake_grads)
         for network in set(through_fakes) & set(moved):
             grads[network] = jax.tree.map(jnp.add, grads[network], through_fakes[network])
         aux = aux._replace(stats={**shared.aux.stats, **aux.stats})
     else:
-        fakes = shared.fakes if shared else None
-        gradient = player.value_and_grad(lambda moved, *rest: objective((moved, fakes), *rest), has_aux=True)
-        (loss, aux), grads = gradient(moved, state, batch, keys)
+        # Fakes go in as part of the batch, so that a `value_and_grad` that maps over examples finds them there.
+        given = dict(batch, fakes=shared.fakes) if shared else batch
+
+        def plain(moved: PyTree, state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            return player.loss(state.replace(params={**state.params, **moved}), batch, keys)
+
+        (loss, aux), grads = player.value_and_grad(plain, has_aux=True)(moved, state, given, keys)
     if not set(aux.stats) <= set(moved):
         raise ValueError(
             f"player {name!r} reports statistics of {sorted(aux.stats)} but moves only {sorted(moved)}"
         )
 
-    metrics = {"loss": loss, **aux.metrics}
+    metrics = {name: jnp.asarray(value, jnp.float32) for name, value in {"loss": loss, **aux.metrics}.items()}
     grads, stats, metrics = _axis.mean((grads, dict(aux.stats), metrics), axis)
     metrics["grad_norm"] = optax.tree.norm(grads)
     memory = state.memory
@@ -256,6 +266,7 @@ def update(
             raise ValueError(f"player {name!r} reports candidates for the memory but has no remember")
         memory = player.remember(memory, _axis.gather(aux.memory, axis))
     updates, opt = player.optimizer.update(grads, state.opt[name], moved)
+    metrics["update_norm"] = optax.tree.norm(updates)
     state = state.replace(
         params=dict(state.params, **cast("Nets", optax.apply_updates(moved, updates))),
         stats={**state.stats, **stats},
@@ -303,7 +314,9 @@ def _turns(
             state, metrics = turn(state, 0)
         else:
             state, metrics = jax.lax.scan(turn, state, jnp.arange(player.turns))
-        finite = jnp.all(jnp.isfinite(metrics["loss"])) & jnp.all(jnp.isfinite(metrics["grad_norm"]))
+        finite = jnp.bool_(True)
+        for name in ("loss", "grad_norm", "update_norm"):
+            finite &= jnp.all(jnp.isfinite(metrics[name]))
         return state, {key: jnp.mean(value) for key, value in metrics.items()}, finite
 
     def wait(state: State) -> tuple[State, dict[str, Array], Array]:
@@ -318,8 +331,9 @@ def _turns(
 def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tuple[State, dict[str, Array]]:
     """Every player's turns, then the averages: one transition of the run.
 
-    Where a loss, a gradient norm or a statistic is not finite the whole transition is refused: everything but the step
-    counter and the two counters of refusals stays as it was, so that the next step tries other draws.
+    Where a loss, the norm of a gradient or an update, or a statistic is not finite, the whole transition is refused:
+    everything but the step counter and the two counters of refusals stays as it was, so that the next step tries other
+    draws.
 
     Args:
       game: The game.
@@ -331,8 +345,10 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
       The new state, and metrics by "player/metric"; a player that has not started yet reports NaN.
 
     Raises:
-      ValueError: If the batch does not hold one part for each turn.
+      ValueError: If the batch does not hold one part for each turn, or the axis is not `AXIS`.
     """
+    if axis not in (None, AXIS):
+        raise ValueError(f"axis is {axis!r}; layers that need the whole batch look for game.AXIS, {AXIS!r}")
     sizes = {leaf.shape[:2] for leaf in jax.tree.leaves(batch)}
     if len(sizes) != 1 or next(iter(sizes))[0] != game.turns:
         raise ValueError(
@@ -351,7 +367,9 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
     for name, player in game.players.items():
         # Fakes stay good until a player moves the networks that made them.
         makes_fakes = shared is not None and bool(set(player.moves) & set(shared.networks))
-        use = None if makes_fakes and player.turns > 1 else shared
+        # A gradient of one's own (clipped per example, say) is of the parameters alone: it makes the fakes itself.
+        remakes = makes_fakes and (player.turns > 1 or player.value_and_grad is not jax.value_and_grad)
+        use = None if remakes else shared
         offset = 0 if game.shared_draws else played
         turn_draws = (
             (lambda t: draws(0)) if game.shared_draws else (lambda t, offset=offset: draws(offset + t))

@@ -42,7 +42,10 @@ class Spread:
     def __init__(self, kind: Kind = "pmap", devices: Sequence[Any] | None = None) -> None:
         """Spreads over `devices`, by default all of every process."""
         self.kind: Kind = kind
-        self.devices = list(devices or jax.devices())
+        try:
+            self.devices = list(devices or jax.devices())
+        except RuntimeError as error:
+            raise InputError(f"JAX finds no device: {error}; check JAX_PLATFORMS") from None
         self.mesh = Mesh(np.array(self.devices), (AXIS,))
         self.axis = AXIS if kind == "pmap" else None
         self.local_devices = sum(d.process_index == jax.process_index() for d in self.devices)
@@ -115,13 +118,13 @@ class Spread:
         shardings = (whole, whole, parts, whole)
         return jax.jit(window, in_shardings=shardings, out_shardings=whole, donate_argnums=0)
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; all processes must ask."""
+    def gather(self, number: int) -> list[int]:
+        """The number (below 2**31) of every process, in each; all processes must ask."""
         if self.processes == 1:
-            return flag
+            return [number]
         from jax.experimental import multihost_utils
 
-        return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+        return multihost_utils.process_allgather(np.int32(number)).tolist()
 
     def barrier(self, name: str) -> None:
         """Waits until every process is here."""

@@ -1,14 +1,16 @@
 """Pictures of a run: sample grids and training curves."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from jaxgan.errors import writing
+from jaxgan.errors import replacing
+
+POINTS = 4000
+"""Most points of a curve, about; longer logs are thinned."""
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -30,11 +32,8 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes a PNG at once, so that it is never half there."""
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         image.save(partial, format="PNG")
-        os.replace(partial, path)
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -55,6 +54,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
     """
     from matplotlib.figure import Figure  # not pyplot, which would change the backend of a caller's notebook
 
+    rows = rows[:: max(1, len(rows) // POINTS)]
     steps = np.array([row["step"] for row in rows], float)
     width = max(1, len(rows) // 100)
 
@@ -94,7 +94,5 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         ax.legend(fontsize=8)
         ax.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(path):
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
-        os.replace(partial, path)

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jaxgan import config
-from jaxgan.errors import InputError, writing
+from jaxgan.errors import InputError, replacing, writing
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -67,38 +67,50 @@ class RunDirectory:
 
     def write(self, path: Path, text: str) -> None:
         """Replaces a file at once, so that it is never half there."""
-        partial = path.with_name(f".{path.name}.partial")
-        with writing(path):
+        with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
 
     def read_config(self) -> config.Experiment | None:
         """The experiment that this is a run of, if it is a run."""
-        return config.load(self.config) if self.config.exists() else None
+        try:
+            return config.load(self.config) if self.config.exists() else None
+        except OSError as error:
+            raise InputError(f"cannot read the run directory {self.path}: {error.strerror}") from None
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """What the last start wrote, if there was one."""
-        try:
-            return json.loads(self.manifest.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            raise InputError(
-                f"{self.manifest} is not JSON; move the run directory away or restore the file"
-            ) from None
+        """What the last start wrote, if there was one.
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drops the log's lines after `step`, and a last line that was cut off."""
+        Raises:
+          InputError: If it is damaged, or missing from a run that has checkpoints.
+        """
+        try:
+            found = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if self.checkpoints.exists():
+                raise InputError(
+                    f"{self.manifest} is missing; restore it, or give another --run-dir"
+                ) from None
+            return None
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"{self.manifest} is damaged; restore it, or give another --run-dir")
+        return found
+
+    def truncate_metrics(self, step: int, warn: Callable[[str], None]) -> None:
+        """Drops the log's lines after `step`, and lines that are damaged, with a warning where it is not the last."""
         if not self.metrics.exists():
             return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        kept, damaged = [], []
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
             try:
-                if json.loads(line)["step"] > step:
-                    break
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
             except (ValueError, KeyError, TypeError):
-                break
-            kept.append(line)
+                damaged.append(number)
+        if damaged and damaged != [len(lines)]:
+            warn(f"{self.metrics}: line {damaged[0]} is damaged and left out ({len(damaged)} in all)")
         self.write(self.metrics, "".join(f"{line}\n" for line in kept))
 
     def log(self, rows: list[dict[str, float]]) -> None:

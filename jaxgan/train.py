@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan import config, experiment, game, report
-from jaxgan.checkpoint import Checkpoints, unflatten
+from jaxgan.checkpoint import Checkpoints, sha256, unflatten
 from jaxgan.data import stream
 from jaxgan.data.feed import Feed, Resident, Streaming
 from jaxgan.data.sources import Source
@@ -88,13 +88,13 @@ def sampler(built: experiment.Experiment) -> Callable[[State], jax.Array]:
 
 
 class _Signals:
-    """SIGINT and SIGTERM as a number to look at between windows; a second one interrupts at once."""
+    """SIGINT and SIGTERM as a number to look at between windows; a second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.seen = 0
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.seen:
+        if self.seen == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.seen = number
 
@@ -197,19 +197,27 @@ class _Loop:
             raise InputError(
                 f"{run.path} is at step {self.step}; --steps may grow, not shrink to {settings.steps}"
             )
+        restored = int(sha256(found[1])[:7], 16) if found else 0
+        if len(set(spread.gather(restored))) > 1:
+            raise InputError(
+                f"processes found different checkpoints: {run.path} must be one folder that all of them see"
+            )
         if self.main:
             run.write(run.config, settings.to_toml())
             run.write(
                 run.manifest,
                 json.dumps({**here, "resumed_from_step": self.step if found else None}, indent=1),
             )
-            run.truncate_metrics(self.step)
+            run.truncate_metrics(self.step, say)
             self.checkpoints.forget_after(self.step)
             if found:
                 say(f"resuming {run.path} from step {self.step}")
         spread.barrier("restored")
         self.state: State = spread.replicate(state)
-        shape = (settings.seed, built.game.turns, settings.batch_size, settings.run.window, spread)
+        window = min(
+            settings.run.window, settings.run.sample_every, settings.run.checkpoint_every, settings.steps
+        )
+        shape = (settings.seed, built.game.turns, settings.batch_size, window, spread)
         self.feed: Resident | Streaming
         if isinstance(data, dict):
             self.feed = Resident(data, *shape)
@@ -237,9 +245,15 @@ class _Loop:
         with signals.caught(), self.bar:
             try:
                 self._play(signals)
-            except InputError:  # an example that cannot be read, in the middle of a run
-                self._save()
-                raise
+            except (InputError, RunError) as error:
+                with suppress(RunError):
+                    self._save()
+                    self.checkpoints.wait()
+                if isinstance(error, RunError):  # a worker that died, a full disk
+                    raise
+                raise InputError(
+                    f"{error}. The run is saved, and goes on once its data is whole again"
+                ) from error
             finally:
                 if isinstance(self.feed, Streaming):
                     self.feed.close()
@@ -277,7 +291,8 @@ class _Loop:
             now = time.monotonic()
             self._adapt(count / (now - begun))
             begun = now
-            if self._asked_to_stop(signals.seen):
+            signals.seen = max(self.spread.gather(signals.seen))
+            if signals.seen:
                 break
 
     def _due(self, every: int) -> bool:
@@ -297,9 +312,6 @@ class _Loop:
         # Processes must agree on the length of windows, and their clocks do not.
         if self.spread.processes == 1:
             self.pace = max(1, min(2 * self.pace, self.feed.window, int(steps_per_second * WINDOW_SECONDS)))
-
-    def _asked_to_stop(self, signal_seen: int) -> bool:
-        return self.spread.any(bool(signal_seen))
 
     def _catch_up(self) -> None:
         late, self.late = self.late, []
@@ -322,7 +334,7 @@ class _Loop:
             for i in range(played)
         ]
         for i, row in enumerate(rows):
-            if in_a_row[i] == 1:
+            if row["skipped"] and (in_a_row[i] == 1 or not self.first_bad):
                 broken = [k for k in order if not math.isfinite(row[k]) and not self._waits(k, before + i)]
                 self.first_bad = (
                     f"at step {before + i + 1}, {broken[0] if broken else 'a batch statistic'} was not finite"

@@ -142,7 +142,8 @@ def test_every_byte_is_watched(tmp_path):
         for at in {0, len(good) // 2, len(good) - 1}:
             if good:
                 file.write_bytes(good[:at] + bytes([good[at] ^ 128]) + good[at + 1 :])
-                assert saves.newest(lambda line: None) is None
+                with pytest.raises(InputError, match=r"every checkpoint in .*/c is damaged"):
+                    saves.newest(lambda line: None)
         file.write_bytes(good)
     assert saves.newest(fail) is not None
 
@@ -165,3 +166,13 @@ def test_no_folder_is_no_checkpoint(tmp_path):
     assert saves.newest(fail) is None
     assert saves.steps() == []
     assert not (tmp_path / "none").exists()
+
+
+def test_only_unfinished_saves_are_no_checkpoint(tmp_path):
+    saves = Checkpoints(tmp_path / "c")
+    saves.save(1, {"x": jnp.arange(5)})
+    saves.wait()
+    unfinished(tmp_path / "c" / "1")
+    said = []
+    assert saves.newest(said.append) is None
+    assert len(said) == 1

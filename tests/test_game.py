@@ -119,7 +119,10 @@ def test_plain_gan():
     close(metrics["G/loss"], g_loss)
     close(metrics["G/grad_norm"], np.sqrt(sum(np.sum(np.square(x)) for x in g_grads)))
     assert (int(new.step), int(new.skipped), int(new.skipped_in_a_row)) == (1, 0, 0)
-    assert list(metrics) == ["D/loss", "D/real", "D/grad_norm", "G/loss", "G/grad_norm"]
+    assert list(metrics) == [f"D/{m}" for m in ("loss", "real", "grad_norm", "update_norm")] + [
+        f"G/{m}" for m in ("loss", "grad_norm", "update_norm")
+    ]
+    close(metrics["G/update_norm"], LR * metrics["G/grad_norm"])
 
 
 def test_every_turn_and_step_has_draws_of_its_own():
@@ -398,6 +401,54 @@ def test_per_example_clipped_gradients():
     assert metrics["D/grad_norm"] <= 0.05 + 1e-6
 
 
+@pytest.mark.parametrize("fakes", [False, True])
+def test_clipping_with_shared_draws(fakes):
+    """Each example's gradient sees its own fake, shared or not; the clipped generator makes its fakes again."""
+    way = {"value_and_grad": clipped(0.05)}
+    rules, batch = plain(fakes, shared_draws=True, d=way, g=way), batches(1, 3)
+    state = start(rules, batch)
+    d, g = state.params["d"], state.params["g"]
+    z = latent(draws(state, 0))
+
+    def total(value, params, *examples):
+        mean = jax.tree.map(np.zeros_like, params)
+        for i in range(N):
+            grads = jax.grad(value)(params, *(x[i : i + 1] for x in examples))
+            norm = np.sqrt(sum(np.sum(np.square(w)) for w in grads))
+            mean = jax.tree.map(lambda t, w: t + w * min(1.0, 0.05 / norm) / N, mean, grads)  # noqa: B023
+        return mean
+
+    d = sgd(d, total(lambda d, x, z: d_value(d, g, x, z), d, batch["x"][0], z))
+    new_g = sgd(g, total(lambda g, z: g_value(g, d, z), g, z))
+    new, _ = game.step(rules, state, batch)
+    close(new.params, {"d": d, "g": new_g})
+
+
+def test_metrics_of_any_kind_are_means():
+    player = plain().players["D"]
+
+    def loss(s, b, k):
+        value, _ = player.loss(s, b, k)
+        return value, Aux(metrics={"count": jnp.sum(b["x"] > 0), "any": jnp.any(b["x"] > 9), "one": 1.0})
+
+    rules, batch = plain(), batches(2, 3)
+    rules = rules._replace(players={**rules.players, "D": player._replace(loss=loss)})
+    _, metrics = game.step(rules, start(rules, batch), batch)
+    assert metrics["D/count"] == np.sum(np.asarray(batch["x"][0]) > 0)
+    assert metrics["D/count"].dtype == metrics["D/any"].dtype == metrics["D/one"].dtype == jnp.float32
+
+
+def test_an_update_that_overflows_is_refused():
+    rules = plain()
+    players = {"D": rules.players["D"]._replace(optimizer=optax.sgd(1e38)), "G": rules.players["G"]}
+    rules, batch = rules._replace(players=players), jax.tree.map(lambda x: 1e3 * x, batches(2, 3))
+    state = start(rules, batch)
+    new, metrics = game.step(rules, state, batch)
+    assert np.isfinite(metrics["D/grad_norm"])
+    assert int(new.skipped) == 1
+    close(new.params, state.params, 0)
+
+
 def test_a_player_that_starts_later_leaves_everything_alone_until_then():
     rules, batch = plain(g={"start": 2}), batches(2, 3)
     step = jax.jit(lambda s, b: game.step(rules, s, b))
@@ -496,11 +547,20 @@ def test_games_that_cannot_be_played_are_refused(change, message):
         start(plain(**change), batches(2, 3))
 
 
+def test_two_players_cannot_move_one_network_at_once():
+    rules, batch = plain(schedule="simultaneous"), batches(3, 3)
+    rules = rules._replace(players={**rules.players, "again": rules.players["G"]})
+    with pytest.raises(ValueError, match="two players move 'g'"):
+        start(rules, batch)
+
+
 def test_bad_batches_and_losses_are_refused():
     rules, batch = plain(), batches(2, 3)
     state = start(rules, batch)
     with pytest.raises(ValueError, match="one part for each turn"):
         game.step(rules, state, batches(3, 3))
+    with pytest.raises(ValueError, match="axis is 'batch'"):
+        game.step(rules, state, batch, "batch")
     for aux, message in [(Aux(stats={"g": {}}), "moves only"), (Aux(memory=jnp.zeros(N)), "remember")]:
         player = Player(("d",), lambda s, b, k, aux=aux: (jnp.sum(s.params["d"][0]), aux), optax.sgd(LR))
         with pytest.raises(ValueError, match=message):

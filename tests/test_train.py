@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, experiment, train
@@ -249,6 +250,41 @@ def test_damaged_newest_checkpoint(tmp_path, forty, damage, capsys):
     assert len(lines) == 1
     assert str(run / "checkpoints" / "10") in lines[0]
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_run_whose_every_checkpoint_is_damaged_is_left_alone(tmp_path, capsys):
+    run = tmp_path / "run"
+    go(run, "--steps", 10)
+    for step in (5, 10):
+        DAMAGES[0](run / "checkpoints" / str(step))
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    assert cli.main(command(run, "--steps", 20)) == 2
+    assert "every checkpoint" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path):
+    """Exit 2, the file named, the steps before it saved; with the file back the run goes on."""
+    rng, images = np.random.default_rng(0), tmp_path / "images"
+    images.mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(images / f"{i}.png")
+    run, good = tmp_path / "run", (images / "7.png").read_bytes()
+    folder = ("--data.source", "folder", "--data.path", images, "--data.resolution", 8)
+    folder += ("--feed.resident", "false", "--feed.workers", 0, "--run.window", 1)
+    arguments = [a for a in map(str, (*MLP, *folder)) if a not in ("--data.split", "test")]
+    arguments += ["--run-dir", str(run)]
+    assert cli.main([*arguments, "--steps", "1"]) == 0
+    (images / "7.png").write_bytes(good[: len(good) // 2] + bytes(len(good) - len(good) // 2))
+    process = subprocess.run(
+        [sys.executable, "-m", "jaxgan", *arguments, "--steps", "20"],
+        capture_output=True, text=True, env={**os.environ, "JAX_NUM_CPU_DEVICES": "8"}, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2, process.stderr
+    assert str(images / "7.png") in process.stderr.strip().splitlines()[-1]
+    assert 1 <= inspect(run, print)["step"] < 5
+    (images / "7.png").write_bytes(good)
+    assert cli.main([*arguments, "--steps", "20"]) == 0
 
 
 @pytest.mark.parametrize(("largest", "named"), [(100_000, "checkpoints/15"), (20_000, "curves.png")])
