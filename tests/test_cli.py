@@ -433,11 +433,20 @@ def test_a_sample_to_where_none_can_be(refused, trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "least"), [("num", "0", 1), ("num", "-3", 1), ("seed", "-1", 0), ("columns", "1", 2)]
+    ("option", "value", "least", "most"),
+    [
+        *[
+            ("num", "0", 1, 2**31),
+            ("num", "-3", 1, 2**31),
+            ("seed", "-1", 0, 2**32),
+            ("columns", "1", 2, 2**16),
+        ],
+        *[("seed", str(2**64), 0, 2**32), ("columns", "100000000000", 2, 2**16)],
+    ],
 )
-def test_sample_sizes(refused, trained, tmp_path, option, value, least):
+def test_sample_sizes(refused, trained, tmp_path, option, value, least, most):
     line = refused("sample", trained, "--out", tmp_path / "a.png", f"--{option}", value)
-    assert line == f"--{option} is {value}; it must be at least {least}"
+    assert line == f"--{option} is {value}; it must be at least {least} and less than {most}"
 
 
 # --debug, help

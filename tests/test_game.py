@@ -429,12 +429,12 @@ def test_metrics_of_any_kind_are_means():
 
     def loss(s, b, k):
         value, _ = player.loss(s, b, k)
-        return value, Aux(metrics={"count": jnp.sum(b["x"] > 0), "any": jnp.any(b["x"] > 9), "one": 1.0})
+        return value, Aux(metrics={"count": jnp.sum(b["x"] > 0.0), "any": jnp.any(b["x"] > 9.0), "one": 1.0})
 
     rules, batch = plain(), batches(2, 3)
     rules = rules._replace(players={**rules.players, "D": player._replace(loss=loss)})
     _, metrics = game.step(rules, start(rules, batch), batch)
-    assert metrics["D/count"] == np.sum(np.asarray(batch["x"][0]) > 0)
+    assert float(metrics["D/count"]) == np.sum(np.asarray(batch["x"][0]) > 0)
     assert metrics["D/count"].dtype == metrics["D/any"].dtype == metrics["D/one"].dtype == jnp.float32
 
 
