@@ -41,17 +41,19 @@ def pooled_gan() -> game.Game:
         latent = keys.fold("latent").normal((LATENT,))
         data = jax.random.key_data(keys.fold("real").example)
         new = {"images": fresh, "place": jnp.where(swap, place, POOL), "latent": latent, "keys": data}
+        new["uniform"] = keys.fold("uniform").uniform((LATENT,))
         return value, aux._replace(memory=new)
 
     def remember(memory, new):
         last = jnp.stack([jnp.max(jnp.where(new["place"] == i, jnp.arange(N), -1)) for i in range(POOL)])
         pool = jnp.where((last >= 0)[:, None, None, None], new["images"][last], memory["pool"])
-        return {"pool": pool, "latent": new["latent"], "keys": new["keys"]}
+        return {"pool": pool, **{name: new[name] for name in ("latent", "uniform", "keys")}}
 
     def memory(batch):
         return {
             "pool": batch["image"][:POOL],
             "latent": jnp.zeros((N, LATENT)),
+            "uniform": jnp.zeros((N, LATENT)),
             "keys": jnp.zeros((N, 2), jnp.uint32),
         }
 
@@ -101,7 +103,7 @@ def one_device():
 @pytest.mark.parametrize("kind", ["pmap", "jit"])
 @pytest.mark.parametrize("devices", [1, 2, 4, 8])
 def test_devices_change_nothing_but_rounding(kind, devices):
-    """After every step: each shard equal, draws equal to the bit; after five steps of SGD parameters within 1e-6."""
+    """Each shard equal, keys and uniform draws to the bit, and parameters within 1e-6 in five steps of SGD."""
     spread = Spread(kind, jax.devices()[:devices])
     rules = pooled_gan()
     run = spread.compile(window(rules, spread.axis))
@@ -115,7 +117,9 @@ def test_devices_change_nothing_but_rounding(kind, devices):
             for shard in shards:
                 assert shard.shape == leaf.shape
                 np.testing.assert_array_equal(shard, shards[0])
-        np.testing.assert_array_equal(state.memory["latent"], expected.memory["latent"])
+        # JAX 0.12 compiles the inverse error function for each shape in its own way: the last place may differ.
+        np.testing.assert_allclose(state.memory["latent"], expected.memory["latent"], rtol=3e-7)
+        np.testing.assert_array_equal(state.memory["uniform"], expected.memory["uniform"])
         np.testing.assert_array_equal(state.memory["keys"], expected.memory["keys"])
         for got, want in zip(jax.tree.leaves(flat(state)), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
