@@ -5,6 +5,7 @@ network that it does not move is a constant to it. One `step` lets every player 
 with several turns, translation with image pools, adversarial autoencoders and private GANs are all this.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax import lax
 
 from jaxgan import axis as _axis
 from jaxgan.axis import AXIS as AXIS
@@ -24,6 +26,9 @@ Nets = dict[str, PyTree]
 Batch = Mapping[str, PyTree]
 """Arrays `[N, ...]` by name; in `step`, `[turns, N, ...]`."""
 Metrics = Mapping[str, Array]
+
+_VECTOR = 16
+"""Float32 lanes of the widest CPU vector."""
 
 
 class Keys(NamedTuple):
@@ -48,7 +53,12 @@ class Keys(NamedTuple):
 
     def normal(self, shape: tuple[int, ...]) -> Array:
         """Standard Gaussian draws `[N, *shape]`, float32."""
-        return jax.vmap(lambda key: jax.random.normal(key, shape))(self.example)
+        size = math.prod(shape)
+        # How XLA 0.12 rounds a Gaussian depends on the vector it stands in and on what it is fused with. Whole
+        # vectors, kept apart, make a draw the same bits on any number of devices.
+        padded = -(-size // _VECTOR) * _VECTOR
+        draws = jax.vmap(lambda key: jax.random.normal(key, (padded,)))(self.example)
+        return lax.optimization_barrier(draws)[:, :size].reshape(-1, *shape)
 
     def uniform(self, shape: tuple[int, ...] = ()) -> Array:
         """Uniform draws from [0, 1) `[N, *shape]`, float32."""
@@ -313,7 +323,7 @@ def _turns(
         if player.turns == 1:
             state, metrics = turn(state, 0)
         else:
-            state, metrics = jax.lax.scan(turn, state, jnp.arange(player.turns))
+            state, metrics = lax.scan(turn, state, jnp.arange(player.turns))
         finite = jnp.bool_(True)
         for name in ("loss", "grad_norm", "update_norm"):
             finite &= jnp.all(jnp.isfinite(metrics[name]))
@@ -325,7 +335,7 @@ def _turns(
 
     if player.start == 0:
         return play(state)
-    return jax.lax.cond(state.step >= player.start, play, wait, state)
+    return lax.cond(state.step >= player.start, play, wait, state)
 
 
 def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tuple[State, dict[str, Array]]:
