@@ -240,7 +240,7 @@ def test_an_interrupted_preparation_does_not_read_as_good(tmp_path: Path, number
         "from jaxgan.data import images, prepare\n"
         "read = images.read\n"
         "def slow(path, *rest):\n"
-        "    if path.name == '30.png': os.write(1, b'half\\n'); time.sleep(2)\n"
+        "    if path.name == '30.png': os.write(1, b'half\\n'); time.sleep(30)\n"
         "    return read(path, *rest)\n"
         "images.read = slow\n"
         f"prepare({str(tmp_path / 'flat')!r}, {str(tmp_path / 'out')!r}, progress=False)"
