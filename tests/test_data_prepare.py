@@ -240,7 +240,9 @@ def test_an_interrupted_preparation_does_not_read_as_good(tmp_path: Path, number
         "from jaxgan.data import images, prepare\n"
         "read = images.read\n"
         "def slow(path, *rest):\n"
-        "    if path.name == '30.png': os.write(1, b'half\\n'); time.sleep(30)\n"
+        "    if path.name == '30.png':\n"
+        "        os.write(1, b'half\\n')\n"
+        f"        while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\n"
         "    return read(path, *rest)\n"
         "images.read = slow\n"
         f"prepare({str(tmp_path / 'flat')!r}, {str(tmp_path / 'out')!r}, progress=False)"
@@ -257,9 +259,10 @@ def test_an_interrupted_preparation_does_not_read_as_good(tmp_path: Path, number
         assert process.stdout.readline() == "half\n"
         time.sleep(0.2)
         process.send_signal(number)
+        (tmp_path / "go").touch()
         process.communicate()
     assert process.returncode != 0
-    left = [p.name for p in tmp_path.iterdir() if p.name != "flat"]
+    left = [p.name for p in tmp_path.iterdir() if p.name not in ("flat", "go")]
     assert left == [] if number == signal.SIGINT else all(name.startswith(".out.preparing-") for name in left)
     with pytest.raises(InputError, match=r"no such folder"):
         TFDS(None, tmp_path / "out")
