@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxgan.layers.conv import (
-    NHWC,
+    OHWI,
     Conv,
     ConvTranspose,
     Window,
@@ -28,7 +28,7 @@ CASES = [
 def stock(x, w, stride, padding):
     if isinstance(padding, int):
         padding = [(padding, padding)] * 2
-    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=NHWC)
+    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=OHWI)
 
 
 def close(a, b, tol=2e-5):
@@ -38,7 +38,7 @@ def close(a, b, tol=2e-5):
 @pytest.mark.parametrize(("k", "s", "p", "h"), CASES)
 def test_conv_and_both_gradients_are_laxs(k, s, p, h, rng):
     x = rng.normal(size=(2, h, h + 1, 3)).astype(np.float32)
-    w = rng.normal(size=(k, k, 3, 4)).astype(np.float32) / k
+    w = rng.normal(size=(4, k, k, 3)).astype(np.float32) / k
     y, pullback = jax.vjp(lambda x, w: conv(x, w, s, p), x, w)
     y_, pullback_ = jax.vjp(lambda x, w: stock(x, w, s, p), x, w)
     close(y, y_)
@@ -51,7 +51,7 @@ def test_conv_and_both_gradients_are_laxs(k, s, p, h, rng):
 def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
     """<conv_transpose(x), y> = <x, conv(y)> for all x and y: the definition, with no gradient code involved."""
     x = rng.normal(size=(2, h, h - 1, 4)).astype(np.float32)
-    w = rng.normal(size=(k, k, 3, 4)).astype(np.float32) / k
+    w = rng.normal(size=(4, k, k, 3)).astype(np.float32) / k
     out = conv_transpose(x, w, s, p)
     y = rng.normal(size=out.shape).astype(np.float32)
     back = stock(y, w, s, p)
@@ -69,7 +69,7 @@ def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
 def test_gradient_penalty_gradients_are_laxs(s, p, transposed, rng):
     """The gradient of a squared input-gradient norm, through a nonlinearity: what WGAN-GP differentiates."""
     x = rng.normal(size=(2, 6, 6, 3)).astype(np.float32)
-    w = rng.normal(size=(4, 4, 3, 3)).astype(np.float32) / 8
+    w = rng.normal(size=(3, 4, 4, 3)).astype(np.float32) / 8
 
     def stock_transpose(x, w, s, p):
         shape = jax.eval_shape(lambda: conv_transpose(x, w, s, p))
@@ -96,7 +96,7 @@ def test_gradient_penalty_gradients_are_laxs(s, p, transposed, rng):
 
 def test_hand_computed_values():
     x = jnp.arange(4.0).reshape(1, 2, 2, 1)  # [[0, 1], [2, 3]]
-    w = jnp.array([[1.0, 10.0], [100.0, 1000.0]])[:, :, None, None]
+    w = jnp.array([[1.0, 10.0], [100.0, 1000.0]])[None, :, :, None]
     assert conv(x, w, padding=0).item() == 0 + 10 + 200 + 3000
     up = conv_transpose(x, w, 2, 0)[0, :, :, 0]
     expected = [[0, 0, 1, 10], [0, 0, 100, 1000], [2, 20, 3, 30], [200, 2000, 300, 3000]]
@@ -106,7 +106,7 @@ def test_hand_computed_values():
 def test_vmap_over_kernels_and_examples(rng):
     """Per-example gradients and training many seeds at once map over these primitives."""
     x = rng.normal(size=(3, 2, 8, 8, 2)).astype(np.float32)
-    w = rng.normal(size=(3, 4, 4, 2, 5)).astype(np.float32)
+    w = rng.normal(size=(3, 5, 4, 4, 2)).astype(np.float32)
     f = jax.grad(lambda x, w: jnp.sum(jnp.tanh(conv(x, w, 2, 1))), (0, 1))
     mapped = jax.vmap(f)(x, w)
     for i in range(3):
@@ -126,11 +126,11 @@ def test_modules_compute_in_their_dtype_and_keep_float32_parameters(rng):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 2, 1))),
-        lambda: conv(jnp.zeros((4, 4, 3)), jnp.zeros((3, 3, 3, 1))),
-        lambda: conv(jnp.zeros((1, 2, 2, 3)), jnp.zeros((5, 5, 3, 1)), padding=0),
-        lambda: conv_transpose(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 2)), 2),
-        lambda: conv_transpose(jnp.zeros((1, 1, 1, 2)), jnp.zeros((2, 2, 3, 2)), 1, 2),
+        lambda: conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((1, 3, 3, 2))),
+        lambda: conv(jnp.zeros((4, 4, 3)), jnp.zeros((1, 3, 3, 3))),
+        lambda: conv(jnp.zeros((1, 2, 2, 3)), jnp.zeros((1, 5, 5, 3)), padding=0),
+        lambda: conv_transpose(jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 3, 3, 3)), 2),
+        lambda: conv_transpose(jnp.zeros((1, 1, 1, 2)), jnp.zeros((2, 2, 2, 3)), 1, 2),
     ],
 )
 def test_bad_shapes_are_named(call):

@@ -74,7 +74,7 @@ def test_dcgan_maps_halve_down_to_4_or_7_with_doubling_width(resolution):
     ]
     doublings = {16: 2, 28: 2, 32: 3, 64: 4, 128: 5, 256: 6}[resolution]
     wide = [3, 4, 8, 16, 32, 32, 32][: doublings + 1]
-    assert kernels == [(4, 4, a, b) for a, b in itertools.pairwise(wide)]
+    assert kernels == [(b, 4, 4, a) for a, b in itertools.pairwise(wide)]
     base = 7 if resolution == 28 else 4
     assert made["params"]["Dense_0"]["kernel"].shape == (base * base * wide[-1], 1)
 
@@ -199,20 +199,20 @@ def convolve(x, w):
     """4x4, stride 2, one zero on each side: one output pixel at a time."""
     n, h, _, _ = x.shape
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    y = np.empty((n, h // 2, h // 2, w.shape[3]))
+    y = np.empty((n, h // 2, h // 2, w.shape[0]))
     for i in range(h // 2):
         for j in range(h // 2):
-            y[:, i, j] = np.einsum("nabc,abcd->nd", x[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4], w)
+            y[:, i, j] = np.einsum("nabc,dabc->nd", x[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4], w)
     return y
 
 
 def spread(x, w):
     """Its transpose: each input pixel adds a 4x4 patch, then the border goes."""
     n, h, _, _ = x.shape
-    y = np.zeros((n, 2 * h + 2, 2 * h + 2, w.shape[2]))
+    y = np.zeros((n, 2 * h + 2, 2 * h + 2, w.shape[3]))
     for i in range(h):
         for j in range(h):
-            y[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("nd,abcd->nabc", x[:, i, j], w)
+            y[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("nd,dabc->nabc", x[:, i, j], w)
     return y[:, 1:-1, 1:-1]
 
 
@@ -337,7 +337,7 @@ def test_the_label_reaches_a_dcgan_as_maps_and_latent_entries():
     _, v = shapes(g, array(*z), label)
     assert v["params"]["Dense_0"]["kernel"].shape[0] == Z + 3
     _, v = shapes(d, array(*image), label)
-    assert v["params"]["Conv_0"]["kernel"].shape[2] == 1 + 3
+    assert v["params"]["Conv_0"]["kernel"].shape[3] == 1 + 3
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,27 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32(kind, x):
     np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.05)
 
 
+def test_gradients_of_every_order_are_those_of_the_formula(x, rng):
+    """Against what JAX derives from the textbook's formula, to the second order, as a gradient penalty needs."""
+    v = variables(rng)
+
+    def ours(x, scale, bias):
+        made = {"params": {"BatchNorm_0": {"scale": scale, "bias": bias}}, "batch_stats": v["batch_stats"]}
+        return Norm("batch").apply(made, x, train=True, mutable=["batch_stats"])[0]
+
+    def formula(x, scale, bias):
+        m, s2 = jnp.mean(x, (0, 1, 2), keepdims=True), jnp.var(x, (0, 1, 2), keepdims=True)
+        wide = lambda p: p.reshape(1, 1, 1, -1)  # noqa: E731
+        return (x - m) / jnp.sqrt(s2 + 1e-5) * wide(scale) + wide(bias)
+
+    first = lambda f: jax.grad(lambda *a: jnp.sum(jnp.sin(f(*a))), (0, 1, 2))  # noqa: E731
+    second = lambda f: jax.grad(lambda *a: jnp.sum(jnp.square(first(f)(*a)[0])), (0, 1, 2))  # noqa: E731
+    arguments = (x, *v["params"]["BatchNorm_0"].values())
+    for order in (first, second):
+        for a, b in zip(order(ours)(*arguments), order(formula)(*arguments), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * float(jnp.max(jnp.abs(b))))
+
+
 def test_several_devices_normalise_over_the_whole_batch(x, rng):
     """Output, running statistics and gradients; each device's part has statistics of its own, far from the others'."""
     x = x + np.repeat(10.0 * np.arange(DEVICES), 2).astype(np.float32)[:, None, None, None]
