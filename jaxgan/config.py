@@ -19,6 +19,7 @@ from jaxgan.errors import InputError
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class _Model(BaseModel):
@@ -69,8 +70,6 @@ class Feed(_Model):
 class _Network(_Model):
     width: Count = 64
     """Channels of the largest map; features of a hidden layer in an MLP."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What layers compute in; parameters, statistics and logits are float32."""
 
 
 class _DCGAN(_Network):
@@ -104,6 +103,23 @@ class MLPDiscriminator(_MLP):
     dropout: Fraction = 0.0
 
 
+class ResNetGenerator(_Network):
+    """`jaxgan.networks.ResNetGenerator`, as wide as published for 32x32."""
+
+    network: Literal["resnet"]
+    width: Count = 256
+    norm: Literal["batch", "layer", "none"] = "batch"
+
+
+class ResNetDiscriminator(_Network):
+    """`jaxgan.networks.ResNetDiscriminator`, as wide as published for 32x32."""
+
+    network: Literal["resnet"]
+    width: Count = 128
+    spectral: bool = True
+    """Whether weights are spectrally normalised."""
+
+
 class Adam(_Model):
     """Adam (Kingma and Ba, 2015), with DCGAN's defaults."""
 
@@ -132,7 +148,11 @@ class Optimizer(_Model):
 class Game(_Model):
     """The rules: `jaxgan.games.gan`."""
 
-    loss: Literal["non_saturating", "minimax"] = "non_saturating"
+    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein"] = "non_saturating"
+    gradient_penalty: Weight = 0.0
+    """Of WGAN-GP, on the discriminator; 10 in the paper."""
+    r1: Weight = 0.0
+    """Of the discriminator's slope at real images: gamma, 10 in the paper."""
     latent: Count = 100
     conditional: bool = False
     discriminator_turns: Count = 1
@@ -159,6 +179,8 @@ class Run(_Model):
     """Steps in a row refused as not finite after which the run stops."""
     spread: Literal["pmap", "jit"] = "pmap"
     """How steps are spread over devices, see `jaxgan.parallel`."""
+    seeds_by: Literal["auto", "map", "vmap"] = "auto"
+    """How runs that train together share a device, see `jaxgan.parallel.Seeds`; may change on resume."""
 
 
 class Experiment(_Model):
@@ -169,10 +191,14 @@ class Experiment(_Model):
     steps: Count
     batch_size: Count = 128
     """Examples in each player's turn, over all devices."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
     data: Annotated[Embedded | ImageFolder | TFDS, Field(discriminator="source")]
     feed: Feed = Feed()
-    generator: Annotated[DCGANGenerator | MLPGenerator, Field(discriminator="network")]
-    discriminator: Annotated[DCGANDiscriminator | MLPDiscriminator, Field(discriminator="network")]
+    generator: Annotated[DCGANGenerator | MLPGenerator | ResNetGenerator, Field(discriminator="network")]
+    discriminator: Annotated[
+        DCGANDiscriminator | MLPDiscriminator | ResNetDiscriminator, Field(discriminator="network")
+    ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
     game: Game = Game()

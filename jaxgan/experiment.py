@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,10 +12,16 @@ from jaxgan import config, game, games, losses, networks
 from jaxgan.data import sources
 from jaxgan.errors import InputError
 from jaxgan.game import Game, State
-from jaxgan.networks.dcgan import RESOLUTIONS
+from jaxgan.networks import dcgan, resnet
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-LOSSES = {"non_saturating": losses.non_saturating, "minimax": losses.minimax}
+LOSSES = {
+    "non_saturating": losses.non_saturating,
+    "minimax": losses.minimax,
+    "hinge": losses.hinge,
+    "wasserstein": losses.wasserstein,
+}
+RESOLUTIONS = {"dcgan": dcgan.RESOLUTIONS, "resnet": resnet.RESOLUTIONS}
 
 
 class Experiment(NamedTuple):
@@ -46,12 +53,19 @@ def build(settings: config.Experiment, classes: Sequence[str], examples: int) ->
             f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
         )
     for name in ("generator", "discriminator"):
-        network, resolution = getattr(settings, name), settings.data.resolution
-        if network.network == "dcgan" and resolution not in RESOLUTIONS:
+        network, resolution = getattr(settings, name).network, settings.data.resolution
+        supported = RESOLUTIONS.get(network, (resolution,))
+        if resolution not in supported:
             raise InputError(
-                f"data.resolution is {resolution}, but {name}.network dcgan supports only "
-                f"{', '.join(map(str, RESOLUTIONS))}"
+                f"data.resolution is {resolution}, but {name}.network {network} supports only "
+                f"{', '.join(map(str, supported))}"
             )
+    penalty = next((key for key in ("gradient_penalty", "r1") if getattr(settings.game, key)), None)
+    if penalty and getattr(settings.discriminator, "norm", None) == "batch":
+        raise InputError(
+            f"game.{penalty} judges each image by itself, but discriminator.norm is 'batch', which mixes them; "
+            "set it to 'layer' or 'none'"
+        )
     conditions = len(classes) if settings.game.conditional else 0
     rules = games.gan(
         _generator(settings, conditions),
@@ -91,21 +105,22 @@ def optimizer(settings: config.Optimizer) -> optax.GradientTransformation:
     return optax.adam(adam.learning_rate, b1=adam.b1, b2=adam.b2)
 
 
-def _generator(settings: config.Experiment, classes: int) -> networks.DCGANGenerator | networks.MLPGenerator:
-    net, data = settings.generator, settings.data
-    dtype = DTYPES[net.dtype]
+def _generator(settings: config.Experiment, classes: int) -> nn.Module:
+    net, data, dtype = settings.generator, settings.data, DTYPES[settings.compute_dtype]
+    size = (data.resolution, data.channels, net.width)
     if isinstance(net, config.DCGANGenerator):
-        return networks.DCGANGenerator(data.resolution, data.channels, net.width, classes, net.norm, dtype)
+        return networks.DCGANGenerator(*size, classes, net.norm, dtype)
+    if isinstance(net, config.ResNetGenerator):
+        return networks.ResNetGenerator(*size, classes, net.norm, dtype)
     shape = (data.resolution, data.resolution, data.channels)
     return networks.MLPGenerator(shape, net.width, net.depth, classes, dtype=dtype)
 
 
-def _discriminator(
-    settings: config.Experiment, classes: int
-) -> networks.DCGANDiscriminator | networks.MLPDiscriminator:
-    net, data = settings.discriminator, settings.data
-    dtype = DTYPES[net.dtype]
+def _discriminator(settings: config.Experiment, classes: int) -> nn.Module:
+    net, data, dtype = settings.discriminator, settings.data, DTYPES[settings.compute_dtype]
+    size = (data.resolution, data.channels, net.width)
     if isinstance(net, config.DCGANDiscriminator):
-        size = (data.resolution, data.channels, net.width)
         return networks.DCGANDiscriminator(*size, classes, net.norm, net.dropout, dtype)
+    if isinstance(net, config.ResNetDiscriminator):
+        return networks.ResNetDiscriminator(*size, classes, net.spectral, dtype)
     return networks.MLPDiscriminator(net.width, net.depth, classes, net.dropout, dtype)

@@ -53,7 +53,8 @@ def test_the_fields_defaults_are_the_published_ones():
 
 def test_toml_holds_every_key_defaults_written_out():
     table = tomllib.loads(config.parse(LEAST).to_toml())
-    assert table["generator"] == {"network": "mlp", "width": 64, "dtype": "float32", "depth": 3}
+    assert table["generator"] == {"network": "mlp", "width": 64, "depth": 3}
+    assert table["compute_dtype"] == "float32"
     assert table["game"]["ema"] == 0.999
     assert table["generator_optimizer"] == {"adam": {"learning_rate": 0.0002, "b1": 0.5, "b2": 0.999}}
     assert "resident" not in table["feed"]  # None: not decided
@@ -118,7 +119,7 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
             "unknown key generator_optimizer.adam.beta1; known here are learning_rate, b1, b2",
         ),
         # Known to DCGAN, not to the MLP that this generator is.
-        ({"generator__norm": "batch"}, "unknown key generator.norm; known here are width, dtype, network, depth"),
+        ({"generator__norm": "batch"}, "unknown key generator.norm; known here are width, network, depth"),
         ({"data__zzz": "1"}, "unknown key data.zzz; known here are source, split, resolution, channels"),
         ({"steps": "ten"}, "steps: Input should be a valid integer, got 'ten'"),
         ({"steps": "10.0"}, "steps: Input should be a valid integer, got 10.0"),
@@ -140,11 +141,19 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
             "generator_optimizer.adam.learning_rate: Input should be a finite number, got nan",
         ),
         ({"data__channels": "2"}, "data.channels: Input should be 1 or 3, got 2"),
-        ({"game__loss": "hinge"}, "game.loss: Input should be 'non_saturating' or 'minimax', got 'hinge'"),
-        ({"generator__dtype": "float16"}, "generator.dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),
+        (
+            {"game__loss": "hing"},
+            "game.loss: Input should be 'non_saturating', 'minimax', 'hinge' or 'wasserstein', got 'hing'",
+        ),
+        ({"game__gradient_penalty": "-1"}, "game.gradient_penalty: Input should be greater than or equal to 0, got -1"),
+        ({"game__r1": "true"}, "game.r1: Input should be a valid number, got True"),
+        ({"compute_dtype": "float16"}, "compute_dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),
         ({"name": "a/b"}, r"name: String should match pattern '^[\w.-]+$', got 'a/b'"),
         ({"data__source": "foldr"}, "data.source: Input should be one of 'embedded', 'folder', 'tfds', got 'foldr'"),
-        ({"generator__network": "unet"}, "generator.network: Input should be one of 'dcgan', 'mlp', got 'unet'"),
+        (
+            {"generator__network": "unet"},
+            "generator.network: Input should be one of 'dcgan', 'mlp', 'resnet', got 'unet'",
+        ),
         ({"data__source": "folder", "data__path": "x"}, "data.resolution is missing"),
         ({"steps__x": "1"}, "--steps.x: steps is a value, not a section"),
     ],

@@ -102,3 +102,39 @@ def test_the_saturating_gradient_vanishes_where_the_other_is_full():
     d = np.exp(-20.0)
     np.testing.assert_allclose(jax.grad(losses.saturating)(fake), [-d], rtol=1e-4)
     np.testing.assert_allclose(jax.grad(losses.heuristic)(fake), [-1.0], rtol=1e-6)
+
+
+def test_hinge_against_its_definition(logits):
+    """V = E[min(0, -1 + D(x))] + E[min(0, -1 - D(G(z)))] is what the paper's discriminator maximises."""
+    real, fake = logits.astype(np.float64)
+    expected = -(np.minimum(0, -1 + real).mean() + np.minimum(0, -1 - fake).mean())
+    np.testing.assert_allclose(losses.hinge.discriminator(*logits), expected, rtol=1e-6)
+    np.testing.assert_allclose(losses.hinge.generator(logits[1]), -fake.mean(), rtol=1e-6)
+
+
+def test_hinge_by_hand_and_beyond_its_margins():
+    real, fake = jnp.array([3.0, 0.5, -2.0, 1e4]), jnp.array([-3.0, -0.5, 2.0, -1e4])
+    np.testing.assert_allclose(losses.margins(real, fake), 2 * (0.5 + 3) / 4)
+    np.testing.assert_allclose(losses.margins(jnp.zeros(3), jnp.zeros(3)), 2)
+    slopes = jax.grad(losses.margins, (0, 1))(real, fake)
+    np.testing.assert_array_equal(slopes[0], [0, -0.25, -0.25, 0])
+    np.testing.assert_array_equal(slopes[1], [0, 0.25, 0.25, 0])
+
+
+def test_wasserstein_is_the_difference_of_means_and_zero_sum_in_what_the_generator_moves(logits):
+    real, fake = logits
+    expected = fake.astype(np.float64).mean() - real.astype(np.float64).mean()
+    np.testing.assert_allclose(losses.wasserstein.discriminator(real, fake), expected, rtol=1e-5)
+    total = losses.wasserstein.discriminator(real, fake) + losses.wasserstein.generator(fake)
+    np.testing.assert_allclose(total, -real.astype(np.float64).mean(), rtol=1e-5)
+    slopes = jax.grad(losses.wasserstein.discriminator, (0, 1))(real, fake)
+    for slope, sign in zip(slopes, (-1, 1), strict=True):
+        np.testing.assert_allclose(slope, np.full(64, sign / 64))
+    np.testing.assert_allclose(jax.grad(losses.wasserstein.generator)(fake), np.full(64, -1 / 64))
+
+
+def test_wasserstein_finds_the_distance_of_shifted_points():
+    """Among the 1-Lipschitz linear critics w x, |w| <= 1, the least loss is minus the distance of the two: 3."""
+    x = jnp.linspace(-1, 1, 5)
+    found = [losses.distance(w * (x + 3), w * x) for w in np.linspace(-1, 1, 21)]
+    np.testing.assert_allclose(min(found), -3, rtol=1e-6)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import losses
+from jaxgan import losses, penalties
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 
 
@@ -26,6 +26,8 @@ def gan(
     *,
     latent: int = 100,
     loss: losses.Loss = losses.non_saturating,
+    gradient_penalty: float = 0.0,
+    r1: float = 0.0,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
     conditional: bool = False,
@@ -41,11 +43,18 @@ def gan(
     Batches hold "image" `[N, ...]` and, for a conditional game, "label" `[N]` int. Latents are standard Gaussian.
     Networks are called as `jaxgan.networks` describes.
 
+    Penalties are on the discriminator as it judges the real images of the turn: labels, spectral-norm vectors and, for
+    R1, dropout's masks are the same, and what statistics the penalised pass would leave is dropped. The player's
+    metrics hold them unweighted, as "gradient_penalty" and "r1".
+
     Args:
       generator: Latents to images.
       discriminator: Images to logits.
       latent: Size of the latent vector.
       loss: The adversarial loss.
+      gradient_penalty: Weight of `penalties.gradient_penalty` between real and generated images, paired by position;
+        10 in WGAN-GP, 0 for none.
+      r1: Weight of `penalties.r1`, gamma, 0 for none.
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in DCGAN.
       discriminator_optimizer: Likewise.
       conditional: Whether both networks take labels.
@@ -58,11 +67,20 @@ def gan(
 
     Returns:
       The game. `sample` takes an optional batch with "label" and "latent"; missing latents are drawn from the keys.
+      Its `init` raises ValueError if a penalty meets a discriminator with batch norm: the slopes of the examples of a
+      batch would run into each other.
+
+    Raises:
+      ValueError: If the weight of a penalty is negative.
 
     References:
       Goodfellow et al., Generative Adversarial Networks, 2014, algorithm 1.
       Mirza and Osindero, Conditional Generative Adversarial Nets, 2014.
+      Gulrajani et al., Improved Training of Wasserstein GANs, 2017, algorithm 1.
+      Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, equation 9.
     """
+    if min(gradient_penalty, r1) < 0:
+        raise ValueError(f"gradient_penalty is {gradient_penalty} and r1 {r1}; weights must be at least 0")
 
     def label(batch: Batch) -> Array | None:
         return batch["label"] if conditional else None
@@ -90,9 +108,19 @@ def gan(
             "real": jnp.mean(jax.nn.sigmoid(real_logits)),
             "fake": jnp.mean(jax.nn.sigmoid(fake_logits)),
         }
-        return loss.discriminator(real_logits, fake_logits), Aux(
-            stats={"discriminator": stats}, metrics=metrics
-        )
+        value = loss.discriminator(real_logits, fake_logits)
+
+        def critic(masks: Array) -> penalties.Critic:
+            return lambda x: apply(discriminator, state, "discriminator", x, label(batch), keys=masks)[0]
+
+        if gradient_penalty:
+            between, mix = critic(keys.fold("between").example), keys.fold("mix").uniform()
+            penalty = penalties.gradient_penalty(between, batch["image"], fake, mix)
+            value, metrics["gradient_penalty"] = value + gradient_penalty * penalty, penalty
+        if r1:
+            penalty = penalties.r1(critic(real_keys), batch["image"])
+            value, metrics["r1"] = value + r1 * penalty, penalty
+        return value, Aux(stats={"discriminator": stats}, metrics=metrics)
 
     def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, aux = fakes(state, batch, keys)
@@ -104,10 +132,15 @@ def gan(
     def init(key: Array, batch: Batch) -> Nets:
         z = jnp.zeros((len(batch["image"]), latent))
         g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        return {
+        nets = {
             "generator": generator.init(g_key, z, label(batch), train=True),
             "discriminator": discriminator.init(d_key, batch["image"], label(batch), train=True),
         }
+        if (gradient_penalty or r1) and "batch_stats" in nets["discriminator"]:
+            raise ValueError(
+                "gradient_penalty and r1 need a discriminator that judges each image by itself: leave out batch norm"
+            )
+        return nets
 
     def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
         batch = batch or {}

@@ -3,5 +3,6 @@
 from jaxgan.layers.conv import Conv, ConvTranspose, conv, conv_transpose
 from jaxgan.layers.dropout import Dropout
 from jaxgan.layers.norm import Norm
+from jaxgan.layers.spectral import SpectralNorm
 
-__all__ = ["Conv", "ConvTranspose", "Dropout", "Norm", "conv", "conv_transpose"]
+__all__ = ["Conv", "ConvTranspose", "Dropout", "Norm", "SpectralNorm", "conv", "conv_transpose"]
