@@ -132,7 +132,8 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD)
-            _checkpointer().save(folder, table, force=True)
+            with _one:
+                _checkpointer().save(folder, table, force=True)
             files = {
                 str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
             }
@@ -222,6 +223,8 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:300]
 
 
+_one = threading.Lock()
+"""Runs that train together save one after another: nothing says that Orbax's checkpointer may be shared by threads."""
 _lock = threading.Lock()
 _shared: list[Any] = []
 

@@ -16,6 +16,7 @@ TRAIN_OPTIONS = [
     "--debug",
     "--run-dir",
     "--seed",
+    "--seeds",
     "--steps",
     "--quiet",
     "--coordinator",
@@ -23,10 +24,13 @@ TRAIN_OPTIONS = [
     "--process",
 ]
 """Everything else that starts with "--" is a key of the config."""
+MOST_SEEDS = 1024
+"""Most runs of one command."""
 
 EPILOG = """\
 jaxgan train                             train the default DCGAN on the embedded images
 jaxgan train configs/mlp.toml --seed 1   train a config; the same command again resumes it
+jaxgan train --seeds 0:8                 train the runs of eight seeds together
 jaxgan train --generator.width 32        change any key of the config
 jaxgan sample runs/default-s0 --num 64 --out samples.png
 """
@@ -69,10 +73,16 @@ def _train(options: argparse.Namespace) -> int:
     overrides = options.overrides | {
         key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None
     }
+    seeds = _seeds(options.seeds) if options.seeds is not None else []
+    if seeds and options.seed is not None:
+        raise InputError("--seed and --seeds exclude each other; give one of them")
     settings = config.load(Path(options.config) if options.config else _default_config(), overrides)
-    run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
     distributed = (options.coordinator, options.processes, options.process)
     if any(x is not None for x in distributed):
+        if seeds:
+            raise InputError(
+                "--seeds trains in one process; leave out --coordinator, --processes and --process"
+            )
         if any(x is None for x in distributed):
             raise InputError("--coordinator, --processes and --process belong together; give all three")
         if not 0 <= options.process < options.processes:
@@ -82,14 +92,60 @@ def _train(options: argparse.Namespace) -> int:
         from jaxgan import parallel
 
         parallel.connect(*distributed)
+    from jaxgan import cache
+
+    cache.keep(_say)
+    if seeds:
+        return _train_seeds(settings, seeds, Path(options.run_dir or "runs"), not options.quiet)
     from jaxgan.train import train
 
+    run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
     code = train(settings, run_dir, _say, progress=not options.quiet)
     if code == 0:
         _say(f"trained to step {settings.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
     else:
         _say(f"stopped and saved; the same command goes on from here: {run_dir}")
     return code
+
+
+def _train_seeds(settings: Any, seeds: list[int], folder: Path, progress: bool) -> int:
+    from jaxgan import parallel
+
+    parallel.share_cores(len(seeds))
+    from jaxgan.train import train_seeds
+
+    run_dirs = {seed: folder / f"{settings.name}-s{seed}" for seed in seeds}
+    code = train_seeds(settings, run_dirs, _say, progress=progress)
+    where = f"{run_dirs[seeds[0]]} to {run_dirs[seeds[-1]].name}" if len(seeds) > 1 else run_dirs[seeds[0]]
+    if code == 0:
+        _say(f"trained {len(seeds)} runs to step {settings.steps}; see {where}")
+    else:
+        _say(f"stopped and saved; the same command goes on from here: {where}")
+    return code
+
+
+def _seeds(text: str) -> list[int]:
+    """The seeds of "0:8" (0 to 7), "0,3,5" or both, in the order given."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,10})\s*(?::\s*(\d{1,10})\s*)?", part, re.ASCII)
+        if not match:
+            raise InputError(f"--seeds is {text}; give a range such as 0:8 (0 to 7) or a list such as 0,3,5")
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first + 1
+        if last <= first:
+            raise InputError(
+                f"--seeds is {text}; {part.strip()} is empty, as a range ends before its second number"
+            )
+        if last > 2**32:
+            raise InputError(f"--seeds is {text}; seeds must be less than {2**32}")
+        if len(found) + last - first > MOST_SEEDS:
+            raise InputError(f"--seeds is {text}; give at most {MOST_SEEDS} seeds at once")
+        found += range(first, last)
+    twice = next((seed for seed in found if found.count(seed) > 1), None)
+    if twice is not None:
+        raise InputError(f"--seeds is {text}; it names {twice} twice")
+    return found
 
 
 def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -118,7 +174,7 @@ def _default_config() -> Path:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from jaxgan import sample
+    from jaxgan import cache, sample
 
     out = Path(options.out)
     sample.check_output(out)
@@ -126,6 +182,7 @@ def _sample(options: argparse.Namespace) -> int:
         given = getattr(options, name)
         if given is not None and not least <= given < most:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    cache.keep(_say)
     trained = sample.load(Path(options.run_dir), _say)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(trained, options.num, options.seed, walk=walk)
@@ -192,13 +249,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--run-dir", metavar="DIR", help="where the run lives (default: runs/NAME-sSEED)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of weights, draws and data order")
+    train.add_argument(
+        "--seeds",
+        metavar="A:B",
+        help="a run for each seed, all in one program: 0:8 or 0,3,5 (DIR/NAME-sSEED)",
+    )
     train.add_argument("--steps", type=int, metavar="N", help="train to this step; may grow on resume")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     several = train.add_argument_group("several processes, each started with the same command")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     several.add_argument("--processes", type=int, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
-    train.usage = "jaxgan train [CONFIG] [--run-dir DIR] [--seed N] [--steps N] [--any.config.key VALUE ...]"
+    train.usage = (
+        "jaxgan train [CONFIG] [--run-dir DIR] [--seed N | --seeds A:B] [--steps N]\n"
+        "                    [--any.config.key VALUE ...]"
+    )
 
     sample = command("sample", _sample, "Generate images with a trained run.")
     sample.add_argument("run_dir", metavar="RUN")

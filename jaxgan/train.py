@@ -1,90 +1,38 @@
 """The loop: windows of compiled steps, and what is written between them."""
 
-import json
-import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import config, experiment, game, report
-from jaxgan.checkpoint import Checkpoints, sha256, unflatten
-from jaxgan.data import stream
-from jaxgan.data.feed import Feed, Resident, Streaming
+from jaxgan import config, experiment, game
+from jaxgan.data import feed, stream
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError, RunError
-from jaxgan.game import Game, Keys, State
-from jaxgan.parallel import Spread
+from jaxgan.parallel import Layout, Seeds, Spread
+from jaxgan.recorder import Recorder
 from jaxgan.rundir import RunDirectory, check_manifest, environment
+from jaxgan.window import program, sampler
 
-SAMPLES = 0xFFFFFFFF
-"""What the run's key is folded with for sample latents; steps never count this far."""
 WINDOW_SECONDS = 1.0
 """How long a window should take: the bar moves, and a signal is answered, about this often."""
-
-
-def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Images uint8 to float32 in [-1, 1]."""
-    return {**batch, "image": batch["image"].astype(jnp.float32) / 127.5 - 1}
-
-
-def program(
-    rules: Game, feed: Feed, spread: Spread, give_up_after: int
-) -> Callable[[State, Any, Any, Any], tuple[State, dict[str, jax.Array]]]:
-    """A compiled window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
-
-    It takes `count` steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves
-    every window of a run.
-    """
-
-    def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array]]:
-        new, metrics = game.step(rules, state, decode(feed.fetch(whole, parts, i)), spread.axis)
-        counts = {
-            "played": 1,
-            "skipped": new.skipped - state.skipped,
-            "skipped_in_a_row": new.skipped_in_a_row,
-        }
-        return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}
-
-    def window(state: State, whole: Any, parts: Any, count: Any) -> tuple[State, dict[str, jax.Array]]:
-        names = jax.eval_shape(take, state, whole, parts, 0)[1]
-
-        def more(carry: Any) -> Any:
-            i, state, _ = carry
-            return (i < count) & (state.skipped_in_a_row < give_up_after)
-
-        def body(carry: Any) -> Any:
-            i, state, log = carry
-            state, metrics = take(state, whole, parts, i)
-            return i + 1, state, {name: log[name].at[i].set(metrics[name]) for name in log}
-
-        empty = {name: jnp.zeros(feed.window) for name in names}
-        _, state, log = jax.lax.while_loop(more, body, (jnp.int32(0), state, empty))
-        return state, log
-
-    return spread.compile(window)
-
-
-def sampler(built: experiment.Experiment) -> Callable[[State], jax.Array]:
-    """A compiled function from a state on one device to the run's sample images, from the same latents every time."""
-    n, classes = built.config.run.samples, built.classes
-    batch = {"label": jnp.arange(n, dtype=jnp.int32) % classes} if classes else None
-
-    @jax.jit
-    def sample(state: State) -> jax.Array:
-        keys = Keys.of(jax.random.fold_in(state.key, SAMPLES), n)
-        return built.game.sample(state.averaged(), keys, batch)
-
-    return sample
+MAY_CHANGE = ("steps", "run.seeds_by")
+"""Keys of the config that may change when a run is resumed."""
+SHOWN = {
+    "D loss": "discriminator/loss",
+    "G loss": "generator/loss",
+    "D(x)": "discriminator/real",
+    "D(G(z))": "discriminator/fake",
+}
+"""What the progress bar shows."""
 
 
 class _Signals:
@@ -109,7 +57,12 @@ class _Signals:
 
 
 def train(
-    settings: config.Experiment, run_dir: Path, say: Callable[[str], None], *, progress: bool = True
+    settings: config.Experiment,
+    run_dir: Path,
+    say: Callable[[str], None],
+    *,
+    progress: bool = True,
+    devices: Sequence[Any] | None = None,
 ) -> int:
     """Trains to `settings.steps`, from the newest good checkpoint of `run_dir` if there is one.
 
@@ -118,6 +71,7 @@ def train(
       run_dir: Its folder, made if need be.
       say: Called with each line for the user.
       progress: Whether to draw a progress bar.
+      devices: Where to train; by default on all devices.
 
     Returns:
       0 when the run is complete, 128 + the signal's number when a signal ended it; the state is saved in both cases.
@@ -126,27 +80,87 @@ def train(
       InputError: If the configuration cannot be run or the folder is not this run's; nothing is written.
       RunError: If a save failed or too many steps in a row were not finite.
     """
-    spread = Spread(settings.run.spread)
+    return _train([settings], [run_dir], Spread(settings.run.spread, devices), say, progress)
+
+
+def train_seeds(
+    settings: config.Experiment,
+    run_dirs: Mapping[int, Path],
+    say: Callable[[str], None],
+    *,
+    progress: bool = True,
+    devices: Sequence[Any] | None = None,
+) -> int:
+    """Trains one run for each seed, all in one program, each as `train` would on one device.
+
+    A run that is behind the others catches up before they go on. One that gives up stops alone.
+
+    Args:
+      settings: The experiment; its own seed does not matter.
+      run_dirs: The folder of each seed's run.
+      say: Called with each line for the user.
+      progress: Whether to draw a progress bar.
+      devices: Where to train, by default on all devices: on as many of these as each get equally many runs.
+
+    Returns:
+      As `train`.
+
+    Raises:
+      InputError: As `train`, or if there are several processes.
+      RunError: As `train`; where runs gave up, once the others are complete.
+    """
+    each = [settings.model_copy(update={"seed": seed}) for seed in run_dirs]
+    spread = Seeds(len(each), settings.run.seeds_by, devices)
+    return _train(each, list(run_dirs.values()), spread, say, progress)
+
+
+def _train(
+    each: list[config.Experiment],
+    run_dirs: list[Path],
+    spread: Layout,
+    say: Callable[[str], None],
+    progress: bool,
+) -> int:
+    settings = each[0]
     source = experiment.open_source(settings.data)
-    built = experiment.build(settings, source.classes, len(source))
+    built = [experiment.build(one, source.classes, len(source)) for one in each]
     spread.rows(settings.batch_size)
-    fits = len(source) * source.resolution**2 * source.channels <= settings.feed.resident_megabytes * 2**20
+    size = len(source) * source.resolution**2 * source.channels * spread.copies
+    fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
     data = stream.load(source, progress) if resident else source
 
-    run = RunDirectory(run_dir)
+    runs = [RunDirectory(path) for path in run_dirs]
     main = spread.process == 0
-    if main:
-        run.acquire()
-    try:
-        _claim(run, settings)
-        here = environment(spread.devices, settings.seed, source.fingerprint, source.classes, len(source))
-        check_manifest(run.read_manifest(), here, run.path, say)
-        spread.barrier("claimed")
-        return _Loop(built, run, spread, data, here, say, progress).run_all()
-    finally:
+    for run, one in zip(runs, each, strict=True) if len(runs) > 1 else ():
+        _claim(run, one)  # before any folder is made
+    with ExitStack() as held:
         if main:
-            run.release()
+            for run in runs:
+                run.acquire()
+                held.callback(run.release)
+        manifests = []
+        for i, (run, one) in enumerate(zip(runs, each, strict=True)):
+            _claim(run, one)
+            old = run.read_manifest()
+            here = environment(spread.home(i), one.seed, source.fingerprint, source.classes, len(source))
+            if spread.by:
+                here |= {"seeds": [other.seed for other in each], "seeds_by": spread.by}
+            check_manifest(old, here, run.path, say)
+            if old and _together(old) != _together(here):
+                say(
+                    f"{run.path} shared its operations with other seeds, or does now: results will agree to "
+                    "rounding, not to the bit"
+                )
+            manifests.append(here)
+        spread.barrier("claimed")
+        recorders = [Recorder(b, run, say, main) for b, run in zip(built, runs, strict=True)]
+        return _Loop(recorders, spread, data, manifests, say, progress).run_all()
+
+
+def _together(manifest: Mapping[str, Any]) -> Any:
+    """The runs whose number of operations a run's bits may depend on: under "vmap" those of all seeds."""
+    return manifest.get("seeds") if manifest.get("seeds_by") == "vmap" else None
 
 
 def _claim(run: RunDirectory, settings: config.Experiment) -> None:
@@ -154,7 +168,7 @@ def _claim(run: RunDirectory, settings: config.Experiment) -> None:
     old = run.read_config()
     if old is None:
         return
-    changed = [key for key in config.differences(old, settings) if key != "steps"]
+    changed = [key for key in config.differences(old, settings) if key not in MAY_CHANGE]
     if changed:
         raise InputError(
             f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"
@@ -166,75 +180,59 @@ def _claim(run: RunDirectory, settings: config.Experiment) -> None:
 
 
 class _Loop:
+    """One run or several, each at a step of its own; those behind play until they have caught up."""
+
     def __init__(
         self,
-        built: experiment.Experiment,
-        run: RunDirectory,
-        spread: Spread,
+        runs: list[Recorder],
+        spread: Layout,
         data: stream.Batch | Source,
-        here: dict[str, Any],
+        manifests: list[dict[str, Any]],
         say: Callable[[str], None],
         progress: bool,
     ) -> None:
-        self.built, self.settings, self.run, self.spread, self.say = built, built.config, run, spread, say
+        self.runs, self.spread, self.say = runs, spread, say
         self.main = spread.process == 0
-        settings = built.config
-        self.checkpoints = Checkpoints(run.checkpoints, settings.run.keep, settings.run.keep_every)
-        template = jax.eval_shape(partial(experiment.initial, built))
-        found = self.checkpoints.newest(say)
-        if found is None:
-            if run.metrics.exists():
-                say(f"there is no good checkpoint in {run.checkpoints}; starting again from step 0")
-            state = jax.jit(partial(experiment.initial, built))()
-        else:
-            state = unflatten(template, found[1])
-            # A run that gave up goes on when it is asked to.
-            state = state.replace(
-                skipped_in_a_row=np.minimum(state.skipped_in_a_row, settings.run.give_up_after - 1)
-            )
-        self.step = int(state.step)
-        if self.step > settings.steps:
+        built, settings = runs[0].built, runs[0].settings
+        self.settings = settings
+
+        @jax.jit
+        def initial(seed: Any) -> game.State:
+            seeded = settings.model_copy(update={"seed": seed})
+            return experiment.initial(built._replace(config=seeded))
+
+        template = jax.eval_shape(initial, np.uint32(0))
+        found = [run.restore(template) for run in runs]
+        states = [
+            initial(np.uint32(run.settings.seed)) if state is None else state
+            for run, state in zip(runs, found, strict=True)
+        ]
+        if len(set(spread.gather(runs[0].restored))) > 1:
             raise InputError(
-                f"{run.path} is at step {self.step}; --steps may grow, not shrink to {settings.steps}"
+                f"processes found different checkpoints: {runs[0].folder.path} must be one folder that all of them see"
             )
-        restored = int(sha256(found[1])[:7], 16) if found else 0
-        if len(set(spread.gather(restored))) > 1:
-            raise InputError(
-                f"processes found different checkpoints: {run.path} must be one folder that all of them see"
-            )
-        if self.main:
-            run.write(run.config, settings.to_toml())
-            run.write(
-                run.manifest,
-                json.dumps({**here, "resumed_from_step": self.step if found else None}, indent=1),
-            )
-            run.truncate_metrics(self.step, say)
-            self.checkpoints.forget_after(self.step)
-            if found:
-                say(f"resuming {run.path} from step {self.step}")
+        for run, manifest in zip(runs, manifests, strict=True):
+            run.begin(manifest)
         spread.barrier("restored")
-        self.state: State = spread.replicate(state)
+        self.state: game.State = spread.place(states)
         window = min(
             settings.run.window, settings.run.sample_every, settings.run.checkpoint_every, settings.steps
         )
-        shape = (settings.seed, built.game.turns, settings.batch_size, window, spread)
-        self.feed: Resident | Streaming
-        if isinstance(data, dict):
-            self.feed = Resident(data, *shape)
-        else:
-            self.feed = Streaming(data, *shape, stop=settings.steps, workers=settings.feed.workers)
+        shape = (built.game.turns, settings.batch_size, window, spread)
+        reading = {"stop": settings.steps, "workers": settings.feed.workers}
+        self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
+        self.feed = self.feeds[0]
         self.window = program(built.game, self.feed, spread, settings.run.give_up_after)
         self.sample = sampler(built)
         self.late: list[Callable[[], None]] = []
-        self.saved = self.step if found else -1
-        self.first_bad = ""
-        self.gave_up = False
+        self.undrawn: list[Recorder] = []
+        self.images = 0  # seen by all runs since the start
         self.pace = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
         self.bar = tqdm(
             total=settings.steps,
-            initial=self.step,
+            initial=min(run.step for run in runs),
             unit="step",
-            desc=settings.name,
+            desc=settings.name if len(runs) == 1 else f"{settings.name} x {len(runs)}",
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 10,
             disable=not (progress and self.main),
@@ -247,66 +245,93 @@ class _Loop:
                 self._play(signals)
             except (InputError, RunError) as error:
                 with suppress(RunError):
-                    self._save()
-                    self.checkpoints.wait()
+                    self._catch_up()
+                    for i, run in enumerate(self.runs):
+                        with suppress(RunError):  # one folder may be broken, and another not
+                            run.save(partial(self.spread.member, self.state, i))
+                            run.checkpoints.wait()
                 if isinstance(error, RunError):  # a worker that died, a full disk
                     raise
                 raise InputError(
                     f"{error}. The run is saved, and goes on once its data is whole again"
                 ) from error
             finally:
-                if isinstance(self.feed, Streaming):
-                    self.feed.close()
+                for read in self.feeds:
+                    read.close()
             self._save()
-            self.checkpoints.wait()
-            self._draw_curves()
+            for run in self.runs:
+                run.checkpoints.wait()
+                run.draw_curves()
         self.spread.barrier("done")
-        if self.gave_up:
-            raise RunError(
-                f"stopped at step {self.step}: {self.settings.run.give_up_after} steps in a row were not finite. "
-                f"First, {self.first_bad}. The last good state is saved in {self.run.checkpoints / str(self.step)}; "
-                "try a lower learning rate"
+        if any(run.gave_up for run in self.runs):
+            raise RunError(self._why())
+        unfinished = any(run.live for run in self.runs)
+        return 128 + signals.seen if signals.seen and unfinished else 0
+
+    def _why(self) -> str:
+        """What to tell of the runs that gave up."""
+        most = self.settings.run.give_up_after
+        lost = [run for run in self.runs if run.gave_up]
+        if len(self.runs) == 1:
+            (run,) = lost
+            return (
+                f"stopped at step {run.step}: {most} steps in a row were not finite. "
+                f"First, {run.first_bad}. The last good state is saved in "
+                f"{run.folder.checkpoints / str(run.step)}; try a lower learning rate"
             )
-        return 128 + signals.seen if signals.seen and self.step < self.settings.steps else 0
+        each = "; ".join(f"{run.folder.path} at step {run.step} (first, {run.first_bad})" for run in lost)
+        return (
+            f"{len(lost)} of {len(self.runs)} runs stopped as {most} steps in a row were not finite: {each}. "
+            "Their last good states are saved; try a lower learning rate"
+        )
 
     def _play(self, signals: _Signals) -> None:
-        settings, begun = self.settings, time.monotonic()
-        if self.step == 0:
-            self._sample_later()
-        parts = self._parts()
-        while self.step < settings.steps and not self.gave_up:
-            count, arrays = parts
-            self.state, log = self.window(self.state, self.feed.whole, arrays, np.int32(count))
-            self.step += count
+        every, begun = self.settings.run, time.monotonic()
+        self._sample_later([run for run in self.runs if run.step == 0])
+        counts, parts = self._parts()
+        while any(counts):
+            self.state, log = self.window(self.state, self.feed.whole, *parts)
+            played, before = [], [run.step for run in self.runs]
+            for run, count in zip(self.runs, counts, strict=True):
+                if count:
+                    played.append(run)
+                    run.step += count
             # The device is busy with this window: write down what came before it, and make the next one ready.
             self._catch_up()
-            self.late.append(partial(self._record, self.step - count, count, log))
-            if self._due(settings.run.sample_every):
-                self._sample_later()
-            if self.step < settings.steps:
-                parts = self._parts()
-            if self._due(settings.run.checkpoint_every):
+            if self.undrawn:  # one a window: to draw takes about half a second
+                self.undrawn.pop(0).draw_curves()
+            self.late.append(partial(self._record, before, counts, log))
+            self._sample_later([run for run in played if run.due(every.sample_every)])
+            taken = max(counts)
+            counts, parts = self._parts()
+            if any(run.due(every.checkpoint_every) for run in played):
                 self._save()
-                self._draw_curves()
+                self.undrawn += [run for run in played if run not in self.undrawn]
             now = time.monotonic()
-            self._adapt(count / (now - begun))
+            self._adapt(taken / (now - begun))
             begun = now
             signals.seen = max(self.spread.gather(signals.seen))
             if signals.seen:
                 break
 
-    def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.settings.steps
+    def _parts(self) -> tuple[list[int], Any]:
+        """The next window: each run's number of steps, and what the program needs for them.
 
-    def _parts(self) -> tuple[int, Any]:
-        """The next window: as many steps as the pace allows, none of them past a step at which something is written."""
-        run = self.settings.run
-        stops = [
-            self.settings.steps,
-            *(self.step + n - self.step % n for n in (run.sample_every, run.checkpoint_every)),
+        The runs that are furthest behind play, as many steps as the pace allows, none of them past a step at which
+        something is written or others join in.
+        """
+        live = [run for run in self.runs if run.live]
+        if not live:
+            return [0], None
+        behind = min(run.step for run in live)
+        front = [run for run in live if run.step == behind]
+        stops = [front[0].stop(), *(run.step for run in live if run.step > behind)]
+        count = min(self.pace, self.feed.window, min(stops) - behind)
+        counts = [count if run in front else 0 for run in self.runs]
+        parts = [
+            read.host(run.step, count) for read, run, count in zip(self.feeds, self.runs, counts, strict=True)
         ]
-        count = min(self.pace, self.feed.window, min(stops) - self.step)
-        return count, self.feed.parts(self.step, count)
+        return counts, self.spread.join(parts, counts)
 
     def _adapt(self, steps_per_second: float) -> None:
         # Processes must agree on the length of windows, and their clocks do not.
@@ -318,70 +343,37 @@ class _Loop:
         for do in late:
             do()
 
-    def _record(self, before: int, count: int, log: dict[str, jax.Array]) -> None:
-        """Writes down a window's metrics, and notices when the run gave up in it."""
-        values = {name: np.asarray(array) for name, array in self.spread.local(log).items()}
-        played = int(values.pop("played")[:count].sum())
-        in_a_row = values.pop("skipped_in_a_row")
-        order = [
-            k
-            for player in self.built.game.players
-            for k in sorted(values, key=lambda k: not k.endswith("/loss"))
-            if k.startswith(f"{player}/")
+    def _record(self, before: list[int], counts: list[int], log: dict[str, jax.Array]) -> None:
+        """Writes down a window's metrics, and shows them."""
+        for i, (run, count) in enumerate(zip(self.runs, counts, strict=True)):
+            if count:
+                played = run.record(before[i], count, self.spread.member(log, i))
+                self.images += played * self.settings.batch_size
+                if played and run.gave_up and len(self.runs) > 1:
+                    self.say(f"{run.folder.path} stopped: {run.first_bad}; the others go on")
+        shown = [run.last for run in self.runs if run.last and not run.gave_up] or [
+            run.last for run in self.runs if run.last
         ]
-        rows = [
-            {"step": before + i + 1, **{k: float(values[k][i]) for k in [*order, "skipped"]}}
-            for i in range(played)
-        ]
-        for i, row in enumerate(rows):
-            if row["skipped"] and (in_a_row[i] == 1 or not self.first_bad):
-                broken = [k for k in order if not math.isfinite(row[k]) and not self._waits(k, before + i)]
-                self.first_bad = (
-                    f"at step {before + i + 1}, {broken[0] if broken else 'a batch statistic'} was not finite"
-                )
-        self.gave_up |= played > 0 and in_a_row[played - 1] >= self.settings.run.give_up_after
-        if not (self.main and rows):
+        if not (self.main and shown):
             return
-        self.run.log(rows)
-        shown = {
-            "D loss": "discriminator/loss",
-            "G loss": "generator/loss",
-            "D(x)": "discriminator/real",
-            "D(G(z))": "discriminator/fake",
-        }
-        last = rows[-1]
-        pace = self.bar.format_dict
-        rate = (pace["n"] + played - pace["initial"]) / pace["elapsed"] if pace["elapsed"] else 0.0
-        text = [
-            f"{rate * self.settings.batch_size:.0f} images/s",
-            *(f"{k} {last[v]:.3f}" for k, v in shown.items() if v in last),
-        ]
+        elapsed = self.bar.format_dict["elapsed"]
+        text = [f"{self.images / elapsed if elapsed else 0.0:.0f} images/s"]
+        for name, key in SHOWN.items():
+            values = [last[key] for last in shown if key in last]
+            if len(self.runs) == 1 and values:
+                text.append(f"{name} {values[0]:.3f}")
+            elif values:
+                text.append(f"{name} {np.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]")
         self.bar.set_postfix_str(", ".join(text), refresh=False)
-        self.bar.update(played)
+        reached = [run.logged for run in self.runs if not run.gave_up] or [run.logged for run in self.runs]
+        self.bar.update(min(reached) - self.bar.n)
 
-    def _waits(self, metric: str, step: int) -> bool:
-        return step < self.built.game.players[metric.split("/")[0]].start
-
-    def _sample_later(self) -> None:
-        if not self.main:
-            return
-        step, images = self.step, self.sample(self.spread.local(self.state))
-
-        def write() -> None:
-            if not self.gave_up:
-                sheet = report.grid(report.to_uint8(np.asarray(images)), self.built.classes or None)
-                report.save(sheet, self.run.samples / f"step_{step:08d}.png")
-
-        self.late.append(write)
+    def _sample_later(self, runs: Sequence[Recorder]) -> None:
+        for run in runs if self.main else ():
+            images = self.sample(self.spread.member(self.state, self.runs.index(run)))
+            self.late.append(partial(run.sheet, run.step, images))
 
     def _save(self) -> None:
         self._catch_up()
-        if self.gave_up:
-            self.step = int(self.spread.local(self.state.step))
-        if self.main and self.step != self.saved:
-            self.checkpoints.save(self.step, self.spread.local(self.state))
-        self.saved = self.step
-
-    def _draw_curves(self) -> None:
-        if self.main and self.step and (rows := self.run.read_metrics()):
-            report.curves(rows, self.run.curves, f"{self.settings.name}, seed {self.settings.seed}")
+        for i, run in enumerate(self.runs):
+            run.save(partial(self.spread.member, self.state, i))

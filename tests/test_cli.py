@@ -266,6 +266,45 @@ def test_mistakes_in_the_command(refused, arguments, line):
     assert refused(*arguments) == line
 
 
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        ("5:5", "--seeds is 5:5; 5:5 is empty, as a range ends before its second number"),
+        ("8:0", "--seeds is 8:0; 8:0 is empty, as a range ends before its second number"),
+        ("0,3,0", "--seeds is 0,3,0; it names 0 twice"),
+        ("0:4,2", "--seeds is 0:4,2; it names 2 twice"),
+        ("-1", "--seeds is -1; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("0:-1", "--seeds is 0:-1; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("a", "--seeds is a; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("", "--seeds is ; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("1.5", "--seeds is 1.5; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("0:", "--seeds is 0:; give a range such as 0:8 (0 to 7) or a list such as 0,3,5"),
+        ("0:4000000000", "--seeds is 0:4000000000; give at most 1024 seeds at once"),
+        ("0:1000,2000:2025", "--seeds is 0:1000,2000:2025; give at most 1024 seeds at once"),
+        ("4294967296", "--seeds is 4294967296; seeds must be less than 4294967296"),
+    ],
+)
+def test_seeds_that_are_none(refused, seeds, line):
+    assert refused("train", *TINY, f"--seeds={seeds}") == line
+
+
+def test_seeds_with_what_they_exclude(refused):
+    line = refused("train", *TINY, "--seeds", "0:2", "--seed", "3")
+    assert line == "--seed and --seeds exclude each other; give one of them"
+    line = refused("train", *TINY, "--seeds", "0:2", "--coordinator", "127.0.0.1:1")
+    assert line == "--seeds trains in one process; leave out --coordinator, --processes and --process"
+
+
+def test_one_run_of_another_config_among_seeds(refused, run):
+    folder = Path("runs")
+    folder.mkdir()
+    shutil.copytree(run, folder / "default-s1")
+    line = refused("train", *TINY, "--steps", "2", "--seeds", "0:2")
+    assert line == (
+        "runs/default-s1 is a run of another config, with other seed; give another --run-dir or seed"
+    )
+
+
 def test_an_unknown_command_is_told_the_known_ones(refused):
     line = refused("trian")
     assert line.startswith("argument COMMAND: invalid choice: 'trian' (choose from ")

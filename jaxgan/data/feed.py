@@ -1,6 +1,7 @@
 """Windows of batches for the device: gathered there from resident data, or read and sent ahead, in the same order."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -8,22 +9,33 @@ import numpy as np
 
 from jaxgan.data import order, stream
 from jaxgan.data.sources import Source
-from jaxgan.parallel import Spread
+from jaxgan.parallel import Layout
 
 WINDOW_BYTES = 64 * 2**20
-"""Most bytes of streamed images that one window holds."""
+"""Most bytes of streamed images that one window holds, over all runs that train together."""
 
 
 class Feed(Protocol):
-    """Where a compiled window finds its batches."""
+    """Where a compiled window finds a run's batches."""
 
     window: int
     """Most steps of a window: the first dimension of `parts`."""
     whole: Any
     """Arrays that every device holds for the whole run."""
 
+    def host(self, start: int, count: int) -> Any:
+        """What the window of the steps `start` to `start + count - 1` needs besides, padded to `window` steps.
+
+        A count of 0 asks for a window that is not played: the next one may start anywhere that it could before.
+        """
+        ...
+
     def parts(self, start: int, count: int) -> Any:
-        """What the window of the steps `start` to `start + count - 1` needs besides, padded to `window` steps."""
+        """The same on the device, for a run that trains alone."""
+        ...
+
+    def close(self) -> None:
+        """Stops what reads ahead."""
         ...
 
     @staticmethod
@@ -36,7 +48,7 @@ class Resident:
     """All images on every device as uint8; a window needs only indices."""
 
     def __init__(
-        self, data: stream.Batch, seed: int, turns: int, batch_size: int, window: int, spread: Spread
+        self, data: stream.Batch, seed: int, turns: int, batch_size: int, window: int, spread: Layout
     ) -> None:
         """Copies the data, as made by `stream.load`, to every device."""
         self.whole = spread.replicate(dict(data))
@@ -44,13 +56,26 @@ class Resident:
         self._length, self._seed, self._turns, self._batch_size = len(data["label"]), seed, turns, batch_size
         self._rows, self._spread = spread.rows(batch_size), spread
 
-    def parts(self, start: int, count: int) -> Any:
+    def of(self, seed: int) -> "Resident":
+        """The same data in the order of another seed, without another copy of it."""
+        other = copy.copy(self)
+        other._seed = seed
+        return other
+
+    def host(self, start: int, count: int) -> np.ndarray:
         """Indices int32 `[window, turns, n]`."""
         per_step = self._turns * self._batch_size
         indices = np.zeros((self.window, self._turns, self._batch_size), np.int32)
         found = order.indices(self._seed, self._length, start * per_step, count * per_step)
         indices[:count] = found.reshape(count, self._turns, self._batch_size)
-        return self._spread.split(indices[:, :, self._rows])
+        return indices[:, :, self._rows]
+
+    def parts(self, start: int, count: int) -> Any:
+        """The same on the device."""
+        return self._spread.split(self.host(start, count))
+
+    def close(self) -> None:
+        """Nothing reads ahead."""
 
     @staticmethod
     def fetch(whole: Any, parts: jax.Array, i: Any) -> dict[str, jax.Array]:
@@ -68,38 +93,49 @@ class Streaming:
         turns: int,
         batch_size: int,
         window: int,
-        spread: Spread,
+        spread: Layout,
         *,
         stop: int,
         workers: int,
+        runs: int = 1,
     ) -> None:
-        """Reads nothing before the first call of `parts`, whose steps must follow one another."""
+        """Reads nothing before the first window, whose steps must follow one another.
+
+        `runs` that train together, each with a feed of its own, share `workers` and `WINDOW_BYTES`.
+        """
         rows = spread.rows(batch_size)
         self._shape = (turns, rows.stop - rows.start)
         self._image = (source.resolution, source.resolution, source.channels)
         bytes_per_step = int(np.prod([*self._shape, *self._image]))
-        self.window = max(1, min(window, WINDOW_BYTES // bytes_per_step))
+        self.window = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
         self.whole: dict[str, jax.Array] = {}
         self._spread = spread
-        self._open = lambda start: stream.batches(source, seed, start, stop, turns, batch_size, rows, workers)
+        read = (turns, batch_size, rows, workers // runs)
+        self._open = lambda start: stream.batches(source, seed, start, stop, *read)
         self._batches: Iterator[stream.Batch] | None = None
         self._next = -1
 
-    def parts(self, start: int, count: int) -> Any:
+    def host(self, start: int, count: int) -> stream.Batch:
         """Images uint8 `[window, turns, n, H, W, C]` and labels int32 `[window, turns, n]`."""
+        image = np.zeros((self.window, *self._shape, *self._image), np.uint8)
+        label = np.zeros((self.window, *self._shape), np.int32)
+        if not count:
+            return {"image": image, "label": label}
         if self._batches is None:
             self._batches, self._next = self._open(start), start
         if start != self._next:
             raise ValueError(
                 f"streamed windows must follow one another: expected step {self._next}, got {start}"
             )
-        image = np.zeros((self.window, *self._shape, *self._image), np.uint8)
-        label = np.zeros((self.window, *self._shape), np.int32)
         for i in range(count):
             batch = next(self._batches)
             image[i], label[i] = batch["image"], batch["label"]
         self._next += count
-        return self._spread.split({"image": image, "label": label})
+        return {"image": image, "label": label}
+
+    def parts(self, start: int, count: int) -> Any:
+        """The same on the device."""
+        return self._spread.split(self.host(start, count))
 
     @staticmethod
     def fetch(whole: Any, parts: dict[str, jax.Array], i: Any) -> dict[str, jax.Array]:
@@ -110,3 +146,22 @@ class Streaming:
         """Stops the readers."""
         if self._batches is not None:
             self._batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def feeds(
+    data: stream.Batch | Source,
+    seeds: Sequence[int],
+    turns: int,
+    batch_size: int,
+    window: int,
+    spread: Layout,
+    *,
+    stop: int,
+    workers: int,
+) -> Sequence[Resident | Streaming]:
+    """A feed for the run of each seed: of resident data, of which there is one copy for all, or of a source."""
+    shape = (turns, batch_size, window, spread)
+    if isinstance(data, dict):
+        first = Resident(data, seeds[0], *shape)
+        return [first, *map(first.of, seeds[1:])]
+    return [Streaming(data, seed, *shape, stop=stop, workers=workers, runs=len(seeds)) for seed in seeds]

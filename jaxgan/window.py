@@ -1,0 +1,70 @@
+"""What is compiled of a run: windows of steps, and its samples."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan import experiment, game
+from jaxgan.data.feed import Feed
+from jaxgan.game import Game, Keys, State
+from jaxgan.parallel import Layout
+
+SAMPLES = 0xFFFFFFFF
+"""What the run's key is folded with for sample latents; steps never count this far."""
+
+
+def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Images uint8 to float32 in [-1, 1]."""
+    return {**batch, "image": batch["image"].astype(jnp.float32) / 127.5 - 1}
+
+
+def program(
+    rules: Game, feed: Feed, spread: Layout, give_up_after: int
+) -> Callable[[State, Any, Any, Any], tuple[State, dict[str, jax.Array]]]:
+    """A compiled window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
+
+    Where `spread` holds several runs, all but `feed.whole` have them as their first dimension. A run takes `count`
+    steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves every window.
+    """
+
+    def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array]]:
+        new, metrics = game.step(rules, state, decode(feed.fetch(whole, parts, i)), spread.axis)
+        counts = {
+            "played": 1,
+            "skipped": new.skipped - state.skipped,
+            "skipped_in_a_row": new.skipped_in_a_row,
+        }
+        return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}
+
+    def window(state: State, whole: Any, parts: Any, count: Any) -> tuple[State, dict[str, jax.Array]]:
+        names = jax.eval_shape(take, state, whole, parts, 0)[1]
+
+        def more(carry: Any) -> Any:
+            i, state, _ = carry
+            return (i < count) & (state.skipped_in_a_row < give_up_after)
+
+        def body(carry: Any) -> Any:
+            i, state, log = carry
+            state, metrics = take(state, whole, parts, i)
+            return i + 1, state, {name: log[name].at[i].set(metrics[name]) for name in log}
+
+        empty = {name: jnp.zeros(feed.window) for name in names}
+        _, state, log = jax.lax.while_loop(more, body, (jnp.int32(0), state, empty))
+        return state, log
+
+    return spread.compile(window)
+
+
+def sampler(built: experiment.Experiment) -> Callable[[State], jax.Array]:
+    """A compiled function from a state on one device to the run's sample images, from the same latents every time."""
+    n, classes = built.config.run.samples, built.classes
+    batch = {"label": jnp.arange(n, dtype=jnp.int32) % classes} if classes else None
+
+    @jax.jit
+    def sample(state: State) -> jax.Array:
+        keys = Keys.of(jax.random.fold_in(state.key, SAMPLES), n)
+        return built.game.sample(state.averaged(), keys, batch)
+
+    return sample
