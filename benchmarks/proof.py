@@ -1,0 +1,185 @@
+"""Proof that a peer computes what jaxgan computes, and the games that are compared.
+
+From the same weights, images and latents one whole step is taken by each: `jaxgan.game.step` with gradient descent
+that keeps its gradients, and the peer's own step with gradient descent. Losses and gradients of both players must
+agree.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxgan import game, games, losses, networks
+from jaxgan.game import Game, Keys, State
+from jaxgan.window import decode
+
+PLAYERS = ("discriminator", "generator")
+TOLERANCE = 1e-4
+BATCH, DRAWS = 2, 3
+"""Small and several: of the millions of activations of a whole batch some always lie within rounding of the kink of a
+ReLU, where the true gradient jumps (by 1e-3 of the whole at 32x32). The median over draws does not meet one."""
+RATE = 0.01
+"""Of the gradient descent, so that the generator meets a discriminator that has moved."""
+
+Pair = tuple[Any, Any]
+"""A gradient of the peer and jaxgan's in the same layout."""
+
+
+class Case(NamedTuple):
+    """A game: which networks, of what size, and how it is played."""
+
+    kind: str
+    """mlp, dcgan, sngan or wgangp."""
+    resolution: int
+    channels: int
+    batch_size: int = 64
+    width: int = 64
+    shared: bool = True
+    turns: int = 1
+    steps: int = 10
+    """In a window."""
+    latent: int = 100
+    loss: str = "non_saturating"
+    penalty: float = 0.0
+    adam: tuple[float, float, float] = (2e-4, 0.5, 0.999)
+
+    @property
+    def rate(self) -> float:
+        """Of the gradient descent of the proof."""
+        # Peers follow singular vectors half an iteration apart: they must not move.
+        return RATE * (1e-4 if self.kind == "sngan" else 1)
+
+
+def rules(case: Case, optimizer: optax.GradientTransformation | None = None) -> Game:
+    """The game in jaxgan."""
+    size = (case.resolution, case.channels, case.width)
+    if case.kind == "mlp":
+        shape = (case.resolution, case.resolution, case.channels)
+        pair = networks.MLPGenerator(shape, case.width), networks.MLPDiscriminator(case.width)
+    elif case.kind == "sngan":
+        pair = networks.ResNetGenerator(*size[:2], 2 * case.width), networks.ResNetDiscriminator(*size)
+    else:
+        norm = "none" if case.kind == "wgangp" else "batch"
+        pair = networks.DCGANGenerator(*size), networks.DCGANDiscriminator(*size, norm=norm)
+    optimizer = optimizer or optax.adam(*case.adam)
+    return games.gan(
+        *pair,
+        latent=case.latent,
+        loss=getattr(losses, case.loss),
+        gradient_penalty=case.penalty,
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+        discriminator_turns=case.turns,
+        shared_draws=case.shared,
+        ema=0.999,
+    )
+
+
+def keeping(rate: float) -> optax.GradientTransformation:
+    """Gradient descent whose state is the last gradient."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g: -rate * g, updates), updates
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+
+
+def settled(params: Any, spectral: Any) -> Any:
+    """Spectral norm's vectors with each at its weight's singular vector, where all ways of iterating agree."""
+    if "u" in spectral:
+        outputs_last = params if params.ndim == 2 else params.reshape(len(params), -1).T
+        return {"u": jnp.linalg.svd(outputs_last, full_matrices=False)[2][0]}
+    # Wrappers are numbered in the order in which their layers are called.
+    order = ("Conv_0", "ConvPool_0", "Conv_1", "Conv_2", "Dense_0")
+    kernels = [params[name]["kernel"] for name in order if name in params]
+    return {
+        name: settled(kernels[int(name.rpartition("_")[2])], inner)
+        if name.startswith("SpectralNorm")
+        else settled(params[name], inner)
+        for name, inner in spectral.items()
+    }
+
+
+class Draw(NamedTuple):
+    """One step of jaxgan, and all that a peer needs to take the same one; lists have an entry for each turn."""
+
+    before: State
+    after: State
+    metrics: Mapping[str, jax.Array]
+    images: list[np.ndarray]
+    """float32 `[N, H, W, C]`."""
+    latents: list[np.ndarray]
+    mixes: list[np.ndarray]
+    """Of a gradient penalty, `[N]`."""
+
+    def gradients(self, player: str) -> Any:
+        """Of the player's last turn."""
+        return self.after.opt[player][player]
+
+
+def draws(case: Case) -> Iterator[Draw]:
+    """Steps from several seeds, on small batches."""
+    played = rules(case, keeping(case.rate))
+    example = {"image": jnp.zeros((2, case.resolution, case.resolution, case.channels))}
+    init, step = jax.jit(partial(game.init, played)), jax.jit(partial(game.step, played))
+    for seed in range(DRAWS):
+        shape = (played.turns, BATCH, *example["image"].shape[1:])
+        images = jnp.asarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+        batch = decode({"image": images})
+        before = init(jax.random.key(seed), example)
+        critic = before.stats["discriminator"]
+        if "spectral" in critic:
+            found = settled(before.params["discriminator"], critic["spectral"])
+            before = before.replace(stats={**before.stats, "discriminator": {**critic, "spectral": found}})
+        after, metrics = step(before, batch)
+        base = jax.random.fold_in(before.key, before.step)
+        keys = [Keys.of(jax.random.fold_in(base, turn), BATCH) for turn in range(played.turns)]
+        yield Draw(
+            before,
+            after,
+            metrics,
+            [np.asarray(part) for part in batch["image"]],
+            [np.asarray(k.fold("latent").normal((case.latent,))) for k in keys],
+            [np.asarray(k.fold("mix").uniform()) for k in keys],
+        )
+
+
+def errors(draw: Draw, values: Sequence[Any], pairs: Sequence[Sequence[Pair]]) -> dict[str, float]:
+    """Relative errors of a peer's step: of the losses and of each player's gradient.
+
+    Of a gradient it is the norm of the difference over the norm, for the whole and for the worst parameter.
+
+    Args:
+      draw: jaxgan's step.
+      values: The peer's loss of each of `PLAYERS`, a mean over its turns.
+      pairs: The gradients of each of `PLAYERS` in its last turn.
+    """
+    found = {}
+    for player, value, gradients in zip(PLAYERS, values, pairs, strict=True):
+        mine = float(draw.metrics[f"{player}/loss"])
+        found[f"{player} loss"] = abs(float(value) - mine) / abs(mine)
+        both = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in gradients]
+        apart = sum(np.sum((a - b) ** 2) for a, b in both)
+        found[f"{player} gradient"] = float((apart / sum(np.sum(b**2) for _, b in both)) ** 0.5)
+        found[f"{player} worst parameter"] = max(
+            float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in both
+        )
+    return found
+
+
+def agree(peer: str, found: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The errors of all draws by name.
+
+    Raises:
+      SystemExit: If the peer computes something else.
+    """
+    collected = {what: [one[what] for one in found] for what in found[0]}
+    for what, values in collected.items():
+        if not np.median(values) < TOLERANCE:
+            raise SystemExit(f"{peer} does not compute the same: relative error of the {what} {values}")
+    return collected

@@ -1,0 +1,227 @@
+"""The same GANs in PyTorch, eager (channels-last) and compiled, in turns with jaxgan in one run.
+
+First it proves that both compute the same: from the same weights, images and latents, one whole step of each gives the
+same losses and gradients of both players. Only then does it time them.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import harness
+import jax.numpy as jnp
+import numpy as np
+import optax
+import proof
+from proof import Case
+
+SLOW = {"shared": False, "turns": 5, "latent": 128}
+CASES = {
+    "mlp-64": Case("mlp", 28, 1, 64, 128, shared=False, steps=300),
+    "mlp-512": Case("mlp", 28, 1, 512, 128, shared=False, steps=100),
+    "dcgan28": Case("dcgan", 28, 1, steps=20),
+    "dcgan32": Case("dcgan", 32, 3),
+    "dcgan64": Case("dcgan", 64, 3),
+    "sngan32": Case("sngan", 32, 3, width=128, steps=2, loss="hinge", adam=(2e-4, 0.0, 0.9), **SLOW),
+    "wgangp": Case("wgangp", 28, 1, loss="wasserstein", penalty=10.0, adam=(1e-4, 0.0, 0.9), **SLOW),
+}
+TOYS = {
+    "mlp-64": CASES["mlp-64"]._replace(resolution=8, batch_size=8, width=16, steps=5),
+    "dcgan28": CASES["dcgan28"]._replace(batch_size=4, width=4, steps=2),
+    "sngan32": CASES["sngan32"]._replace(batch_size=4, width=4, steps=2),
+    "wgangp": CASES["wgangp"]._replace(batch_size=4, width=4, steps=2),
+}
+
+
+def theirs(case: Case, optimizer: Any = None, **changes: Any) -> Any:
+    """The game in PyTorch."""
+    import torch
+    import torch_networks as nets
+    import torch_peer as peer
+
+    size = (case.resolution, case.channels, case.width)
+    if case.kind == "mlp":
+        shape, hidden = (case.resolution, case.resolution, case.channels), [case.width] * 3
+        pixels = int(np.prod(shape))
+        pair = nets.MLP([case.latent, *hidden, pixels], 0.0, shape), nets.MLP([pixels, *hidden, 1], 0.2)
+    elif case.kind == "sngan":
+        pair = (
+            nets.ResNetGenerator(*size[:2], 2 * case.width, case.latent),
+            nets.ResNetDiscriminator(*size[1:]),
+        )
+    else:
+        pair = (
+            nets.DCGANGenerator(*size, case.latent),
+            nets.DCGANDiscriminator(*size, norm=case.kind != "wgangp"),
+        )
+    rate, *betas = case.adam
+    return peer.Trainer(
+        *pair,
+        loss=case.loss,
+        turns=case.turns,
+        shared=case.shared,
+        latent=case.latent,
+        penalty=case.penalty,
+        optimizer=optimizer or (lambda params: torch.optim.Adam(params, rate, betas, fused=True)),  # pyright: ignore[reportArgumentType]
+        **changes,
+    )
+
+
+def prove(case: Case, device: str) -> dict[str, dict[str, Any]]:
+    """The relative errors of each peer, one for each draw; or why it cannot be compiled."""
+    import torch
+    import torch_networks
+    import torch_peer as peer
+
+    sgd = partial(torch.optim.SGD, lr=case.rate)
+    peers = {
+        "eager": theirs(case, device=device, optimizer=sgd),
+        "compile": theirs(case, device=device, optimizer=sgd, compiled=True),
+    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
+    failed: dict[str, dict[str, Any]] = {}
+    for draw in proof.draws(case):
+        for name, trainer in peers.items():
+            if name in failed:
+                continue
+            nets = [getattr(trainer, player) for player in proof.PLAYERS]
+            for player, net in zip(proof.PLAYERS, nets, strict=True):
+                torch_networks.load(net, draw.before.params[player])
+            try:
+                given = (draw.images, draw.latents, draw.mixes)
+                losses = trainer.step(*(peer.tensors(part, device) for part in given))
+            except Exception as error:
+                if name == "eager":
+                    raise
+                failed[name] = {"failed": first_line(error)}
+                continue
+            pairs = [
+                torch_networks.gradients(net, draw.gradients(player))
+                for player, net in zip(proof.PLAYERS, nets, strict=True)
+            ]
+            found[name].append(proof.errors(draw, losses, pairs))
+    return {name: failed.get(name) or proof.agree(f"torch {name}", found[name]) for name in peers}
+
+
+def adam_error() -> float:
+    """Largest difference of parameters after 5 steps of Adam on the same gradients, relative to the learning rate."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    start, grads = rng.normal(size=100).astype(np.float32), rng.normal(size=(5, 100)).astype(np.float32)
+    theirs, mine = torch.nn.Parameter(torch.from_numpy(start.copy())), jnp.asarray(start)
+    optimizer, rule = torch.optim.Adam([theirs], 2e-4, (0.5, 0.999), fused=True), optax.adam(2e-4, 0.5, 0.999)
+    state = rule.init(mine)
+    for grad in grads:
+        theirs.grad = torch.from_numpy(grad.copy())
+        optimizer.step()
+        updates, state = rule.update(jnp.asarray(grad), state)
+        mine = optax.apply_updates(mine, updates)
+    return float(np.abs(theirs.detach().numpy() - np.asarray(mine)).max() / 2e-4)
+
+
+def matrix_product(size: int, device: str) -> Callable[[], int]:
+    import torch
+
+    a = torch.randn(size, size, device=device) / size**0.5
+
+    def run() -> int:
+        x = a
+        for _ in range(4):
+            x = x @ a
+        float(x[0, 0])
+        return 4
+
+    return run
+
+
+def measure(
+    name: str, case: Case, windows: int, proven: dict[str, Any], toy: bool, device: str
+) -> dict[str, Any]:
+    """Times all peers of a case in rounds."""
+    import torch_peer as peer
+
+    data = harness.random_images(max(1000, case.batch_size), case.resolution, case.channels)
+    product = harness.MatrixProduct(toy)
+    mine = harness.Steps(proof.rules(case), data, case.batch_size, case.steps)
+    peers: dict[str, harness.Run] = {"jaxgan": mine}
+    for kind, compiled in {"torch eager": False, "torch compile": True}.items():
+        if "failed" not in proven[kind.split()[1]]:
+            trainer = theirs(case, compiled=compiled, device=device)
+            peers[kind] = peer.Window(trainer, data["image"], case.batch_size, case.steps)
+    products = {"XLA product": product, "torch product": matrix_product(product.size, device)}
+    seconds = harness.rounds({**peers, **products}, windows)
+    fastest = min((k for k in peers if k != "jaxgan"), key=lambda k: np.median(seconds[k]))
+    return {
+        "case": name,
+        **case._asdict(),
+        "proof": proven,
+        "proof_batch_size": proof.BATCH,
+        "compile_seconds": mine.compile_seconds,
+        "seconds_per_step": {kind: harness.spread(seconds[kind]) for kind in peers},
+        "steps_per_second": {kind: 1 / float(np.median(seconds[kind])) for kind in peers},
+        "times_faster": {
+            kind: harness.times_faster(seconds["jaxgan"], seconds[kind]) for kind in peers if kind != "jaxgan"
+        },
+        "fastest_torch": fastest,
+        "matrix_product_flops": {kind.split()[0]: product.rate(seconds[kind]) for kind in products},
+    }
+
+
+def render(document: dict[str, Any]) -> str:
+    """The table of a document."""
+    rows = []
+    for result in document["results"]:
+        ms = {kind: 1e3 * s["median"] for kind, s in result["seconds_per_step"].items()}
+        ratio = result["times_faster"][result["fastest_torch"]]
+        errors = [
+            np.median(v) for peer in result["proof"].values() for v in peer.values() if isinstance(v, list)
+        ]
+        rows.append(
+            [
+                result["case"],
+                result["batch_size"],
+                ms["jaxgan"],
+                ms["torch eager"],
+                ms.get("torch compile"),
+                f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
+                f"{max(errors):.0e}",
+            ]
+        )
+    columns = ["case", "batch", "jaxgan, ms", "torch eager, ms", "torch.compile, ms", "times faster", "proof"]
+    return harness.table(columns, rows)
+
+
+def first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def main() -> None:
+    parser = harness.parser(__doc__)
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)} (all)"
+    )
+    parser.add_argument("--device", default="cpu", help="of PyTorch: cpu or cuda (default: cpu)")
+    options = parser.parse_args()
+    try:
+        import torch
+    except ModuleNotFoundError:
+        print(
+            "versus_torch: left out, PyTorch is not installed; pip install 'jaxgan[peers]'", file=sys.stderr
+        )
+        return
+    torch.set_num_threads(harness.cores())
+    torch.set_float32_matmul_precision("highest")
+    known = TOYS if options.toy else CASES
+    report = harness.Report("versus_torch", options)
+    report.document["adam_error"] = adam_error()
+    for name in options.cases or known:
+        case = known[name]
+        proven = prove(case, options.device)
+        report.add(measure(name, case, options.windows, proven, options.toy, options.device))
+    report.finish(render)
+
+
+if __name__ == "__main__":
+    main()
