@@ -236,7 +236,8 @@ def test_an_interrupted_preparation_does_not_read_as_good(tmp_path: Path, number
     for i in range(40):
         save(tmp_path / "flat" / f"{i:02d}.png", random(4, 4, seed=i))
     code = (
-        "import os, time\n"
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "from jaxgan.data import images, prepare\n"
         "read = images.read\n"
         "def slow(path, *rest):\n"
