@@ -242,7 +242,8 @@ class Seeds:
     """Several runs of one program: each whole on one device, and all devices with equally many.
 
     A step sees `AXIS` with one device in it, its own: layers that need the whole batch have it, and never see another
-    run. So under "map" each run computes what `Spread("pmap")` computes for it alone on one device, to the bit.
+    run. So under "map" each run computes what `Spread("pmap")` computes for it alone on one device: to the bit as a
+    rule (multilayer perceptrons in the tests), but XLA may fuse the two programs differently (DCGANs on JAX 0.12).
     """
 
     process, processes = 0, 1
@@ -252,9 +253,9 @@ class Seeds:
 
         Args:
           runs: How many.
-          by: How the runs of one device share it: "map" one after another for a window of steps each, which gives the
-            bits of a run alone; "vmap" all together, in operations that are `runs` times as large; "auto" for "map" on
-            CPUs, where "vmap" makes convolutions several times slower, and "vmap" elsewhere.
+          by: How the runs of one device share it: "map" one after another for a window of steps each; "vmap" all
+            together, in operations that are `runs` times as large; "auto" for "map" on CPUs, where "vmap" makes
+            convolutions several times slower, and "vmap" elsewhere.
           devices: The devices to choose from.
 
         Raises:

@@ -149,7 +149,7 @@ def _train(
             check_manifest(old, here, run.path, say)
             if old and _together(old) != _together(here):
                 say(
-                    f"{run.path} shared its operations with other seeds, or does now: results will agree to "
+                    f"{run.path} was in another program until now, alone or with other seeds: results will agree to "
                     "rounding, not to the bit"
                 )
             manifests.append(here)
@@ -159,8 +159,9 @@ def _train(
 
 
 def _together(manifest: Mapping[str, Any]) -> Any:
-    """The runs whose number of operations a run's bits may depend on: under "vmap" those of all seeds."""
-    return manifest.get("seeds") if manifest.get("seeds_by") == "vmap" else None
+    """What a run's bits may depend on: which program it is in, and under "vmap" the seeds that share its operations."""
+    by = manifest.get("seeds_by")
+    return by, manifest["seeds"] if by == "vmap" else None
 
 
 def _claim(run: RunDirectory, settings: config.Experiment) -> None:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -166,6 +167,8 @@ def _read(steps: _Steps, workers: int) -> Generator[Batch, None, None]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads flags of its own, which exist only in absl programs otherwise
     if workers:
+        # Semaphores of earlier workers go now: Python 3.12 fails where they go while those of new ones are registered.
+        gc.collect()
         workers = min(workers, len(steps))
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     else:
