@@ -53,7 +53,7 @@ PAUSE = 0.05
 
 TOY = {
     "data.source": "embedded",
-    "data.resolution": "28",
+    "data.resolution": "16",
     "data.channels": "1",
     "generator.width": "4",
     "discriminator.width": "4",

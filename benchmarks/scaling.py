@@ -30,6 +30,8 @@ from jaxgan.window import decode
 MLP, DCGAN = "mlp", "default"
 SIZE = {"game__conditional": "false", "batch_size": 32}
 IMAGES = 10_000
+CONFIGS = {MLP: 20, DCGAN: 1}
+"""Of the first three sections, and how many times the steps of the slowest their windows have."""
 Rows = list[dict[str, Any]]
 
 
@@ -66,7 +68,7 @@ def rows(peers: Mapping[str, harness.Run], windows: int, about: Mapping[str, dic
 def devices(options: argparse.Namespace) -> Rows:
     counts, steps = ([1, 2], 2) if options.toy else ([1, 2, 4, 8], 5)
     found: Rows = []
-    for name in (MLP,) if options.toy else (DCGAN, MLP):
+    for name in options.configs:
         batch = load(name, options.toy).batch_size
         for kind in ("weak",) if options.toy else ("strong", "weak"):
             what = {
@@ -75,7 +77,7 @@ def devices(options: argparse.Namespace) -> Rows:
                     "kind": kind,
                     "devices": n,
                     "batch_size": batch if kind == "strong" else batch // counts[-1] * n,
-                    "steps": steps if name == DCGAN or options.toy else 20 * steps,
+                    "steps": steps * (1 if options.toy else CONFIGS[name]),
                     "toy": options.toy,
                 }
                 for n in counts
@@ -101,10 +103,10 @@ def on_devices(what: Mapping[str, Any]) -> harness.Steps:
 
 def batch(options: argparse.Namespace) -> Rows:
     found: Rows = []
-    for name, steps in ((MLP, 50),) if options.toy else ((DCGAN, 4), (MLP, 50)):
+    for name in options.configs:
         sizes = (4, 8) if options.toy else (16, 32, 64, 128, 256, 512)
         each = {f"{name}, {n}": load(name, options.toy, batch_size=n) for n in sizes}
-        steps = 2 if options.toy else steps
+        steps = 2 if options.toy else CONFIGS[name] * 4
         peers = {label: window(settings, steps) for label, settings in each.items()}
         found += rows(peers, options.windows, {k: {"batch_size": s.batch_size} for k, s in each.items()})
     return found
@@ -151,9 +153,9 @@ class Single:
 
 def window_length(options: argparse.Namespace) -> Rows:
     found: Rows = []
-    for name, total in ((MLP, 200),) if options.toy else ((MLP, 200), (DCGAN, 100)):
+    for name in options.configs:
         settings = load(name, options.toy)
-        lengths, total = ((4,), 4) if options.toy else ((1, 2, 5, 10, 50, 100), total)
+        lengths, total = ((4,), 4) if options.toy else ((1, 2, 5, 10, 50, 100), 100)
         peers: dict[str, harness.Run] = {f"{name}, single steps": Single(settings, total)}
         peers |= {f"{name}, {n}": Calls(window(settings, n), total) for n in lengths}
         found += rows(peers, options.windows, {k: {"batch_size": settings.batch_size} for k in peers})
@@ -225,6 +227,7 @@ def main() -> None:
     parser = harness.parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (all)")
+    parser.add_argument("--configs", nargs="+", choices=CONFIGS, help="of the first three sections (all)")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -234,6 +237,7 @@ def main() -> None:
         return
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    options.configs = options.configs or ([MLP] if options.toy else list(CONFIGS))
     report = harness.Report("scaling", options)
     for name in options.sections or SECTIONS:
         virtual = name == "devices" and jax.default_backend() == "cpu"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--loop", action="store_true", help="also measure the whole of jaxgan train")
     text = f"its steps (default: {LOOP_SECONDS} seconds of them, up to the next checkpoint)"
     parser.add_argument("--loop-steps", type=int, metavar="N", help=text)
-    arguments, overrides = split(sys.argv[1:])
+    arguments, overrides = split(sys.argv[1:], parser._option_string_actions)
     options = parser.parse_args(arguments)
     options.overrides = overrides
     report = harness.Report("throughput", options)
@@ -230,14 +230,15 @@ def main() -> None:
     report.finish(render)
 
 
-def split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Takes `--a.b VALUE`, keys of the config, out of the arguments; a key without a dot is `--config.KEY VALUE`."""
+def split(arguments: list[str], known: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Takes `--key VALUE`, the keys of the config, out of the arguments."""
     plain, overrides, words = [], {}, iter(arguments)
     for word in words:
-        if word.startswith("--") and "." in word:
-            overrides[word.removeprefix("--").removeprefix("config.")] = next(words, "")
-        else:
+        name, equals, value = word.partition("=")
+        if not word.startswith("--") or name in known:
             plain.append(word)
+        else:
+            overrides[name.removeprefix("--")] = value if equals else next(words, "")
     return plain, overrides
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quick_jit
 
 from jaxgan.axis import AXIS
 from jaxgan.layers import Norm
@@ -118,7 +119,7 @@ def test_several_devices_normalise_over_the_whole_batch(x, rng):
         (_, (y, stats)), grads = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x, target)
         return y, stats, grads
 
-    y, stats, (params_grad, x_grad) = jax.jit(both)(v["params"], x, target)
+    y, stats, (params_grad, x_grad) = quick_jit(both)(v["params"], x, target)
 
     def mapped(params, x, target):
         y, stats, (params_grad, x_grad) = both(params, x, target)

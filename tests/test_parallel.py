@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import quick_jit
 
 from jaxgan import game
 from jaxgan.errors import InputError
@@ -79,7 +80,7 @@ def window(rules, axis):
 @cache
 def initial():
     batch = {"image": jnp.asarray(images()[0, 0])}
-    state = jax.jit(lambda: game.init(pooled_gan(), jax.random.key(3), batch))()
+    state = quick_jit(lambda: game.init(pooled_gan(), jax.random.key(3), batch))()
     return jax.tree.map(np.asarray, flat(state))
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import quick_jit
 
 from jaxgan.networks import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.resnet import RESOLUTIONS, ConvPool, UpsampleConv
@@ -41,7 +42,7 @@ def randomised(variables, rng):
     return jax.tree_util.tree_map_with_path(lambda p, x: jnp.asarray(draw(p, x), jnp.float32), variables)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("train", "mutable"))
+@functools.partial(quick_jit, static_argnums=0, static_argnames=("train", "mutable"))
 def apply(module, variables, *inputs, train=False, mutable=False):
     return module.apply(variables, *inputs, train=train, mutable=mutable)
 
@@ -265,7 +266,7 @@ def test_every_weight_of_a_spectral_discriminator_has_a_vector_and_only_training
     x = rng.uniform(-1, 1, (2, 16, 16, 1)).astype(np.float32)
     module = ResNetDiscriminator(16, 1, 4, classes=2)
     label = np.array([0, 1], np.int32)
-    v: Any = jax.jit(lambda key: module.init(key, x, label, train=True))(jax.random.key(0))
+    v: Any = quick_jit(lambda key: module.init(key, x, label, train=True))(jax.random.key(0))
     v = {**v, "spectral": jax.tree.map(lambda u: jnp.ones_like(u) / np.sqrt(u.size), v["spectral"])}
     kernels = [leaf for leaf in jax.tree.leaves(v["params"]) if leaf.ndim > 1]
     outputs = sorted(by_outputs(w).shape[1] for w in kernels)
@@ -294,7 +295,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(module, shape, rng):
     half = module.clone(dtype=jnp.bfloat16)
     y, v = shapes(half, array(*shape))
     assert {leaf.dtype for leaf in jax.tree.leaves((y, v))} == {jnp.dtype("float32")}
-    v: Any = jax.jit(lambda key: half.init(key, jnp.zeros(shape), train=True))(jax.random.key(0))
+    v: Any = quick_jit(lambda key: half.init(key, jnp.zeros(shape), train=True))(jax.random.key(0))
     x = rng.uniform(-1, 1, shape).astype(np.float32)
     y, full = (apply(m, v, x) for m in (half, module))
     assert y.dtype == jnp.float32

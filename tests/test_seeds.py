@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import quick_jit
 from test_train import ROOT, command, digest
 
 from jaxgan import cli, config, game, games, report, train
@@ -306,8 +307,8 @@ def test_vmap_over_seeds(family, rng):
         return state.replace(key=jax.random.key_data(state.key)), metrics
 
     seeds = jnp.array(SEEDS)
-    all_at_once = play(jax.jit(jax.vmap(init)), jax.jit(jax.vmap(step, (0, 0, None))), seeds, batch)
-    one = (jax.jit(init), jax.jit(step))
+    all_at_once = play(quick_jit(jax.vmap(init)), quick_jit(jax.vmap(step, (0, 0, None))), seeds, batch)
+    one = (quick_jit(init), quick_jit(step))
     found = [play(*one, seed, jax.tree.map(lambda x, i=i: x[i], batch)) for i, seed in enumerate(seeds)]
     for i, expected in enumerate(found):
         got = jax.tree.map(lambda x, i=i: x[i], all_at_once)
