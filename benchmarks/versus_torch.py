@@ -18,6 +18,8 @@ from proof import Case
 
 SLOW = {"shared": False, "turns": 5, "latent": 128}
 CASES = {
+    "points-64": Case("mlp", 1, 2, 64, 128, latent=2, steps=500),
+    "points-512": Case("mlp", 1, 2, 512, 128, latent=2, steps=200),
     "mlp-64": Case("mlp", 28, 1, 64, 128, steps=300),
     "mlp-512": Case("mlp", 28, 1, 512, 128, steps=100),
     "dcgan28": Case("dcgan", 28, 1, steps=20),

@@ -17,26 +17,30 @@ T = TypeVar("T")
 
 
 def bound() -> bool:
-    """Whether the code is being traced under a map over `AXIS`."""
+    """Whether the code is being traced under a map over `AXIS`, with more devices than one."""
     try:
-        lax.axis_size(AXIS)
+        return not _alone(AXIS)
     except NameError:
         return False
-    return True
+
+
+def _alone(axis: str) -> bool:
+    """Whether there is nobody to talk to; XLA would keep a collective of one device, and copy what goes through it."""
+    return lax.axis_size(axis) == 1
 
 
 def index(axis: str | None) -> jax.Array | int:
     """Position of this device along `axis`; 0 when there is none."""
-    return 0 if axis is None else lax.axis_index(axis)
+    return 0 if axis is None or _alone(axis) else lax.axis_index(axis)
 
 
 def mean(tree: T, axis: str | None) -> T:
     """Mean over `axis` of every leaf of real numbers; integers are the same everywhere and stay as they are."""
-    if axis is None:
+    if axis is None or _alone(axis):
         return tree
     return jax.tree.map(lambda x: lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree)
 
 
 def gather(tree: T, axis: str | None) -> T:
     """Every leaf `[n, ...]` joined over `axis` to `[N, ...]` in the global order of examples."""
-    return tree if axis is None else lax.all_gather(tree, axis, tiled=True)
+    return tree if axis is None or _alone(axis) else lax.all_gather(tree, axis, tiled=True)

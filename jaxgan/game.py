@@ -18,6 +18,7 @@ from jax import lax
 
 from jaxgan import axis as _axis
 from jaxgan.axis import AXIS as AXIS
+from jaxgan.prng import unrolled
 
 Array = jax.Array
 PyTree = Any
@@ -42,7 +43,7 @@ class Keys(NamedTuple):
     @classmethod
     def of(cls, key: Array, n: int, first: Array | int = 0) -> "Keys":
         """Keys of the examples `first` to `first + n - 1`."""
-        indices = jnp.uint32(first) + jnp.arange(n, dtype=jnp.uint32)
+        key, indices = unrolled(key), jnp.uint32(first) + jnp.arange(n, dtype=jnp.uint32)
         return cls(jax.random.fold_in(key, 0xFFFFFFFF), jax.vmap(jax.random.fold_in, (None, 0))(key, indices))
 
     def fold(self, name: str) -> "Keys":
@@ -365,7 +366,7 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
             f"step needs arrays [{game.turns}, N, ...], one part for each turn; got {sorted(sizes)}"
         )
     ((_, n),) = sizes
-    base = jax.random.fold_in(state.key, state.step)
+    base = jax.random.fold_in(unrolled(state.key), state.step)
     first = _axis.index(axis) * n
 
     def draws(turn: Array | int) -> tuple[Batch, Keys]:

@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -18,9 +17,6 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-"""For what runs once or twice and is compared to rounding: a third of the time to compile. Not for what tests bits."""
 
 
 @pytest.fixture

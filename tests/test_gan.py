@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import quick_jit
+from quick import quick_jit
 
 from jaxgan import config, experiment, game, losses
 from jaxgan.errors import InputError

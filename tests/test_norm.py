@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import quick_jit
+from quick import quick_jit
 
 from jaxgan.axis import AXIS
 from jaxgan.layers import Norm

@@ -1,5 +1,6 @@
 """The same run on any number of devices, mapped or partitioned, in one process or two."""
 
+import re
 import subprocess
 import sys
 from functools import cache
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import quick_jit
 
 from jaxgan import game
 from jaxgan.errors import InputError
@@ -80,7 +80,7 @@ def window(rules, axis):
 @cache
 def initial():
     batch = {"image": jnp.asarray(images()[0, 0])}
-    state = quick_jit(lambda: game.init(pooled_gan(), jax.random.key(3), batch))()
+    state = jax.jit(lambda: game.init(pooled_gan(), jax.random.key(3), batch))()
     return jax.tree.map(np.asarray, flat(state))
 
 
@@ -148,6 +148,17 @@ def test_one_trace_and_the_whole_state_donated(kind):
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert len(traces) == 1
     assert int(state.step) == 11
+
+
+def test_one_device_talks_to_nobody():
+    """Not even through collectives of one device, which XLA keeps; batch norm, gradients and memory alike."""
+    texts = []
+    for devices in (1, 2):
+        spread = Spread("pmap", jax.devices()[:devices])
+        run = spread.compile(window(pooled_gan(), spread.axis))
+        state = spread.replicate(initial().replace(key=jax.random.wrap_key_data(jnp.asarray(initial().key))))
+        texts.append(run.lower(state, (), spread.split(images()), np.int32(1)).as_text())
+    assert [bool(re.search("all_reduce|all_gather", text)) for text in texts] == [False, True]
 
 
 def test_batches_that_devices_cannot_share_are_refused():

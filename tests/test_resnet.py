@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import quick_jit
+from quick import quick_jit
 
 from jaxgan.networks import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.resnet import RESOLUTIONS, ConvPool, UpsampleConv

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import quick_jit
+from quick import quick_jit
 from test_train import ROOT, command, digest
 
 from jaxgan import cli, config, game, games, report, train
