@@ -223,6 +223,7 @@ def main() -> None:
     report.document["adam_error"] = adam_error()
     for name in options.cases or known:
         case = known[name]
+        torch.compiler.reset()  # it compiles a function a few times only, and every case has the same functions
         ways = {way: compiled for way, compiled in WAYS.items() if not (compiled and options.eager)}
         proven = prove(case, options.device, ways)
         report.add(measure(name, case, options.windows, proven, options.toy, options.device))

@@ -19,6 +19,8 @@ class Loss(NamedTuple):
     """(real logits, fake logits) to a scalar."""
     generator: Callable[[jax.Array], jax.Array]
     """Fake logits to a scalar."""
+    probabilities: bool = True
+    """Whether the sigmoid of a logit is the probability that the image is real; a critic's logits are scores."""
 
 
 def cross_entropy(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -89,8 +91,8 @@ def ascent(fake: jax.Array) -> jax.Array:
     return -jnp.mean(fake)
 
 
-hinge = Loss(margins, ascent)
+hinge = Loss(margins, ascent, probabilities=False)
 """The loss of SNGAN, SAGAN and BigGAN."""
 
-wasserstein = Loss(distance, ascent)
+wasserstein = Loss(distance, ascent, probabilities=False)
 """The loss of WGAN and, with `jaxgan.penalties.gradient_penalty`, of WGAN-GP."""

@@ -62,15 +62,26 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         return np.array([row.get(key) for row in rows], float)
 
     keys = list(dict.fromkeys(key for row in (rows[0], rows[-1]) for key in row))
+    probabilities = any(key.endswith("/real") for key in keys)  # so the losses are cross-entropies
     panels = [
-        ("loss (nats)", [key for key in keys if key.endswith("/loss")], None, False),
+        (
+            "loss (nats)" if probabilities else "loss",
+            [key for key in keys if key.endswith("/loss")],
+            None,
+            False,
+        ),
         ("D(x) and D(G(z))", [key for key in keys if key.endswith(("/real", "/fake"))], 0.5, False),
+        ("mean logits", [key for key in keys if key.endswith(("/real_logit", "/fake_logit"))], None, False),
         ("gradient norm", [key for key in keys if key.endswith("/grad_norm")], None, True),
     ]
     panels = [panel for panel in panels if panel[1]]
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
-    names = {"discriminator/real": "D(x)", "discriminator/fake": "D(G(z))"}
+    names = {
+        f"discriminator/{key}{kind}": name
+        for key, name in {"real": "D(x)", "fake": "D(G(z))"}.items()
+        for kind in ("", "_logit")
+    }
     for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
         for i, key in enumerate(shown):
             values = column(key)

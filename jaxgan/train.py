@@ -27,12 +27,12 @@ WINDOW_SECONDS = 1.0
 MAY_CHANGE = ("steps", "run.seeds_by")
 """Keys of the config that may change when a run is resumed."""
 SHOWN = {
-    "D loss": "discriminator/loss",
-    "G loss": "generator/loss",
-    "D(x)": "discriminator/real",
-    "D(G(z))": "discriminator/fake",
+    "D loss": ("discriminator/loss",),
+    "G loss": ("generator/loss",),
+    "D(x)": ("discriminator/real", "discriminator/real_logit"),
+    "D(G(z))": ("discriminator/fake", "discriminator/fake_logit"),
 }
-"""What the progress bar shows."""
+"""What the progress bar shows: of these metrics the one that there is."""
 
 
 class _Signals:
@@ -359,8 +359,8 @@ class _Loop:
             return
         elapsed = self.bar.format_dict["elapsed"]
         text = [f"{self.images / elapsed if elapsed else 0.0:.0f} images/s"]
-        for name, key in SHOWN.items():
-            values = [last[key] for last in shown if key in last]
+        for name, keys in SHOWN.items():
+            values = [last[key] for last in shown for key in keys if key in last]
             if len(self.runs) == 1 and values:
                 text.append(f"{name} {values[0]:.3f}")
             elif values:

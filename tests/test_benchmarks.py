@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from PIL import Image
 
 from jaxgan import config, experiment, game
 
@@ -152,6 +153,17 @@ def test_seeds(tmp_path: Path):
         check_spread(result["times_faster_than_alone"][by])
     for by, spread in result["seconds_per_step_of_all"].items():
         assert result["seed_steps_per_second"][by] == pytest.approx(2 / spread["median"])
+
+
+def test_precision(tmp_path: Path):
+    document = run("precision", tmp_path / "out.json")
+    (result,) = document["results"]
+    assert result["skipped"] == {"float32": 0, "bfloat16": 0}
+    for name, found in result["last_fifth"].items():
+        assert found["float32"]["mean"] != found["bfloat16"]["mean"], name
+        assert found["bfloat16"]["mean"] == pytest.approx(found["float32"]["mean"], rel=0.2), name
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.width > 1000
 
 
 def test_the_readme_has_the_tables_of_the_results():

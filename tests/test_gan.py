@@ -181,6 +181,9 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     np.testing.assert_allclose(metrics["discriminator/loss"], loss, rtol=1e-4)
     np.testing.assert_allclose(metrics[f"discriminator/{kind}"], penalty, rtol=1e-4)
     assert {"discriminator/gradient_penalty", "discriminator/r1"} & set(metrics) == {f"discriminator/{kind}"}
+    difference = metrics["discriminator/fake_logit"] - metrics["discriminator/real_logit"]
+    np.testing.assert_allclose(difference + weight * penalty, loss, rtol=1e-3, atol=1e-5)
+    assert not {"discriminator/real", "discriminator/fake"} & set(metrics)  # a critic gives no probabilities
 
 
 def test_a_turn_of_the_discriminator_moves_spectral_vectors_by_two_iterations(rng):

@@ -91,8 +91,9 @@ def lines(n, **changes):
         lines(5, **dict.fromkeys(list(lines(1)[0])[1:])),
         lines(5, **{"discriminator/grad_norm": 0.0, "generator/grad_norm": 0.0}),
         [{"step": 1, "critic/loss": -3.0}],
+        [{"step": i, "discriminator/real_logit": 40.0, "discriminator/fake_logit": -9.0 * i} for i in (1, 2)],
     ],
-    ids=["long", "one", "late", "null", "zero", "critic"],
+    ids=["long", "one", "late", "null", "zero", "critic", "logits"],
 )
 def test_curves_are_a_picture_whatever_is_missing(rows, tmp_path):
     """Warnings are errors here: matplotlib must have nothing to complain of."""

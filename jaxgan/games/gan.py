@@ -43,6 +43,9 @@ def gan(
     Batches hold "image" `[N, ...]` and, for a conditional game, "label" `[N]` int. Latents are standard Gaussian.
     Networks are called as `jaxgan.networks` describes.
 
+    The discriminator's metrics hold what it thinks of the images: the mean probability that they are real, "real" and
+    "fake", or for a loss without probabilities the mean logits, "real_logit" and "fake_logit".
+
     Penalties are on the discriminator as it judges the real images of the turn: labels, spectral-norm vectors and, for
     R1, dropout's masks are the same, and what statistics the penalised pass would leave is dropped. The player's
     metrics hold them unweighted, as "gradient_penalty" and "r1".
@@ -104,10 +107,11 @@ def gan(
         fake_logits, stats = apply(
             discriminator, state, "discriminator", fake, label(batch), stats=stats, keys=fake_keys
         )
-        metrics = {
-            "real": jnp.mean(jax.nn.sigmoid(real_logits)),
-            "fake": jnp.mean(jax.nn.sigmoid(fake_logits)),
-        }
+        judged = {"real": real_logits, "fake": fake_logits}
+        if loss.probabilities:
+            metrics = {name: jnp.mean(jax.nn.sigmoid(x)) for name, x in judged.items()}
+        else:
+            metrics = {f"{name}_logit": jnp.mean(x) for name, x in judged.items()}
         value = loss.discriminator(real_logits, fake_logits)
 
         def critic(masks: Array) -> penalties.Critic:
