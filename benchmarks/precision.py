@@ -91,16 +91,15 @@ def render(document: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = harness.parser(__doc__)
-    parser.add_argument(
-        "--config", default=str(harness.ROOT / "configs" / "default.toml"), help="default: default.toml"
-    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: configs/default.toml")
     parser.add_argument("--steps", type=int, default=500)
     options = parser.parse_args()
+    config = options.config or harness.ROOT / "configs" / "default.toml"
     steps = 20 if options.toy else options.steps
     toy = [word for key, value in harness.TOY.items() for word in (f"--{key}", value)] if options.toy else []
     report = harness.Report("precision", options)
-    logs = {dtype: train(options.config, dtype, steps, toy) for dtype in COLOURS}
-    name = Path(options.config).stem
+    logs = {dtype: train(str(config), dtype, steps, toy) for dtype in COLOURS}
+    name = config.stem
     picture = (options.out or harness.ROOT / "benchmarks" / "results" / "precision.json").with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw(logs, picture, f"{name}, {steps} steps, seed 0")
