@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxgan import cli
+from jaxgan.report import smooth
 
 COLOURS = {"float32": "tab:blue", "bfloat16": "tab:orange"}
 PANELS = {
@@ -27,27 +28,12 @@ def train(config: str, dtype: str, steps: int, overrides: list[str]) -> list[dic
     """The log of a run."""
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
-        arguments = [
-            "train",
-            config,
-            "--run-dir",
-            run,
-            "--steps",
-            str(steps),
-            "--compute_dtype",
-            dtype,
-            "--quiet",
-        ]
-        code = cli.main([*arguments, "--run.sample_every", str(steps), *overrides])
+        arguments = ["train", config, "--run-dir", run, "--steps", str(steps), "--quiet"]
+        arguments += ["--compute_dtype", dtype, "--run.sample_every", str(steps)]
+        code = cli.main([*arguments, *overrides])
         if code:
             raise SystemExit(code)
         return [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
-
-
-def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Means over the `width` steps that end at each step from the `width`-th on."""
-    total = np.cumsum(np.concatenate([[0.0], values]))
-    return (total[width:] - total[:-width]) / width
 
 
 def draw(logs: dict[str, list[dict[str, float]]], path: Path, title: str) -> None:
@@ -57,7 +43,7 @@ def draw(logs: dict[str, list[dict[str, float]]], path: Path, title: str) -> Non
             steps, values = (np.array([row[key] for row in rows]) for key in ("step", name))
             width = max(1, len(rows) // 50)
             axes.plot(steps, values, color=COLOURS[dtype], alpha=0.2, linewidth=0.5)
-            axes.plot(steps[width - 1 :], smooth(values, width), color=COLOURS[dtype], label=dtype)
+            axes.plot(steps, smooth(values, width), color=COLOURS[dtype], label=dtype)
         axes.set(title=label, xlabel="step")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
