@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # More for `jaxgan train`: make train ARGS="configs/NAME.toml --steps 100"
 ARGS ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 # Optional dependencies on top of the pinned ones: make install EXTRAS=cuda
 EXTRAS ?=
 

@@ -24,6 +24,8 @@ from jaxgan.window import program, sampler
 
 WINDOW_SECONDS = 1.0
 """How long a window should take: the bar moves, and a signal is answered, about this often."""
+CURVES_SHARE = 0.02
+"""Up to this part of a run's time goes to drawing curves while it trains, none of its first ten seconds."""
 MAY_CHANGE = ("steps", "run.seeds_by")
 """Keys of the config that may change when a run is resumed."""
 SHOWN = {
@@ -288,6 +290,7 @@ class _Loop:
 
     def _play(self, signals: _Signals) -> None:
         every, begun = self.settings.run, time.monotonic()
+        draw_from = begun + 10
         self._sample_later([run for run in self.runs if run.step == 0])
         counts, parts = self._parts()
         while any(counts):
@@ -299,8 +302,9 @@ class _Loop:
                     run.step += count
             # The device is busy with this window: write down what came before it, and make the next one ready.
             self._catch_up()
-            if self.undrawn:  # one a window: to draw takes about half a second
+            if self.undrawn and (now := time.monotonic()) > draw_from:
                 self.undrawn.pop(0).draw_curves()
+                draw_from = time.monotonic() + (time.monotonic() - now) / CURVES_SHARE
             self.late.append(partial(self._record, before, counts, log))
             self._sample_later([run for run in played if run.due(every.sample_every)])
             taken = max(counts)
