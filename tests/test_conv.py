@@ -9,14 +9,14 @@ import pytest
 from jax import lax
 from quick import quick_jit
 
-from jaxgan.layers.conv import (
+from jaxgan.layers import Conv, ConvTranspose, conv, conv_transpose
+from jaxgan.layers.formulations import (
     OHWI,
-    Conv,
-    ConvTranspose,
     Window,
-    _stock_transposed,  # the formulation of other backends: held to the CPU's
-    conv,
-    conv_transpose,
+    conv_by_tiles,
+    stock_transposed,  # the formulation of other backends: held to the CPU's
+    tiles_pay,
+    transposed_by_tiles,
 )
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
@@ -62,7 +62,62 @@ def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
     pads = ((p, p), (p, p)) if isinstance(p, int) else p
     if p == "SAME":
         pads = tuple(map(tuple, lax.padtype_to_pads(out.shape[1:3], (k, k), (s, s), "SAME")))
-    close(out, _stock_transposed(x, w, Window((k, k), out.shape[1:3], s, pads)))
+    close(out, stock_transposed(x, w, Window((k, k), out.shape[1:3], s, pads)))
+
+
+TILES = [
+    (s, p, h)
+    for s in (1, 2, 3)
+    for p in (((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 1), (2, 0)))
+    for h in (8, 9)
+]
+
+
+def derivatives(op, x, w):
+    """The map, its gradients, and the gradients of the square of those, through a nonlinearity."""
+
+    def slopes(x, w):
+        return jax.grad(lambda x, w: jnp.sum(jnp.tanh(op(x, w))), (0, 1))(x, w)
+
+    second = jax.grad(lambda x, w: sum(jnp.sum(g**2) for g in slopes(x, w)), (0, 1))
+    return quick_jit(lambda x, w: (op(x, w), *slopes(x, w), *second(x, w)))(x, w)
+
+
+@pytest.mark.parametrize(("s", "p", "h"), TILES)
+def test_nine_products_of_a_tile_are_the_convolution(s, p, h, rng):
+    """Also of outputs that tiles do not divide; to the second order, as large as XLA's within a few units."""
+    win = Window((2 * s, 2 * s), (h, h + 1), s, p)
+    x = rng.normal(size=(2, h, h + 1, 3)).astype(np.float32)
+    w = rng.normal(size=(4, 2 * s, 2 * s, 3)).astype(np.float32) / (2 * s)
+    g = rng.normal(size=(2, *win.out, 4)).astype(np.float32)
+    pairs = [
+        (lambda x, w: conv_by_tiles(x, w, win), lambda x, w: stock(x, w, s, p), x),
+        (lambda g, w: transposed_by_tiles(g, w, win), lambda g, w: stock_transposed(g, w, win), g),
+    ]
+    for ours, theirs, at in pairs:
+        for a, b in zip(derivatives(ours, at, w), derivatives(theirs, at, w), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=4e-6 * float(np.abs(b).max()))
+
+
+def test_tiles_are_for_many_channels_and_large_batches_in_float32():
+    """And the public functions use them there."""
+
+    def way(n, size, channels, features, kernel=4, dtype=jnp.float32):
+        x, w = (
+            jnp.zeros((n, size, size, channels), dtype),
+            jnp.zeros((features, kernel, kernel, channels), dtype),
+        )
+        text = jax.jit(lambda x, w: conv(x, w, 2, 1)).lower(x, w).as_text()
+        back = jax.jit(lambda y, w: conv_transpose(y, w, 2, 1)).lower(conv(x, w, 2, 1), w).as_text()
+        counts = [t.count("stablehlo.dot_general") for t in (text, back)]
+        assert counts[0] == counts[1]
+        assert (counts[0] == 9) == tiles_pay(Window((kernel,) * 2, (size,) * 2, 2, ((1, 1), (1, 1))), x, w)
+        return counts[0]
+
+    assert way(16, 16, 16, 32) == 9
+    assert way(16, 16, 3, 32) == way(16, 16, 16, 1) == way(4, 16, 16, 32) == 1
+    assert way(16, 16, 16, 32, dtype=jnp.bfloat16) == 1
+    assert way(16, 16, 16, 32, kernel=2) == 1
 
 
 @pytest.mark.parametrize(("s", "p"), [(1, "SAME"), (2, 1), (2, "SAME"), (3, 0)])
