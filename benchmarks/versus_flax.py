@@ -217,7 +217,7 @@ def measure(name: str, case: Case, windows: int, toy: bool) -> dict[str, Any]:
         "case": name,
         **case._asdict(),
         "proof": proven,
-        "proof_batch_size": proof.BATCH,
+        "proof_batch_size": case.examples,
         "seconds_per_step": {kind: harness.spread(seconds[kind]) for kind in peers},
         "times_faster": harness.times_faster(seconds["jaxgan"], seconds["tutorial"]),
         "matrix_product_flops": product.rate(seconds["product"]),

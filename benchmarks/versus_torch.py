@@ -161,7 +161,7 @@ def measure(
         "case": name,
         **case._asdict(),
         "proof": proven,
-        "proof_batch_size": proof.BATCH,
+        "proof_batch_size": case.examples,
         "compile_seconds": mine.compile_seconds,
         "seconds_per_step": {kind: harness.spread(seconds[kind]) for kind in peers},
         "steps_per_second": {kind: 1 / float(np.median(seconds[kind])) for kind in peers},
