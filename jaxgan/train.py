@@ -24,8 +24,8 @@ from jaxgan.window import program, sampler
 
 WINDOW_SECONDS = 1.0
 """How long a window should take: the bar moves, and a signal is answered, about this often."""
-CURVES_SHARE = 0.02
-"""Up to this part of a run's time goes to drawing curves while it trains, none of its first ten seconds."""
+CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
+"""Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
 MAY_CHANGE = ("steps", "run.seeds_by")
 """Keys of the config that may change when a run is resumed."""
 SHOWN = {
@@ -290,7 +290,7 @@ class _Loop:
 
     def _play(self, signals: _Signals) -> None:
         every, begun = self.settings.run, time.monotonic()
-        draw_from = begun + 10
+        draw_from = begun + CURVES_AFTER
         self._sample_later([run for run in self.runs if run.step == 0])
         counts, parts = self._parts()
         while any(counts):

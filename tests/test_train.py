@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from test_checkpoint import DAMAGES
 
-from jaxgan import cli, config, experiment, train
+from jaxgan import cli, config, experiment, report, train
 from jaxgan.checkpoint import Checkpoints, flatten, sha256
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident, Streaming
@@ -132,6 +132,19 @@ def test_growing_steps_goes_on_to_the_same_bits(tmp_path, twelve):
         assert go(tmp_path, "--steps", 12) == digest(twelve)
     for name in ("metrics.jsonl", "samples/step_00000010.png"):
         assert (tmp_path / name).read_bytes() == (twelve / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("after", "share", "drawn"), [(1e9, 1.0, [23]), (-1.0, 1e-12, [5, 23]), (-1.0, 1e12, [5, 10, 15, 20, 23])]
+)
+def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, after, share, drawn):
+    """A window after each checkpoint, but not too soon, nor too soon after the last drawing."""
+    seen = []
+    monkeypatch.setattr(report, "curves", lambda rows, path, title: seen.append(rows[-1]["step"]))
+    monkeypatch.setattr(train, "CURVES_AFTER", after)
+    monkeypatch.setattr(train, "CURVES_SHARE", share)
+    go(tmp_path, "--steps", 23)
+    assert seen == drawn
 
 
 KILL = "os.kill(os.getpid(), 9)"
