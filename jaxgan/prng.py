@@ -1,8 +1,8 @@
 """JAX's default generator of random bits, Threefry-2x32, in a form that compiles to one operation.
 
 On a CPU `jax.random` computes the same bits in a loop of five rounds, to compile sooner; the small steps of multilayer
-perceptrons are 4 to 15% faster without those loops (benchmarks/README.md), large ones as fast. The same bits means
-those of `jax_threefry_partitionable`, JAX's default.
+perceptrons are faster without those loops (benchmarks/README.md), large ones as fast. The same bits means those of
+`jax_threefry_partitionable`, JAX's default.
 
 References:
   Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011.

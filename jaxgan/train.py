@@ -225,7 +225,7 @@ class _Loop:
         reading = {"stop": settings.steps, "workers": settings.feed.workers}
         self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
         self.feed = self.feeds[0]
-        self.window = program(built.game, self.feed, spread, settings.run.give_up_after)
+        self.window = program(built.game, self.feed, spread, settings.batch_size, settings.run.give_up_after)
         self.sample = sampler(built)
         self.late: list[Callable[[], None]] = []
         self.undrawn: list[Recorder] = []
@@ -304,7 +304,8 @@ class _Loop:
             self._catch_up()
             if self.undrawn and (now := time.monotonic()) > draw_from:
                 self.undrawn.pop(0).draw_curves()
-                draw_from = time.monotonic() + (time.monotonic() - now) / CURVES_SHARE
+                drawn = time.monotonic()
+                draw_from = drawn + (drawn - now) / CURVES_SHARE
             self.late.append(partial(self._record, before, counts, log))
             self._sample_later([run for run in played if run.due(every.sample_every)])
             taken = max(counts)

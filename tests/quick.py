@@ -9,4 +9,4 @@ if jax.__version_info__ < (0, 11):
     _options["xla_cpu_use_fusion_emitters"] = False  # newer compilers have no other way
 
 quick_jit = partial(jax.jit, compiler_options=_options)
-"""For what runs once or twice and is compared to rounding: a quarter of the time to compile. Not for tests of bits."""
+"""For what runs once or twice and is compared to rounding: compiles sooner. Not for tests of bits."""

@@ -15,7 +15,6 @@ from jaxgan.layers.formulations import (
     Window,
     conv_by_tiles,
     stock_transposed,  # the formulation of other backends: held to the CPU's
-    tiles_pay,
     transposed_by_tiles,
 )
 
@@ -103,15 +102,12 @@ def test_tiles_are_for_many_channels_and_large_batches_in_float32():
     """And the public functions use them there."""
 
     def way(n, size, channels, features, kernel=4, dtype=jnp.float32):
-        x, w = (
-            jnp.zeros((n, size, size, channels), dtype),
-            jnp.zeros((features, kernel, kernel, channels), dtype),
-        )
+        x = jnp.zeros((n, size, size, channels), dtype)
+        w = jnp.zeros((features, kernel, kernel, channels), dtype)
         text = jax.jit(lambda x, w: conv(x, w, 2, 1)).lower(x, w).as_text()
         back = jax.jit(lambda y, w: conv_transpose(y, w, 2, 1)).lower(conv(x, w, 2, 1), w).as_text()
         counts = [t.count("stablehlo.dot_general") for t in (text, back)]
         assert counts[0] == counts[1]
-        assert (counts[0] == 9) == tiles_pay(Window((kernel,) * 2, (size,) * 2, 2, ((1, 1), (1, 1))), x, w)
         return counts[0]
 
     assert way(16, 16, 16, 32) == 9

@@ -291,7 +291,7 @@ def tiny(network, overrides):
     return config.parse(TINY | nets, overrides)
 
 
-@pytest.mark.parametrize("network", ["mlp", "dcgan"])  # of ResNets, tests of the modules say as much
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
 def test_bfloat16_is_what_layers_compute_in_and_nothing_else(network, rng):
     """All numbers of the state stay float32, and the gradients, SGD's steps, are float32's to about two digits."""
     settings = {"game.gradient_penalty": "10", "discriminator.norm": "layer"} if network == "dcgan" else {}

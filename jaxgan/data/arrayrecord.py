@@ -219,10 +219,10 @@ def write(
 
         def _split_generators(self, dl_manager: Any) -> Any:
             del dl_manager
-            return {split: make() for split, make in splits.items()}
+            return {split: self._generate_examples(make) for split, make in splits.items()}
 
-        def _generate_examples(self) -> Any:
-            raise NotImplementedError  # TFDS wants it defined; the generators above are used
+        def _generate_examples(self, make: Callable[[], Any]) -> Any:
+            return make()
 
     Prepared.name = name
     builder = Prepared(data_dir=os.fspath(folder), file_format="array_record")
