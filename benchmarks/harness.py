@@ -167,8 +167,8 @@ class Steps:
         parts, counts = over.join([feed.host(0, steps) for feed in fed], [steps] * len(seeds))
         self._rest = (fed[0].whole, parts, counts)
         start = time.perf_counter()
-        window: Any = program(rules, fed[0], over, 100)
-        self._window = window.lower(self.state, *self._rest).compile()
+        self._window = program(rules, fed[0], over, batch_size, 100)
+        self._window.compile(self.state, *self._rest)
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self) -> int:

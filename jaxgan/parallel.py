@@ -35,6 +35,7 @@ class Layout(Protocol):
 
     by: str | None
     """How several runs share a device; None for one run."""
+    devices: list[Any]
     axis: str | None
     """The mapped axis of a step."""
     process: int
@@ -44,6 +45,10 @@ class Layout(Protocol):
 
     def rows(self, batch_size: int) -> slice:
         """The examples of a batch that this process reads."""
+        ...
+
+    def share(self, batch_size: int) -> int:
+        """How many examples of a run's batch one device computes."""
         ...
 
     def home(self, run: int) -> list[Any]:
@@ -168,6 +173,10 @@ class Spread:
         n = batch_size // self.processes
         return slice(self.process * n, (self.process + 1) * n)
 
+    def share(self, batch_size: int) -> int:
+        """How many examples of the batch one device computes."""
+        return batch_size // self.size
+
     def replicate(self, tree: T) -> T:
         """Copies host or single-device arrays, the same in every process, to all devices."""
         return _copy(tree, NamedSharding(self.mesh, P()))
@@ -279,6 +288,10 @@ class Seeds:
     def rows(self, batch_size: int) -> slice:
         """All examples of a batch."""
         return slice(0, batch_size)
+
+    def share(self, batch_size: int) -> int:
+        """All of them."""
+        return batch_size
 
     def home(self, run: int) -> list[Any]:
         """The device of a run."""

@@ -1,6 +1,7 @@
 """What is compiled of a run: windows of steps, and its samples."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ from jaxgan.parallel import Layout
 
 SAMPLES = 0xFFFFFFFF
 """What the run's key is folded with for sample latents; steps never count this far."""
+MANY = 128
+"""Examples on a device from which on Eigen's matrix products are faster than YNNPACK's."""
 
 
 def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -20,10 +23,43 @@ def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {**batch, "image": batch["image"].astype(jnp.float32) / 127.5 - 1}
 
 
-def program(
-    rules: Game, feed: Feed, spread: Layout, give_up_after: int
-) -> Callable[[State, Any, Any, Any], tuple[State, dict[str, jax.Array]]]:
-    """A compiled window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
+class Program:
+    """A window, compiled when it is first called: for arguments of one kind, and with options of its own."""
+
+    def __init__(self, window: Any, options: Mapping[str, str]) -> None:
+        """Takes what `jax.jit` or `jax.pmap` made, and options of XLA by name."""
+        self._window, self._options = window, dict(options)
+        self._compiled: Any = None
+
+    def compile(self, *args: Any) -> Any:
+        """Compiles it for arguments like these; the first call does where nobody has."""
+        self._compiled = self._window.lower(*args).compile(self._options)
+        return self._compiled
+
+    def __call__(self, *args: Any) -> tuple[State, dict[str, jax.Array]]:
+        """Runs it."""
+        return (self._compiled or self.compile(*args))(*args)
+
+
+def _options(spread: Layout, batch_size: int) -> dict[str, str]:
+    """What XLA is told about a program, as measured (benchmarks/README.md).
+
+    On CPUs it gives matrix products to YNNPACK, which computes those of a few hundred examples by a hundred features on
+    one core; Eigen, which has the products that are transposed in any case, takes all cores. For small batches, whose
+    products are for one core, YNNPACK is as fast or faster.
+    """
+    chosen = "xla_cpu_experimental_ynn_fusion_type"
+    if (
+        spread.devices[0].platform != "cpu"
+        or spread.share(batch_size) < MANY
+        or chosen in os.environ.get("XLA_FLAGS", "")
+    ):
+        return {}
+    return {chosen: "LIBRARY_FUSION_TYPE_REDUCE"}  # its default, without products
+
+
+def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_after: int) -> Program:
+    """A window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
 
     Where `spread` holds several runs, all but `feed.whole` have them as their first dimension. A run takes `count`
     steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves every window.
@@ -54,7 +90,7 @@ def program(
         _, state, log = jax.lax.while_loop(more, body, (jnp.int32(0), state, empty))
         return state, log
 
-    return spread.compile(window)
+    return Program(spread.compile(window), _options(spread, batch_size))
 
 
 def sampler(built: experiment.Experiment) -> Callable[[State], jax.Array]:

@@ -6,21 +6,27 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 from test_checkpoint import DAMAGES
 
-from jaxgan import cli, config, experiment, report, train
+from jaxgan import cli, config, experiment, game, report, train
 from jaxgan.checkpoint import Checkpoints, flatten, sha256
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
+from jaxgan.games import gan
 from jaxgan.inspection import inspect
+from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
+from jaxgan.window import decode
 
 ROOT = Path(__file__).parents[1]
 MLP = [
@@ -236,7 +242,7 @@ def test_windows_of_any_length_make_the_same_bits(resident):
             feed = Resident(stream.load(source, progress=False), *shape)
         else:
             feed = Streaming(source, *shape, stop=20, workers=0)
-        window = train.program(setup.game, feed, spread, 100)
+        window = train.program(setup.game, feed, spread, 8, 100)
         state = spread.replicate(experiment.initial(setup))
         logs = []
         for start in range(0, 20, length):
@@ -245,6 +251,31 @@ def test_windows_of_any_length_make_the_same_bits(resident):
         joined = {k: np.concatenate([log[k] for log in logs]) for k in logs[0]}
         found.append((sha256(flatten(spread.local(state))), {k: v.tobytes() for k, v in joined.items()}))
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_options_for_many_examples_change_nothing_but_rounding(devices):
+    """Three steps of SGD on batches of 256: the window's products by one library, `jax.jit`'s by another."""
+    sgd = {f"{name}_optimizer": optax.sgd(0.1) for name in ("generator", "discriminator")}
+    rules = gan(MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
+    spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
+    feed = Resident(data, 0, rules.turns, 256, 3, spread)
+    window = train.program(rules, feed, spread, 256, 100)
+    image = jnp.zeros((1, 28, 28, 1))
+    state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"image": image})
+    start = jax.tree.map(np.array, state.params)
+    found, _ = window(spread.replicate(state), feed.whole, feed.parts(0, 3), np.int32(3))
+    step = jax.jit(partial(game.step, rules))
+    for indices in feed.host(0, 3):
+        batch = {name: jnp.asarray(values[indices]) for name, values in data.items()}
+        state, _ = step(state, decode(batch))
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), start, state.params)
+    assert all(x > 1e-4 for x in jax.tree.leaves(moved)), moved
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6),
+        spread.local(found.params),
+        state.params,
+    )
 
 
 def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
@@ -324,6 +355,22 @@ def test_a_disk_that_fills_up(tmp_path, largest, named):
     assert inspect(run, print)["step"] == 10
     finish(launch(run, "--steps", 20))
     assert inspect(run, print)["step"] == 20
+
+
+def test_curves_that_cannot_be_written(tmp_path, capsys):
+    """Exit 1 and the path named; the last checkpoint stands, and the run goes on once there is room for the picture."""
+    run = tmp_path / "run"
+    assert cli.main(command(run, "--steps", 3)) == 0
+    (run / "curves.png").unlink()
+    (run / "curves.png" / "kept").mkdir(parents=True)
+    assert cli.main(command(run, "--steps", 6)) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("jaxgan: error:")
+    assert str(run / "curves.png") in last
+    assert inspect(run, print)["step"] == 6
+    (run / "curves.png").rename(tmp_path / "elsewhere")
+    assert cli.main(command(run, "--steps", 6)) == 0
+    assert (run / "curves.png").is_file()
 
 
 def test_a_run_that_is_never_finite_again_stops(tmp_path, capsys):
