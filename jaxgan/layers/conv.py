@@ -53,8 +53,8 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
         )
     if jax.default_backend() != "cpu":
         return ways.stock(x, w, win)
-    if ways.tiles_pay(win, x, w):
-        return ways.conv_by_tiles(x, w, win)
+    if m := ways.tiles_that_pay(win, x, w):
+        return ways.conv_by_tiles(x, w, win, m)
     return ways.conv_by_products(x, w, win) if ways.products_pay(win) else ways.plain(x, w, win)
 
 
@@ -92,8 +92,8 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
     win = Window(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
     if jax.default_backend() != "cpu":
         return ways.stock_transposed(x, w, win)
-    if ways.tiles_pay(win, x, w):
-        return ways.transposed_by_tiles(x, w, win)
+    if m := ways.tiles_that_pay(win, x, w):
+        return ways.transposed_by_tiles(x, w, win, m)
     return (
         ways.transposed_by_products(x, w, win) if ways.products_pay(win) else ways.plain_transposed(x, w, win)
     )

@@ -9,8 +9,8 @@ XLA's own derivatives of convolutions are exact too, but on CPU they run a naive
 (transposed convolutions) or lose their canonical layout (inside a loop): up to 80 times slower. So on CPU there are
 three other ways, and elsewhere the three maps are left to XLA:
 
-- Windows of two strides (DCGAN's 4x4 with stride 2) in tiles of two by two outputs: nine matrix products where the
-  definition has sixteen.
+- Windows of two strides (DCGAN's 4x4 with stride 2) in tiles of outputs: nine matrix products where the definition
+  has sixteen, or twenty-five where it has sixty-four.
 - Other windows that overlap little (1x1, and strides that divide the kernel) as matrix products with the patches of
   the image. The patches are kept for the weight gradient, which is a product with them too.
 - Other windows (3x3 with stride 1) as each of the three maps written as one stride-1 or kernel-dilated convolution
@@ -22,6 +22,7 @@ Read the other way round (D in, C out) the same kernel is that of the transposed
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from jax import lax
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Grid = tuple[tuple[jax.Array, ...], ...]
+Matrix = Sequence[Sequence[float]]
 NHWC = ("NHWC", "HWIO", "NHWC")
 OHWI = ("NHWC", "OHWI", "NHWC")
 
@@ -233,130 +235,203 @@ def transposed_by_products(g: jax.Array, w: jax.Array, win: Window) -> jax.Array
     return _overlap(p.reshape(*g.shape[:3], -1), win)
 
 
-# Minimal filtering: over blocks of stride by stride pixels, a window of two strides is one of two blocks. Of three
-# blocks d the outputs of two such windows are
-#     y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
-#     y1 = d1 g0 + d2 g1 = d1 (g0 + g1) - (d1 - d2) g1,
-# three products for four, and in both directions at once nine for sixteen. Sums and differences only, so that rounding
-# is that of the definition within a few units. (Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray,
-# Fast Algorithms for Convolutional Neural Networks, 2015.)
+# Minimal filtering: over blocks of stride by stride pixels, a window of two strides is one of two blocks, and m such
+# windows side by side see m + 1 blocks d:
+#     y[k] = d[k] g[0] + d[k + 1] g[1]   for k < m
+# is linear in the products of m + 1 sums over d with m + 1 sums over g: 3 for 4 products where m = 2, 5 for 8 where
+# m = 4, and in both directions at once 9 for 16 and 25 for 64. The sums interpolate polynomials at m points and at
+# infinity. (Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional
+# Neural Networks, 2015.) The points for m = 4 are those that round best: a, -1 / a and their like (Barabasz et al.,
+# Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks, 2020).
+POINTS = {2: (0, 1), 4: (0, Fraction(1, 2), -1, 2)}
 
 
-def _tiling(win: Window) -> tuple[int, int]:
-    """How many tiles of two outputs cover the height and the width of all."""
+class _Filtering(NamedTuple):
+    """The sums, as rows of factors."""
+
+    inputs: Matrix
+    """`[m + 1, m + 1]`, over blocks."""
+    taps: Matrix
+    """`[m + 1, 2]`, over the kernel's blocks."""
+    outputs: Matrix
+    """`[m, m + 1]`, over products."""
+
+
+def _filtering(points: Sequence[Fraction | int]) -> _Filtering:
+    """Of m points makes m outputs from m + 1 products (Toom and Cook)."""
+
+    def polynomial(roots: Sequence[Fraction | int]) -> list[Fraction]:
+        """Its factors, the constant first."""
+        factors = [Fraction(1)]
+        for root in roots:
+            factors = [
+                high - root * low for high, low in zip([0, *factors], [*factors, Fraction(0)], strict=True)
+            ]
+        return factors
+
+    inputs, taps = [], []
+    for i, point in enumerate(points):
+        others = [*points[:i], *points[i + 1 :]]
+        scale = math.prod(point - other for other in others)
+        inputs.append([*polynomial(others), 0])
+        taps.append([Fraction(1, scale), Fraction(point, scale)])
+    inputs.append(polynomial(points))
+    taps.append([0, 1])
+    outputs = [[*(point**k for point in points), int(k == len(points) - 1)] for k in range(len(points))]
+    return _Filtering(*([[float(x) for x in row] for row in rows] for rows in (inputs, taps, outputs)))
+
+
+FILTERINGS = {m: _filtering(points) for m, points in POINTS.items()}
+
+
+def _sums(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+    """Each row's sum over the arrays."""
+
+    def total(row: Sequence[float]) -> jax.Array:
+        terms = [(factor, x) for factor, x in zip(row, arrays, strict=True) if factor]
+        scaled = [x if abs(factor) == 1 else x * jnp.asarray(abs(factor), x.dtype) for factor, x in terms]
+        y = scaled[0] if terms[0][0] > 0 else -scaled[0]
+        for (factor, _), x in zip(terms[1:], scaled[1:], strict=True):
+            y = y + x if factor > 0 else y - x
+        return y
+
+    return [total(row) for row in matrix]
+
+
+def _transpose(matrix: Matrix) -> Matrix:
+    return [list(row) for row in zip(*matrix, strict=True)]
+
+
+def _kept(x: jax.Array, dim: int) -> jax.Array:
+    """One longer, and apart: XLA on a CPU would compute it again in all that reads it, but never fuses a pad so."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, int(i == dim), 0) for i in range(x.ndim)])
+
+
+def _tiling(win: Window, m: int) -> tuple[int, int]:
+    """How many tiles of m outputs cover the height and the width of all."""
     rows, columns = win.out
-    return -(-rows // 2), -(-columns // 2)
+    return -(-rows // m), -(-columns // m)
 
 
-def _both_ways(f: Callable[..., tuple[jax.Array, ...]], grid: Sequence[Sequence[jax.Array]]) -> Grid:
-    """A linear map of a row of arrays, over the columns of a grid of them and then over its rows."""
-    columns = [f(*column) for column in zip(*grid, strict=True)]
-    return tuple(f(*row) for row in zip(*columns, strict=True))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _tiles(x: jax.Array, win: Window) -> Grid:
-    """What the nine products read, each `[N * tiles, stride * stride * C]`."""
-    s, (n, *size, channels), (rows, columns) = win.stride, x.shape, _tiling(win)
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _tiles(x: jax.Array, win: Window, m: int) -> Grid:
+    """What the products read, each `[N * tiles, stride * stride * C]`."""
+    s, (n, *size, channels), (rows, columns) = win.stride, x.shape, _tiling(win, m)
+    factors, high, wide = FILTERINGS[m].inputs, m * rows + 1, m * columns + 1
     ends = [
-        (low, s * (2 * tiles + 1) - length - low)
-        for length, (low, _), tiles in zip(size, win.pads, (rows, columns), strict=True)
+        (low, s * blocks - length - low)
+        for length, (low, _), blocks in zip(size, win.pads, (high, wide), strict=True)
     ]
-    x = _pad(x, ends).reshape(n, 2 * rows + 1, s, 2 * columns + 1, s * channels)
+    x = _pad(x, ends).reshape(n, high, s, wide, s * channels)
 
-    def block(i: int, j: int) -> jax.Array:
-        every = x[:, i : i + 2 * rows - 1 : 2, :, j : j + 2 * columns - 1 : 2]
-        return jnp.transpose(every, (0, 1, 3, 2, 4))
+    def every(x: jax.Array, dim: int, count: int) -> list[jax.Array]:
+        return [lax.slice_in_dim(x, i, i + m * (count - 1) + 1, m, dim) for i in range(m + 1)]
 
-    grid = _both_ways(lambda a, b, c: (a - b, b, b - c), [[block(i, j) for j in range(3)] for i in range(3)])
-    return jax.tree.map(lambda v: v.reshape(n * rows * columns, s * s * channels), grid)
+    def of_row(row: jax.Array) -> tuple[jax.Array, ...]:
+        # The pixels of a block in two dimensions, whose inner one is whole, are moved as vectors; in one, they are not.
+        row = lax.collapse(_kept(jnp.transpose(row, (0, 1, 3, 2, 4)), 2), 3)
+        return tuple(lax.collapse(v, 0, 3) for v in _sums(factors, every(row, 2, columns)))
+
+    return tuple(of_row(row) for row in _sums(factors, every(x, 1, rows)))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _untile(v: Grid, win: Window) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _untile(v: Grid, win: Window, m: int) -> jax.Array:
     """The transpose of `_tiles`, `[N, H, W, C]`."""
-    s, (rows, columns) = win.stride, _tiling(win)
+    s, (rows, columns) = win.stride, _tiling(win, m)
     channels = v[0][0].shape[-1] // (s * s)
+    factors = _transpose(FILTERINGS[m].inputs)
 
-    def blocks(dim: int, a: jax.Array, b: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Every other block along a dimension: those that two tiles share, then those in the middle of one."""
+    def blocks(parts: Sequence[jax.Array], dim: int) -> jax.Array:
+        """All blocks along a dimension: the last of a tile is the first of the next."""
 
-        def place(v: jax.Array, low: int, high: int) -> jax.Array:
-            return jnp.pad(v, [(low, high) if i == dim else (0, 0) for i in range(5)])
+        def place(x: jax.Array, low: int, high: int) -> jax.Array:
+            return jnp.pad(x, [(low, high) if i == dim else (0, 0) for i in range(x.ndim)])
 
-        return place(a, 0, 1) - place(c, 1, 0), place(b + c - a, 0, 1)
+        first, *middle, last = _sums(factors, parts)
+        x = jnp.stack([place(first, 0, 1) + place(last, 1, 0), *(place(x, 0, 1) for x in middle)], dim + 1)
+        return jax.lax.collapse(x, dim, dim + 2)
 
     grid = jax.tree.map(lambda v: v.reshape(-1, rows, columns, s, s * channels), v)
-    by_column = [blocks(2, *row) for row in grid]
-    by_both = [blocks(1, *column) for column in zip(*by_column, strict=True)]
-    x = jnp.stack([jnp.stack(pair, 2) for pair in by_both], 4)  # [N, rows, 2, columns, 2, s, s * C]
-    x = jnp.transpose(x, (0, 1, 2, 5, 3, 4, 6)).reshape(
-        -1, 2 * s * (rows + 1), 2 * s * (columns + 1), channels
-    )
+    x = blocks([blocks(row, 2) for row in grid], 1)
+    x = jnp.transpose(x, (0, 1, 3, 2, 4)).reshape(-1, s * m * (rows + 1), s * m * (columns + 1), channels)
     ends = [
-        (-low, length + low - 2 * s * (tiles + 1))
+        (-low, length + low - s * m * (tiles + 1))
         for length, (low, _), tiles in zip(win.size, win.pads, (rows, columns), strict=True)
     ]
     return _pad(x, ends)
 
 
-_tiles.defvjp(lambda x, win: (_tiles(x, win), None), lambda win, _, dv: (_untile(dv, win),))
-_untile.defvjp(lambda v, win: (_untile(v, win), None), lambda win, _, dx: (_tiles(dx, win),))
+_tiles.defvjp(lambda x, win, m: (_tiles(x, win, m), None), lambda win, m, _, dv: (_untile(dv, win, m),))
+_untile.defvjp(lambda v, win, m: (_untile(v, win, m), None), lambda win, m, _, dx: (_tiles(dx, win, m),))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _gather(u: Grid, win: Window) -> jax.Array:
-    """The outputs that the nine products make, `[N, H', W', D]`."""
-    (rows, columns), features = _tiling(win), u[0][0].shape[-1]
-    grid = jax.tree.map(lambda u: u.reshape(-1, rows, columns, features), u)
-    pairs = _both_ways(lambda a, b, c: (a + b, b - c), grid)
-    y = jnp.stack([jnp.stack(row, 3) for row in pairs], 2).reshape(-1, 2 * rows, 2 * columns, features)
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gather(u: Grid, win: Window, m: int) -> jax.Array:
+    """The outputs that the products make, `[N, H', W', D]`."""
+    (rows, columns), features = _tiling(win, m), u[0][0].shape[-1]
+    factors = FILTERINGS[m].outputs
+    by_column = [_sums(factors, column) for column in zip(*u, strict=True)]
+    by_both = [_sums(factors, row) for row in zip(*by_column, strict=True)]
+    grid = jax.tree.map(lambda y: y.reshape(-1, rows, columns, features), by_both)
+    y = jnp.stack([jnp.stack(row, 3) for row in grid], 2).reshape(-1, m * rows, m * columns, features)
     return y[:, : win.out[0], : win.out[1]]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _scatter(y: jax.Array, win: Window) -> Grid:
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _scatter(y: jax.Array, win: Window, m: int) -> Grid:
     """The transpose of `_gather`, each `[N * tiles, D]`."""
-    (n, *size, features), (rows, columns) = y.shape, _tiling(win)
-    y = _pad(y, [(0, 2 * rows - size[0]), (0, 2 * columns - size[1])])
-    y = y.reshape(n, rows, 2, columns, 2, features)
-    grid = _both_ways(lambda a, b: (a, a + b, -b), [[y[:, :, i, :, j] for j in range(2)] for i in range(2)])
-    return jax.tree.map(lambda u: u.reshape(n * rows * columns, features), grid)
+    (n, *size, features), (rows, columns) = y.shape, _tiling(win, m)
+    factors = _transpose(FILTERINGS[m].outputs)
+    y = _pad(y, [(0, m * rows - size[0]), (0, m * columns - size[1])])
+    y = y.reshape(n, rows, m, columns, m, features)
+    by_row = [_sums(factors, [y[:, :, i, :, j] for i in range(m)]) for j in range(m)]
+    return tuple(
+        tuple(u.reshape(n * rows * columns, features) for u in _sums(factors, column))
+        for column in zip(*by_row, strict=True)
+    )
 
 
-_gather.defvjp(lambda u, win: (_gather(u, win), None), lambda win, _, dy: (_scatter(dy, win),))
-_scatter.defvjp(lambda y, win: (_scatter(y, win), None), lambda win, _, du: (_gather(du, win),))
+_gather.defvjp(lambda u, win, m: (_gather(u, win, m), None), lambda win, m, _, dy: (_scatter(dy, win, m),))
+_scatter.defvjp(lambda y, win, m: (_scatter(y, win, m), None), lambda win, m, _, du: (_gather(du, win, m),))
 
 
-def _kernels(w: jax.Array, s: int) -> Grid:
-    """The kernels of the nine products, each `[D, stride * stride * C]`."""
+def _kernels(w: jax.Array, s: int, m: int) -> Grid:
+    """The kernels of the products, each `[D, stride * stride * C]`."""
     features, channels = w.shape[0], w.shape[3]
     w = w.reshape(features, 2, s, 2, s, channels)
-    grid = [[w[:, i, :, j].reshape(features, s * s * channels) for j in range(2)] for i in range(2)]
-    return _both_ways(lambda a, b: (a, a + b, b), grid)
+    taps = FILTERINGS[m].taps
+    by_row = [
+        _sums(taps, [w[:, i, :, j].reshape(features, s * s * channels) for i in range(2)]) for j in range(2)
+    ]
+    return tuple(tuple(_sums(taps, column)) for column in zip(*by_row, strict=True))
 
 
-def conv_by_tiles(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
-    """The convolution `[N, H, W, C]` to `[N, H', W', D]`, for kernels of two strides."""
-    products = jax.tree.map(_times_transposed, _tiles(x, win), _kernels(w, win.stride))
-    return _gather(products, win)  # pyright: ignore[reportReturnType]
+def conv_by_tiles(x: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
+    """The convolution `[N, H, W, C]` to `[N, H', W', D]`, for kernels of two strides, in tiles of m by m outputs."""
+    products = jax.tree.map(_times_transposed, _tiles(x, win, m), _kernels(w, win.stride, m))
+    return _gather(products, win, m)  # pyright: ignore[reportReturnType]
 
 
-def transposed_by_tiles(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
+def transposed_by_tiles(g: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
     """The transposed convolution `[N, H', W', D]` to `[N, H, W, C]`, for kernels of two strides."""
-    products = jax.tree.map(_times, _scatter(g, win), _kernels(w, win.stride))
-    return _untile(products, win)  # pyright: ignore[reportReturnType]
+    products = jax.tree.map(_times, _scatter(g, win, m), _kernels(w, win.stride, m))
+    return _untile(products, win, m)  # pyright: ignore[reportReturnType]
 
 
-def tiles_pay(win: Window, x: jax.Array, w: jax.Array) -> bool:
-    """Whether tiles are faster than patches: not with few channels, nor where kernels outweigh the outputs.
+def tiles_that_pay(win: Window, x: jax.Array, w: jax.Array) -> int:
+    """The fastest tiles, m by m outputs; 0 where patches are faster: with few channels, or few outputs in a batch.
 
-    Nor do they round well enough in 16 bits.
+    Nor do tiles round well enough in 16 bits. Large tiles are for maps that they fit, of batches that outweigh the
+    sums over kernels.
     """
     outputs = x.shape[0] * math.prod(win.out)
-    return (
-        win.kernel == (2 * win.stride,) * 2
-        and min(w.shape[0], w.shape[3]) >= 16
-        and outputs >= 1024
-        and jnp.finfo(x.dtype).bits >= 32
-    )
+    if (
+        win.kernel != (2 * win.stride,) * 2
+        or min(w.shape[0], w.shape[3]) < 16
+        or outputs < 1024
+        or jnp.finfo(x.dtype).bits < 32
+    ):
+        return 0
+    products = {m: math.prod((m + 1) * tiles for tiles in _tiling(win, m)) for m in POINTS}
+    return min(products, key=lambda m: products[m]) if outputs >= 2048 else 2
