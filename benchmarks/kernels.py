@@ -6,6 +6,7 @@ formulation, as in flops.py.
 """
 
 import itertools
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,11 +34,11 @@ def text(layer: Layer) -> str:
     return f"{layer.kind} {kh}x{kw}/{layer.stride}, {n}x{height}x{width}, {way}"
 
 
-def collect(paths: list[Path]) -> dict[Layer, list[str]]:
+def collect(paths: list[Path], batch_size: int | None) -> dict[Layer, list[str]]:
     """The convolutions of both networks of each config, and the names of the configs that use them."""
     found: dict[Layer, list[str]] = {}
     for path in paths:
-        settings = config.load(path)
+        settings = config.load(path, {"batch_size": str(batch_size)} if batch_size else {})
         for layer in itertools.chain(*flops.networks(settings)):
             if layer.kind != "dense":
                 names = found.setdefault(layer._replace(after_weights=True, after_input=True), [])
@@ -95,10 +96,12 @@ class Loop:
         self._arrays = arrays
         self._loop = jax.jit(loop).lower(jnp.int32(1), *arrays).compile()
         self.count = 1
+        start = time.perf_counter()
         self()
-        self.first = self._last
-        once = harness.rounds({"": self}, 1, warm_up=False)[""][0]
-        self.count = max(1, min(1000, round(seconds / once)))
+        self.first, self.once = self._last, time.perf_counter() - start
+        if self.once < 1:  # the first may be slower than others
+            self.once = harness.rounds({"": self}, 1, warm_up=False)[""][0]
+        self.count = max(1, min(1000, round(seconds / self.once)))
 
     def __call__(self) -> int:
         self._last = jax.block_until_ready(self._loop(jnp.int32(self.count), *self._arrays))
@@ -131,9 +134,10 @@ def measure(
         apart = difference(shape, peers["ours"].first, peers["stock"].first)
         if not apart < 1e-4:
             raise SystemExit(f"kernels: {name} of {text(shape)} differ by {apart:.1e}")
-        # Where one call takes longer than a window, three windows tell enough; all have run before.
-        slow = any(loop.count == 1 for loop in peers.values())
-        some = min(windows, 3) if slow else windows
+        # Where one call takes longer than a window, three windows tell enough, and one where it takes a second; all
+        # have run before.
+        slowest = max(loop.once for loop in peers.values())
+        some = windows if slowest < seconds else min(windows, 3) if slowest < 1 else 1
         taken = harness.rounds({**peers, "product": product}, some, warm_up=False)
         rate = {kind: flops / float(np.median(taken[kind])) for kind in peers}
         found[name] = {
@@ -175,13 +179,14 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.1, metavar="S", help="a window's length (default: 0.1)"
     )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="of all layers (default: each config's)")
     parser.add_argument(
         "--match", default="", metavar="TEXT", help="only layers whose description has TEXT in it"
     )
     options = parser.parse_args()
     report = harness.Report("kernels", options)
     product = harness.MatrixProduct(options.toy)
-    shapes = collect(options.configs or sorted((harness.ROOT / "configs").glob("*.toml")))
+    shapes = collect(options.configs or sorted((harness.ROOT / "configs").glob("*.toml")), options.batch_size)
     if options.toy:
         shapes, options.seconds = {toy(shape): names for shape, names in shapes.items()}, 0.001
     for shape, names in shapes.items():
