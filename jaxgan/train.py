@@ -23,8 +23,8 @@ from jaxgan.rundir import RunDirectory, check_manifest, environment
 from jaxgan.window import program, sampler
 
 WINDOW_SECONDS = 2.0
-"""How long a window should take: the bar moves, and a signal is answered, about this often. Each asks the kernel for its
-memory anew on CPUs, which costs a DCGAN half a step."""
+"""How long a window should take: the bar moves, and a signal is answered, about this often. On a CPU each window asks
+the kernel for its memory anew, which costs a DCGAN half a step."""
 CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
 """Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
 MAY_CHANGE = ("steps", "run.seeds_by")

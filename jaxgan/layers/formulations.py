@@ -242,8 +242,8 @@ def transposed_by_products(g: jax.Array, w: jax.Array, win: Window) -> jax.Array
 # m = 4, and in both directions at once 9 for 16 and 25 for 64. The sums interpolate polynomials at m points and at
 # infinity. (Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional
 # Neural Networks, 2015.) Points a, -1 / a round best (Barabasz et al., Error Analysis and Improving the Accuracy of
-# Winograd Convolution for Deep Neural Networks, 2020): m = 4 errs two to three times as much as m = 2, which errs as the
-# definition does.
+# Winograd Convolution for Deep Neural Networks, 2020): m = 4 errs two to three times as much as m = 2, which errs as
+# the definition does.
 POINTS = {2: (0, 1), 4: (0, Fraction(1, 2), -1, 2)}
 
 
