@@ -208,6 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--eager", action="store_true", help="leave out torch.compile, which can take minutes"
     )
+    parser.add_argument("--steps", type=int, metavar="N", help="of a window (default: each case's)")
     options = parser.parse_args()
     try:
         import torch
@@ -223,6 +224,8 @@ def main() -> None:
     report.document["adam_error"] = adam_error()
     for name in options.cases or known:
         case = known[name]
+        if options.steps:
+            case = case._replace(steps=options.steps)
         torch.compiler.reset()  # it compiles a function a few times only, and every case has the same functions
         ways = {way: compiled for way, compiled in WAYS.items() if not (compiled and options.eager)}
         proven = prove(case, options.device, ways)
