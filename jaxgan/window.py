@@ -15,7 +15,7 @@ from jaxgan.parallel import Layout
 SAMPLES = 0xFFFFFFFF
 """What the run's key is folded with for sample latents; steps never count this far."""
 MANY = 128
-"""Examples on a device from which on Eigen's matrix products are faster than YNNPACK's."""
+"""Examples on a device from which on a CPU's matrix products are Eigen's, not YNNPACK's."""
 
 
 def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -27,7 +27,7 @@ class Program:
     """A window, compiled when it is first called: for arguments of one kind, and with options of its own."""
 
     def __init__(self, window: Any, options: Mapping[str, str]) -> None:
-        """Takes what `jax.jit` or `jax.pmap` made, and options of XLA by name."""
+        """Takes what `Layout.compile` made, and options of XLA by name."""
         self._window, self._options = window, dict(options)
         self._compiled: Any = None
 
@@ -45,8 +45,7 @@ def _options(spread: Layout, batch_size: int) -> dict[str, str]:
     """What XLA is told about a program, as measured (benchmarks/README.md).
 
     On CPUs it gives matrix products to YNNPACK, which computes those of a few hundred examples by a hundred features on
-    one core; Eigen, which has the products that are transposed in any case, takes all cores. For small batches, whose
-    products are for one core, YNNPACK is as fast or faster.
+    one core; Eigen takes all cores. For smaller batches YNNPACK is as fast or faster.
     """
     chosen = "xla_cpu_experimental_ynn_fusion_type"
     if (

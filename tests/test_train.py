@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -253,9 +254,16 @@ def test_windows_of_any_length_make_the_same_bits(resident):
     assert found[0] == found[1] == found[2]
 
 
+def products_by_ynnpack(program):
+    """How many fusions of a compiled program, as text, are YNNPACK's and hold a matrix product."""
+    bodies = {part.split(" ", 1)[0].lstrip("%"): part for part in program.split("\n\n")}
+    fused = [line for line in program.splitlines() if "__ynn_fusion" in line]
+    return sum(" dot(" in bodies[re.search(r"calls=%?([\w.-]+)", line)[1]] for line in fused)
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_options_for_many_examples_change_nothing_but_rounding(devices):
-    """Three steps of SGD on batches of 256: the window's products by one library, `jax.jit`'s by another."""
+    """Three steps of SGD on batches of 256: the window's products by Eigen, `jax.jit`'s by YNNPACK."""
     sgd = {f"{name}_optimizer": optax.sgd(0.1) for name in ("generator", "discriminator")}
     rules = gan(MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
@@ -264,10 +272,13 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     image = jnp.zeros((1, 28, 28, 1))
     state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"image": image})
     start = jax.tree.map(np.array, state.params)
-    found, _ = window(spread.replicate(state), feed.whole, feed.parts(0, 3), np.int32(3))
-    step = jax.jit(partial(game.step, rules))
-    for indices in feed.host(0, 3):
-        batch = {name: jnp.asarray(values[indices]) for name, values in data.items()}
+    args = (spread.replicate(state), feed.whole, feed.parts(0, 3), np.int32(3))
+    batches = [{name: jnp.asarray(values[rows]) for name, values in data.items()} for rows in feed.host(0, 3)]
+    step = jax.jit(partial(game.step, rules)).lower(state, decode(batches[0])).compile()
+    assert not products_by_ynnpack(window.compile(*args).as_text())
+    assert products_by_ynnpack(step.as_text())
+    found, _ = window(*args)
+    for batch in batches:
         state, _ = step(state, decode(batch))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), start, state.params)
     assert all(x > 1e-4 for x in jax.tree.leaves(moved)), moved

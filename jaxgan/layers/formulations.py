@@ -22,17 +22,16 @@ Read the other way round (D in, C out) the same kernel is that of the transposed
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Grid = tuple[tuple[jax.Array, ...], ...]
-Matrix = Sequence[Sequence[float]]
 NHWC = ("NHWC", "HWIO", "NHWC")
 OHWI = ("NHWC", "OHWI", "NHWC")
 
@@ -244,51 +243,40 @@ def transposed_by_products(g: jax.Array, w: jax.Array, win: Window) -> jax.Array
 # Neural Networks, 2015.) Points a, -1 / a round best (Barabasz et al., Error Analysis and Improving the Accuracy of
 # Winograd Convolution for Deep Neural Networks, 2020): m = 4 errs two to three times as much as m = 2, which errs as
 # the definition does.
-POINTS = {2: (0, 1), 4: (0, Fraction(1, 2), -1, 2)}
+POINTS = {2: (0, 1), 4: (0, 0.5, -1, 2)}
 
 
 class _Filtering(NamedTuple):
     """The sums, as rows of factors."""
 
-    inputs: Matrix
+    inputs: np.ndarray
     """`[m + 1, m + 1]`, over blocks."""
-    taps: Matrix
+    taps: np.ndarray
     """`[m + 1, 2]`, over the kernel's blocks."""
-    outputs: Matrix
+    outputs: np.ndarray
     """`[m, m + 1]`, over products."""
 
 
-def _filtering(points: Sequence[Fraction | int]) -> _Filtering:
+def _filtering(points: Sequence[float]) -> _Filtering:
     """Of m points makes m outputs from m + 1 products (Toom and Cook)."""
-
-    def polynomial(roots: Sequence[Fraction | int]) -> list[Fraction]:
-        """Its factors, the constant first."""
-        factors = [Fraction(1)]
-        for root in roots:
-            factors = [
-                high - root * low for high, low in zip([0, *factors], [*factors, Fraction(0)], strict=True)
-            ]
-        return factors
-
-    inputs, taps = [], []
-    for i, point in enumerate(points):
-        others = [*points[:i], *points[i + 1 :]]
-        scale = math.prod(point - other for other in others)
-        inputs.append([*polynomial(others), 0])
-        taps.append([Fraction(1, scale), Fraction(point, scale)])
-    inputs.append(polynomial(points))
-    taps.append([0, 1])
-    outputs = [[*(point**k for point in points), int(k == len(points) - 1)] for k in range(len(points))]
-    return _Filtering(*([[float(x) for x in row] for row in rows] for rows in (inputs, taps, outputs)))
+    m = len(points)
+    at_points = [(point, np.delete(points, i)) for i, point in enumerate(points)]
+    polynomials = [np.append(np.poly(others)[::-1], 0) for _, others in at_points]  # the constant first
+    taps = [np.array([1, point]) / np.prod(point - others) for point, others in at_points]
+    return _Filtering(
+        np.array([*polynomials, np.poly(points)[::-1]]),
+        np.array([*taps, [0, 1]]),
+        np.column_stack([np.vander(points, increasing=True).T, np.eye(m)[-1]]),
+    )
 
 
 FILTERINGS = {m: _filtering(points) for m, points in POINTS.items()}
 
 
-def _sums(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+def _sums(matrix: np.ndarray, arrays: Sequence[jax.Array]) -> list[jax.Array]:
     """Each row's sum over the arrays."""
 
-    def total(row: Sequence[float]) -> jax.Array:
+    def total(row: np.ndarray) -> jax.Array:
         terms = [(factor, x) for factor, x in zip(row, arrays, strict=True) if factor]
         scaled = [x if abs(factor) == 1 else x * jnp.asarray(abs(factor), x.dtype) for factor, x in terms]
         y = scaled[0] if terms[0][0] > 0 else -scaled[0]
@@ -299,12 +287,8 @@ def _sums(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
     return [total(row) for row in matrix]
 
 
-def _transpose(matrix: Matrix) -> Matrix:
-    return [list(row) for row in zip(*matrix, strict=True)]
-
-
 def _kept(x: jax.Array, dim: int) -> jax.Array:
-    """One longer, and apart: XLA on a CPU would compute it again in all that reads it, but never fuses a pad so."""
+    """One longer: XLA on a CPU computes a sum again in all that read it, but a pad that several read only once."""
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, int(i == dim), 0) for i in range(x.ndim)])
 
 
@@ -341,7 +325,7 @@ def _untile(v: Grid, win: Window, m: int) -> jax.Array:
     """The transpose of `_tiles`, `[N, H, W, C]`."""
     s, (rows, columns) = win.stride, _tiling(win, m)
     channels = v[0][0].shape[-1] // (s * s)
-    factors = _transpose(FILTERINGS[m].inputs)
+    factors = FILTERINGS[m].inputs.T
 
     def blocks(parts: Sequence[jax.Array], dim: int) -> jax.Array:
         """All blocks along a dimension: the last of a tile is the first of the next."""
@@ -351,7 +335,7 @@ def _untile(v: Grid, win: Window, m: int) -> jax.Array:
 
         first, *middle, last = _sums(factors, parts)
         x = jnp.stack([place(first, 0, 1) + place(last, 1, 0), *(place(x, 0, 1) for x in middle)], dim + 1)
-        return jax.lax.collapse(x, dim, dim + 2)
+        return lax.collapse(x, dim, dim + 2)
 
     grid = jax.tree.map(lambda v: v.reshape(-1, rows, columns, s, s * channels), v)
     x = blocks([blocks(row, 2) for row in grid], 1)
@@ -383,7 +367,7 @@ def _gather(u: Grid, win: Window, m: int) -> jax.Array:
 def _scatter(y: jax.Array, win: Window, m: int) -> Grid:
     """The transpose of `_gather`, each `[N * tiles, D]`."""
     (n, *size, features), (rows, columns) = y.shape, _tiling(win, m)
-    factors = _transpose(FILTERINGS[m].outputs)
+    factors = FILTERINGS[m].outputs.T
     y = _pad(y, [(0, m * rows - size[0]), (0, m * columns - size[1])])
     y = y.reshape(n, rows, m, columns, m, features)
     by_row = [_sums(factors, [y[:, :, i, :, j] for i in range(m)]) for j in range(m)]
