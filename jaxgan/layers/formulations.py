@@ -201,6 +201,10 @@ def products_pay(win: Window) -> bool:
     )
 
 
+NARROW = 16
+"""Columns from which the gradient of a matrix is computed as it lies in memory."""
+
+
 @jax.custom_vjp
 def _times_transposed(a: jax.Array, w: jax.Array) -> jax.Array:
     """`[M, K]` times `[D, K]` transposed. Derivatives are spelt out: XLA's order of them is up to twice as slow."""
@@ -208,15 +212,21 @@ def _times_transposed(a: jax.Array, w: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def _times(a: jax.Array, w: jax.Array) -> jax.Array:
+def times(a: jax.Array, w: jax.Array) -> jax.Array:
     """`[M, D]` times `[D, K]`."""
     return a @ w
+
+
+def _times_backwards(kept: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    a, w = kept
+    # XLA leaves the transpose of what follows to whoever reads it, which only a narrow result outweighs.
+    return dy @ w.T, a.T @ dy if w.shape[1] >= NARROW else (dy.T @ a).T
 
 
 _times_transposed.defvjp(
     lambda a, w: (_times_transposed(a, w), (a, w)), lambda kept, dy: (dy @ kept[1], dy.T @ kept[0])
 )
-_times.defvjp(lambda a, w: (_times(a, w), (a, w)), lambda kept, dy: (dy @ kept[1].T, kept[0].T @ dy))
+times.defvjp(lambda a, w: (times(a, w), (a, w)), _times_backwards)
 
 
 def conv_by_products(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
@@ -230,7 +240,7 @@ def conv_by_products(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
 
 def transposed_by_products(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
     """The transposed convolution as a product whose patches are added where they overlap."""
-    p = _times(g.reshape(-1, g.shape[-1]), w.reshape(w.shape[0], -1))
+    p = times(g.reshape(-1, g.shape[-1]), w.reshape(w.shape[0], -1))
     return _overlap(p.reshape(*g.shape[:3], -1), win)
 
 
@@ -327,28 +337,47 @@ def _untile(v: Grid, win: Window, m: int) -> jax.Array:
     channels = v[0][0].shape[-1] // (s * s)
     factors = FILTERINGS[m].inputs.T
 
-    def blocks(parts: Sequence[jax.Array], dim: int) -> jax.Array:
-        """All blocks along a dimension: the last of a tile is the first of the next."""
+    # The last window may end one block beyond the tiles.
+    tall, broad = (tiles + (m * tiles == n) for tiles, n in zip((rows, columns), win.out, strict=True))
 
-        def place(x: jax.Array, low: int, high: int) -> jax.Array:
-            return jnp.pad(x, [(low, high) if i == dim else (0, 0) for i in range(x.ndim)])
+    def blocks(parts: Sequence[jax.Array], dim: int, tiles: int) -> jax.Array:
+        """The blocks of so many tiles along a dimension: the last of a tile is the first of the next."""
+
+        def place(x: jax.Array, low: int) -> jax.Array:
+            high = tiles - low - x.shape[dim]
+            ends = [(low, high, 0) if i == dim else (0, 0, 0) for i in range(x.ndim)]
+            return lax.pad(x, jnp.zeros((), x.dtype), ends)
 
         first, *middle, last = _sums(factors, parts)
-        x = jnp.stack([place(first, 0, 1) + place(last, 1, 0), *(place(x, 0, 1) for x in middle)], dim + 1)
+        x = jnp.stack([place(first, 0) + place(last, 1), *(place(x, 0) for x in middle)], dim + 1)
         return lax.collapse(x, dim, dim + 2)
 
     grid = jax.tree.map(lambda v: v.reshape(-1, rows, columns, s, s * channels), v)
-    x = blocks([blocks(row, 2) for row in grid], 1)
-    x = jnp.transpose(x, (0, 1, 3, 2, 4)).reshape(-1, s * m * (rows + 1), s * m * (columns + 1), channels)
+    x = blocks([blocks(row, 2, broad) for row in grid], 1, tall)
+    x = jnp.transpose(x, (0, 1, 3, 2, 4)).reshape(-1, s * m * tall, s * m * broad, channels)
     ends = [
-        (-low, length + low - s * m * (tiles + 1))
-        for length, (low, _), tiles in zip(win.size, win.pads, (rows, columns), strict=True)
+        (-low, length + low - s * m * tiles)
+        for length, (low, _), tiles in zip(win.size, win.pads, (tall, broad), strict=True)
     ]
     return _pad(x, ends)
 
 
 _tiles.defvjp(lambda x, win, m: (_tiles(x, win, m), None), lambda win, m, _, dv: (_untile(dv, win, m),))
 _untile.defvjp(lambda v, win, m: (_untile(v, win, m), None), lambda win, m, _, dx: (_tiles(dx, win, m),))
+
+
+def _in_turns(parts: Sequence[jax.Array], dim: int, size: int) -> jax.Array:
+    """One of each in turns along a dimension, `size` in all.
+
+    Cut before they are joined: XLA on a CPU computes a slice of what was joined element by element.
+    """
+    whole, rest = divmod(size, len(parts))
+    x = jnp.stack([lax.slice_in_dim(part, 0, whole, 1, dim) for part in parts], dim + 1)
+    x = lax.collapse(x, dim, dim + 2)
+    if rest:
+        end = jnp.stack([lax.index_in_dim(part, whole, dim, False) for part in parts[:rest]], dim)
+        x = jnp.concatenate([x, end], dim)
+    return x
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -359,8 +388,7 @@ def _gather(u: Grid, win: Window, m: int) -> jax.Array:
     by_column = [_sums(factors, column) for column in zip(*u, strict=True)]
     by_both = [_sums(factors, row) for row in zip(*by_column, strict=True)]
     grid = jax.tree.map(lambda y: y.reshape(-1, rows, columns, features), by_both)
-    y = jnp.stack([jnp.stack(row, 3) for row in grid], 2).reshape(-1, m * rows, m * columns, features)
-    return y[:, : win.out[0], : win.out[1]]
+    return _in_turns([_in_turns(row, 2, win.out[1]) for row in grid], 1, win.out[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -400,7 +428,7 @@ def conv_by_tiles(x: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
 
 def transposed_by_tiles(g: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
     """The transposed convolution `[N, H', W', D]` to `[N, H, W, C]`, for kernels of two strides."""
-    products = jax.tree.map(_times, _scatter(g, win, m), _kernels(w, win.stride, m))
+    products = jax.tree.map(times, _scatter(g, win, m), _kernels(w, win.stride, m))
     return _untile(products, win, m)  # pyright: ignore[reportReturnType]
 
 

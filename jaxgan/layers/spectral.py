@@ -45,7 +45,7 @@ def iterate(matrix: jax.Array, u: jax.Array, epsilon: float = 1e-12) -> jax.Arra
 
 
 class SpectralNorm(nn.Module):
-    """Runs `layer`, a `Conv`, `ConvTranspose` or `nn.Dense`, with its kernel divided by its largest singular value.
+    """Runs `layer`, a `Conv`, `ConvTranspose` or `Dense`, with its kernel divided by its largest singular value.
 
     The kernel is taken as a matrix of outputs by everything else. A vector u, in the collection "spectral", follows
     its leading singular vector by one step of power iteration in every training pass; as it depends on nothing but

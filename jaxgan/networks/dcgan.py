@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
+from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import concatenate_label
 
@@ -70,7 +70,7 @@ class DCGANGenerator(nn.Module):
         channels = widths(self.width, doublings)
         bias = self.norm == "none"
         x = concatenate_label(latent, label, self.classes).astype(self.dtype)
-        x = nn.Dense(base * base * channels[-1], use_bias=bias, kernel_init=weights, dtype=self.dtype)(x)
+        x = Dense(base * base * channels[-1], use_bias=bias, kernel_init=weights, dtype=self.dtype)(x)
         x = x.reshape(-1, base, base, channels[-1])
         for features in [*channels[-2::-1], None]:
             x = nn.relu(Norm(self.norm, scales, self.dtype)(x, train=train))
@@ -121,4 +121,4 @@ class DCGANDiscriminator(nn.Module):
             x = nn.leaky_relu(Norm(norm, scales, self.dtype)(x, train=train), 0.2)
             x = Dropout(self.dropout)(x, keys if train else None)
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
-        return nn.Dense(1, kernel_init=weights, dtype=jnp.float32)(x)[:, 0]
+        return Dense(1, kernel_init=weights, dtype=jnp.float32)(x)[:, 0]

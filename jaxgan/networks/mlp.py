@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Dropout
+from jaxgan.layers import Dense, Dropout
 from jaxgan.networks.conditioning import concatenate_label
 
 
@@ -33,8 +33,8 @@ class MLPGenerator(nn.Module):
         """`[N, Z]` to `[N, *shape]`, float32."""
         x = concatenate_label(latent, label, self.classes).astype(self.dtype)
         for _ in range(self.depth):
-            x = nn.relu(nn.Dense(self.width, dtype=self.dtype)(x))
-        x = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32)
+            x = nn.relu(Dense(self.width, dtype=self.dtype)(x))
+        x = Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32)
         return (jnp.tanh(x) if self.tanh else x).reshape(-1, *self.shape)
 
 
@@ -59,6 +59,6 @@ class MLPDiscriminator(nn.Module):
         """`[N, ...]` to float32 logits `[N]`."""
         x = concatenate_label(image.reshape(image.shape[0], -1), label, self.classes).astype(self.dtype)
         for _ in range(self.depth):
-            x = nn.leaky_relu(nn.Dense(self.width, dtype=self.dtype)(x), 0.2)
+            x = nn.leaky_relu(Dense(self.width, dtype=self.dtype)(x), 0.2)
             x = Dropout(self.dropout)(x, keys if train else None)
-        return nn.Dense(1, dtype=jnp.float32)(x.astype(jnp.float32))[:, 0]
+        return Dense(1, dtype=jnp.float32)(x.astype(jnp.float32))[:, 0]

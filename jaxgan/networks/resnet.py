@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Norm, SpectralNorm, conv, conv_transpose
+from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, conv, conv_transpose
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import concatenate_label
 
@@ -172,7 +172,7 @@ class ResNetGenerator(nn.Module):
         """
         first, *rest = widths(self.resolution, self.width)
         x = concatenate_label(latent, label, self.classes).astype(self.dtype)
-        x = nn.Dense(16 * first, kernel_init=glorot, dtype=self.dtype)(x).reshape(-1, 4, 4, first)
+        x = Dense(16 * first, kernel_init=glorot, dtype=self.dtype)(x).reshape(-1, 4, 4, first)
         for features in rest:
             x = UpBlock(features, self.norm, self.dtype)(x, train=train)
         x = nn.relu(Norm(self.norm, dtype=self.dtype)(x, train=train))
@@ -219,7 +219,7 @@ class ResNetDiscriminator(nn.Module):
             raise ValueError(f"this discriminator reads images {size}, got {image.shape[1:]}")
 
         def dense(features: int, x: jax.Array, **kwargs: Any) -> jax.Array:
-            layer = nn.Dense(features, kernel_init=glorot, dtype=jnp.float32, **kwargs)
+            layer = Dense(features, kernel_init=glorot, dtype=jnp.float32, **kwargs)
             return SpectralNorm(layer)(x, train=train) if self.spectral else layer(x)
 
         maps = widths(self.resolution, self.width)[:0:-1]
