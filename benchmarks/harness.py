@@ -8,6 +8,7 @@ median of the ratios within each round.
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -15,10 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +63,7 @@ TOY = {
 }
 """Overrides of a config, for sizes that take no time."""
 
+T = TypeVar("T")
 Run = Callable[[], int]
 """Runs one window, waits for it, and returns its number of steps."""
 
@@ -216,6 +219,12 @@ def serve(run: Run) -> None:
     print(0, flush=True)
     for _ in sys.stdin:
         print(run(), flush=True)
+
+
+def alone(f: Callable[..., T], *args: Any) -> T:
+    """What `f(*args)` returns in a process of its own, which finds memory as nobody has left it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+        return own.submit(f, *args).result()
 
 
 def peak_memory() -> dict[str, int]:

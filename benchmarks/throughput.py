@@ -6,14 +6,12 @@ Data that is not there is replaced by images of noise of the same size, and the 
 
 import argparse
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -219,9 +217,7 @@ def main() -> None:
     report = harness.Report("throughput", options)
     for path in options.configs or sorted((harness.ROOT / "configs").glob("*.toml")):
         settings = config.load(path, (harness.TOY if options.toy else {}) | overrides)
-        # In a process of its own: the peak of memory is a process's, whatever it ran before.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
-            result = own.submit(measure, settings, options).result()
+        result = harness.alone(measure, settings, options)
         with readable(settings, result["data_replaced_by_noise"], options.toy) as extra:
             if not options.no_start:
                 result["time_to_first_step"] = first_step(settings, extra)

@@ -22,8 +22,8 @@ CASES = {
     "points-512": Case("mlp", 1, 2, 512, 128, latent=2, steps=200),
     "mlp-64": Case("mlp", 28, 1, 64, 128, steps=300),
     "mlp-512": Case("mlp", 28, 1, 512, 128, steps=100),
-    "dcgan28": Case("dcgan", 28, 1, steps=20),
-    "dcgan32": Case("dcgan", 32, 3),
+    "dcgan28": Case("dcgan", 28, 1, steps=60),  # windows of two seconds, as in jaxgan train
+    "dcgan32": Case("dcgan", 32, 3, steps=30),
     "dcgan64": Case("dcgan", 64, 3),
     "sngan32": Case("sngan", 32, 3, width=128, steps=2, loss="hinge", adam=(2e-4, 0.0, 0.9), **SLOW),
     "wgangp": Case("wgangp", 28, 1, loss="wasserstein", penalty=10.0, adam=(1e-4, 0.0, 0.9), **SLOW),
@@ -73,12 +73,21 @@ def theirs(case: Case, optimizer: Any = None, **changes: Any) -> Any:
     )
 
 
+def prepare() -> None:
+    """PyTorch's settings, in a process that uses it."""
+    import torch
+
+    torch.set_num_threads(harness.cores())
+    torch.set_float32_matmul_precision("highest")
+
+
 def prove(case: Case, device: str, ways: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
     """The relative errors of each peer, one for each draw; or why it cannot be compiled."""
     import torch
     import torch_networks
     import torch_peer as peer
 
+    prepare()
     sgd = partial(torch.optim.SGD, lr=case.rate)
     peers = {
         name: theirs(case, device=device, optimizer=sgd, compiled=compiled) for name, compiled in ways.items()
@@ -146,6 +155,7 @@ def measure(
     """Times all peers of a case in rounds."""
     import torch_peer as peer
 
+    prepare()
     data = harness.random_images(max(1000, case.batch_size), case.resolution, case.channels)
     product = harness.MatrixProduct(toy)
     mine = harness.Steps(proof.rules(case), data, case.batch_size, case.steps)
@@ -211,14 +221,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="of a window (default: each case's)")
     options = parser.parse_args()
     try:
-        import torch
+        prepare()
     except ModuleNotFoundError:
         print(
             "versus_torch: left out, PyTorch is not installed; pip install 'jaxgan[peers]'", file=sys.stderr
         )
         return
-    torch.set_num_threads(harness.cores())
-    torch.set_float32_matmul_precision("highest")
     known = TOYS if options.toy else CASES
     report = harness.Report("versus_torch", options)
     report.document["adam_error"] = adam_error()
@@ -226,10 +234,10 @@ def main() -> None:
         case = known[name]
         if options.steps:
             case = case._replace(steps=options.steps)
-        torch.compiler.reset()  # it compiles a function a few times only, and every case has the same functions
         ways = {way: compiled for way, compiled in WAYS.items() if not (compiled and options.eager)}
-        proven = prove(case, options.device, ways)
-        report.add(measure(name, case, options.windows, proven, options.toy, options.device))
+        proven = harness.alone(prove, case, options.device, ways)
+        given = (name, case, options.windows, proven, options.toy, options.device)
+        report.add(harness.alone(measure, *given))
     report.finish(render)
 
 
