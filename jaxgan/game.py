@@ -339,12 +339,10 @@ def _turns(
     return lax.cond(state.step >= player.start, play, wait, state)
 
 
-def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tuple[State, dict[str, Array]]:
-    """Every player's turns, then the averages: one transition of the run.
-
-    Where a loss, the norm of a gradient or an update, or a statistic is not finite, the whole transition is refused:
-    everything but the step counter and the two counters of refusals stays as it was, so that the next step tries other
-    draws.
+def transition(
+    game: Game, state: State, batch: Batch, axis: str | None = None
+) -> tuple[State, dict[str, Array], Array]:
+    """Every player's turns, then the averages, whatever they come to.
 
     Args:
       game: The game.
@@ -353,7 +351,8 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
       axis: The mapped axis, if any.
 
     Returns:
-      The new state, and metrics by "player/metric"; a player that has not started yet reports NaN.
+      The new state; metrics by "player/metric", NaN for a player that has not started yet; and whether every loss,
+      norm of a gradient or an update, and statistic is finite. If not, the new state is worthless: see `refused`.
 
     Raises:
       ValueError: If the batch does not hold one part for each turn, or the axis is not `AXIS`.
@@ -399,15 +398,41 @@ def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tup
         finite &= ok
         metrics |= {f"{name}/{key}": value for key, value in report.items()}
 
-    new = new.replace(ema=_averages(game, state, new.params))
+    new = new.replace(
+        ema=_averages(game, state, new.params), step=state.step + 1, skipped_in_a_row=jnp.int32(0)
+    )
     for leaf in jax.tree.leaves(new.stats):
         finite &= jnp.all(jnp.isfinite(leaf))
-    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new.replace(key=None), state.replace(key=None))
-    bad = 1 - finite.astype(jnp.int32)
-    new = new.replace(
-        key=state.key,
-        step=state.step + 1,
-        skipped=state.skipped + bad,
-        skipped_in_a_row=bad * (state.skipped_in_a_row + 1),
+    return new, metrics, finite
+
+
+def refused(state: State) -> State:
+    """The state after a transition that was refused: all as it was but the step, whose successor tries other draws."""
+    return state.replace(
+        step=state.step + 1, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1
     )
-    return new, metrics
+
+
+def either(choice: Array, a: State, b: State) -> State:
+    """The state a where the choice is true, else b, which has the same key."""
+    chosen = jax.tree.map(lambda a, b: jnp.where(choice, a, b), a.replace(key=None), b.replace(key=None))
+    return chosen.replace(key=b.key)
+
+
+def step(game: Game, state: State, batch: Batch, axis: str | None = None) -> tuple[State, dict[str, Array]]:
+    """One transition of the run: `transition`, refused where something is not finite.
+
+    Args:
+      game: The game.
+      state: The state to move from.
+      batch: Arrays `[game.turns, N, ...]`, this device's part.
+      axis: The mapped axis, if any.
+
+    Returns:
+      The new state, and the metrics of the transition, refused or not.
+
+    Raises:
+      ValueError: As `transition`.
+    """
+    new, metrics, finite = transition(game, state, batch, axis)
+    return either(finite, new, refused(state)), metrics

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import experiment, game
-from jaxgan.data.feed import Feed
+from jaxgan.data.feed import Feed, room
 from jaxgan.game import Game, Keys, State
 from jaxgan.parallel import Layout
 
@@ -64,29 +64,39 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
     steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves every window.
     """
 
-    def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array]]:
-        new, metrics = game.step(rules, state, decode(feed.fetch(whole, parts, i)), spread.axis)
-        counts = {
-            "played": 1,
-            "skipped": new.skipped - state.skipped,
-            "skipped_in_a_row": new.skipped_in_a_row,
-        }
-        return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}
+    def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array], jax.Array]:
+        batch = decode(feed.fetch(whole, parts, i))
+        new, metrics, finite = game.transition(rules, state, batch, spread.axis)
+        in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
+        counts = {"played": 1, "skipped": in_a_row > 0, "skipped_in_a_row": in_a_row}
+        return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}, finite
 
     def window(state: State, whole: Any, parts: Any, count: Any) -> tuple[State, dict[str, jax.Array]]:
         names = jax.eval_shape(take, state, whole, parts, 0)[1]
 
         def more(carry: Any) -> Any:
-            i, state, _ = carry
-            return (i < count) & (state.skipped_in_a_row < give_up_after)
+            first, _, state, _ = carry
+            return (first < count) & (state.skipped_in_a_row < give_up_after)
 
-        def body(carry: Any) -> Any:
-            i, state, log = carry
-            state, metrics = take(state, whole, parts, i)
-            return i + 1, state, {name: log[name].at[i].set(metrics[name]) for name in log}
+        def run(carry: Any) -> Any:
+            # What is not finite is rare. So no step keeps the state before it: the loop ends at a bad step, runs again
+            # from its start to the state that the bad step met, and goes on behind it.
+            first, end, state, log = carry
 
-        empty = {name: jnp.zeros(feed.window) for name in names}
-        _, state, log = jax.lax.while_loop(more, body, (jnp.int32(0), state, empty))
+            def step(carry: Any) -> Any:
+                i, state, log, _ = carry
+                state, metrics, finite = take(state, whole, parts, i)
+                return i + 1, state, {name: log[name].at[i].set(metrics[name]) for name in log}, finite
+
+            going = (first, state, log, jnp.bool_(True))
+            i, after, log, finite = jax.lax.while_loop(lambda carry: (carry[0] < end) & carry[3], step, going)
+            behind = finite & (end < count)  # right before the bad step
+            state = game.either(finite, game.either(behind, game.refused(after), after), state)
+            first = jnp.where(finite, end + behind.astype(jnp.int32), first)
+            return first, jnp.where(finite, count, i - 1), state, log
+
+        empty = {name: jnp.zeros(room(feed.window)) for name in names}
+        _, _, state, log = jax.lax.while_loop(more, run, (jnp.int32(0), count, state, empty))
         return state, log
 
     return Program(spread.compile(window), _options(spread, batch_size))

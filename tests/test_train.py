@@ -254,6 +254,56 @@ def test_windows_of_any_length_make_the_same_bits(resident):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize(
+    ("bad", "give_up_after", "taken"),
+    [
+        ((0, 3, 4, 9), 3, 12),
+        ((11,), 3, 12),
+        ((2, 3, 4, 5), 3, 5),
+        ((0, 1, 2), 3, 3),
+        (tuple(range(12)), 100, 12),
+    ],
+)
+def test_steps_that_are_not_finite_are_refused_one_by_one(bad, give_up_after, taken):
+    """In one window, in windows of five, and by `game.step`, which refuses at once."""
+    sgd = {f"{name}_optimizer": optax.sgd(0.01) for name in ("generator", "discriminator")}
+    rules = gan(MLPGenerator((28, 28, 1), 8), MLPDiscriminator(8), latent=4, **sgd)
+    player = rules.players["generator"]
+
+    def loss(state, batch, keys):
+        value, aux = player.loss(state, batch, keys)
+        return jnp.where(jnp.isin(state.step, jnp.asarray(bad)), jnp.nan, value), aux
+
+    rules = rules._replace(players={**rules.players, "generator": player._replace(loss=loss)})
+    spread, data = Spread(), stream.load(Embedded("test"), progress=False)
+    begin = lambda: game.init(rules, jax.random.key(0), {"image": jnp.zeros((1, 28, 28, 1))})  # noqa: E731
+    states, logs = [], []
+    for length in (12, 5):
+        feed = Resident(data, 0, rules.turns, 8, length, spread)
+        window = train.program(rules, feed, spread, 8, give_up_after)
+        state, log = spread.replicate(begin()), []
+        for start in range(0, 12, length):
+            count = min(length, 12 - start)
+            state, new = window(state, feed.whole, feed.parts(start, length), np.int32(count))
+            log.append({k: np.asarray(v)[:count] for k, v in new.items()})
+        states.append(spread.local(state))
+        logs.append({k: np.concatenate([part[k] for part in log]) for k in log[0]})
+    assert sha256(flatten(states[0])) == sha256(flatten(states[1]))
+    state, one = begin(), Resident(data, 0, rules.turns, 8, taken, spread)
+    step, in_a_row = jax.jit(partial(game.step, rules)), []
+    for rows in one.host(0, taken):
+        state, _ = step(state, decode({name: jnp.asarray(values[rows]) for name, values in data.items()}))
+        in_a_row.append(int(state.skipped_in_a_row))
+    for found, log in zip(states, logs, strict=True):
+        assert int(found.step) == taken
+        assert (int(found.skipped), int(found.skipped_in_a_row)) == (int(state.skipped), in_a_row[-1])
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), found.params, state.params)
+        assert log["played"].tolist() == [1] * taken + [0] * (12 - taken)
+        assert log["skipped_in_a_row"][:taken].tolist() == in_a_row
+        assert log["skipped"][:taken].tolist() == [float(n > 0) for n in in_a_row]
+        assert np.isnan(log["generator/loss"][:taken]).tolist() == [n > 0 for n in in_a_row]
+
+
 def products_by_ynnpack(program):
     """How many fusions of a compiled program, as text, are YNNPACK's and hold a matrix product."""
     bodies = {part.split(" ", 1)[0].lstrip("%"): part for part in program.split("\n\n")}
@@ -291,8 +341,8 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
 
 def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
     traces = []
-    step = train.game.step
-    monkeypatch.setattr(train.game, "step", lambda *args: (traces.append(1), step(*args))[1])
+    transition = train.game.transition
+    monkeypatch.setattr(train.game, "transition", lambda *args: (traces.append(1), transition(*args))[1])
     counts = []
     for steps in (1, 12):
         traces.clear()

@@ -15,16 +15,21 @@ WINDOW_BYTES = 64 * 2**20
 """Most bytes of streamed images that one window holds, over all runs that train together."""
 
 
+def room(window: int) -> int:
+    """Steps that the arrays of a window hold: at least two, as XLA rounds otherwise where it knows which one is read."""
+    return max(2, window)
+
+
 class Feed(Protocol):
     """Where a compiled window finds a run's batches."""
 
     window: int
-    """Most steps of a window: the first dimension of `parts`."""
+    """Most steps of a window; `parts` has `room` for more."""
     whole: Any
     """Arrays that every device holds for the whole run."""
 
     def host(self, start: int, count: int) -> Any:
-        """What the window of the steps `start` to `start + count - 1` needs besides, padded to `window` steps.
+        """What the window of the steps `start` to `start + count - 1` needs besides, padded to its `room`.
 
         A count of 0 asks for a window that is not played: the next one may start anywhere that it could before.
         """
@@ -63,9 +68,9 @@ class Resident:
         return other
 
     def host(self, start: int, count: int) -> np.ndarray:
-        """Indices int32 `[window, turns, n]`."""
+        """Indices int32 `[room, turns, n]`."""
         per_step = self._turns * self._batch_size
-        indices = np.zeros((self.window, self._turns, self._batch_size), np.int32)
+        indices = np.zeros((room(self.window), self._turns, self._batch_size), np.int32)
         found = order.indices(self._seed, self._length, start * per_step, count * per_step)
         indices[:count] = found.reshape(count, self._turns, self._batch_size)
         return indices[:, :, self._rows]
@@ -116,9 +121,9 @@ class Streaming:
         self._next = -1
 
     def host(self, start: int, count: int) -> stream.Batch:
-        """Images uint8 `[window, turns, n, H, W, C]` and labels int32 `[window, turns, n]`."""
-        image = np.zeros((self.window, *self._shape, *self._image), np.uint8)
-        label = np.zeros((self.window, *self._shape), np.int32)
+        """Images uint8 `[room, turns, n, H, W, C]` and labels int32 `[room, turns, n]`."""
+        image = np.zeros((room(self.window), *self._shape, *self._image), np.uint8)
+        label = np.zeros((room(self.window), *self._shape), np.int32)
         if not count:
             return {"image": image, "label": label}
         if self._batches is None:
