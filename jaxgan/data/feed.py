@@ -16,7 +16,10 @@ WINDOW_BYTES = 64 * 2**20
 
 
 def room(window: int) -> int:
-    """Steps that the arrays of a window hold: at least two, as XLA rounds otherwise where it knows which one is read."""
+    """How many steps the arrays of a window hold: at least two.
+
+    Of one alone XLA knows which step is read, and compiles it to other roundings.
+    """
     return max(2, window)
 
 
