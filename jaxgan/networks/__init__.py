@@ -3,6 +3,8 @@
 Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
 `discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels
 `[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`.
+
+Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
 """
 
 from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
