@@ -1,0 +1,34 @@
+"""Scores: pure functions of arrays, in float64 on the host, the same for any batch size and any device.
+
+Features come from a network; `jaxgan evaluate` says which, with every score.
+"""
+
+from jaxgan.metrics.frechet import Moments, frechet_distance, frechet_error, frechet_infinity, moments
+from jaxgan.metrics.inception import inception_score
+from jaxgan.metrics.kernel import Estimate, kernel_distance
+from jaxgan.metrics.modes import GRID, RING, Modes, class_modes, gaussian_modes
+from jaxgan.metrics.neighbours import Manifold, Memorisation, manifold, memorisation, nearest
+from jaxgan.metrics.similarity import diversity, ms_ssim
+
+__all__ = [
+    "GRID",
+    "RING",
+    "Estimate",
+    "Manifold",
+    "Memorisation",
+    "Modes",
+    "Moments",
+    "class_modes",
+    "diversity",
+    "frechet_distance",
+    "frechet_error",
+    "frechet_infinity",
+    "gaussian_modes",
+    "inception_score",
+    "kernel_distance",
+    "manifold",
+    "memorisation",
+    "moments",
+    "ms_ssim",
+    "nearest",
+]

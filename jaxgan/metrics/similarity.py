@@ -1,0 +1,107 @@
+"""Structural similarity of images, and diversity by it.
+
+Wang et al., Multiscale Structural Similarity for Image Quality Assessment, 2003; as a measure of diversity, Odena et
+al., Conditional Image Synthesis with Auxiliary Classifier GANs, 2017, section 4.3.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.ndimage import correlate1d
+
+from jaxgan.metrics.features import shuffled
+from jaxgan.metrics.kernel import Estimate
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the scales, from the finest."""
+WINDOW, DEVIATION = 11, 1.5
+"""Pixels of the Gaussian window."""
+
+
+def _images(images: ArrayLike, name: str) -> np.ndarray:
+    found = np.asarray(images)
+    if found.ndim != 4 or found.dtype.kind not in "fiu" or not found.size:
+        raise ValueError(f"{name} must be images [N, H, W, C], got {found.dtype} {list(found.shape)}")
+    return found.astype(np.float64)
+
+
+def scales(height: int, width: int) -> int:
+    """How many scales images of this size have: halves that still hold a window, at most five.
+
+    Raises:
+      ValueError: If not even one fits.
+    """
+    fit = int(np.log2(max(1, min(height, width)) / WINDOW) + 1) if min(height, width) >= WINDOW else 0
+    if not fit:
+        raise ValueError(f"images are {height}x{width}; similarity needs at least {WINDOW}x{WINDOW} pixels")
+    return min(fit, len(WEIGHTS))
+
+
+def ms_ssim(a: ArrayLike, b: ArrayLike, *, data_range: float) -> np.ndarray:
+    """Multiscale structural similarity of each image of a with that of b.
+
+    With fewer than the paper's five scales, where images are smaller than 176 pixels, the weights of those that fit are
+    scaled to sum to 1.
+
+    Args:
+      a: Images `[N, H, W, C]`.
+      b: Likewise.
+      data_range: Difference of the largest and the smallest value that a pixel can have.
+
+    Returns:
+      `[N]`, 1 for equal images.
+
+    Raises:
+      ValueError: If the images are not alike in shape, too small, or the range is not above 0.
+    """
+    x, y = _images(a, "a"), _images(b, "b")
+    if x.shape != y.shape:
+        raise ValueError(f"the images are of shapes {list(x.shape)} and {list(y.shape)}")
+    if not data_range > 0:
+        raise ValueError(f"data_range is {data_range}; it must be above 0")
+    number = scales(*x.shape[1:3])
+    weights = np.asarray(WEIGHTS[:number]) / sum(WEIGHTS[:number])
+    offsets = np.arange(WINDOW) - WINDOW // 2
+    window = np.exp(-(offsets**2) / (2 * DEVIATION**2))
+    window /= window.sum()
+    edge = WINDOW // 2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+
+    def blurred(z: np.ndarray) -> np.ndarray:
+        for axis in (1, 2):
+            z = correlate1d(z, window, axis)
+        return z[:, edge:-edge, edge:-edge]  # where the window lies within the image
+
+    def halved(z: np.ndarray) -> np.ndarray:
+        z = z[:, : z.shape[1] // 2 * 2, : z.shape[2] // 2 * 2]
+        return (z[:, ::2, ::2] + z[:, 1::2, ::2] + z[:, ::2, 1::2] + z[:, 1::2, 1::2]) / 4
+
+    value = np.ones(len(x))
+    for scale, weight in enumerate(weights):
+        mx, my = blurred(x), blurred(y)
+        vx, vy, vxy = blurred(x * x) - mx**2, blurred(y * y) - my**2, blurred(x * y) - mx * my
+        similar = (2 * vxy + c2) / (vx + vy + c2)  # contrast and structure
+        if scale == number - 1:
+            similar *= (2 * mx * my + c1) / (mx**2 + my**2 + c1)  # luminance
+        value *= np.maximum(similar.mean((1, 2, 3)), 0) ** weight
+        x, y = halved(x), halved(y)
+    return value
+
+
+def diversity(images: ArrayLike, *, data_range: float, seed: int = 0) -> Estimate:
+    """The mean multiscale structural similarity of random pairs of images: the lower, the more diverse.
+
+    Every image is in one pair at most, so that the standard error is over the choice of images.
+
+    Args:
+      images: `[N, H, W, C]`, N / 2 pairs.
+      data_range: See `ms_ssim`.
+      seed: Of the pairs.
+
+    Raises:
+      ValueError: If there are fewer than two images, or as `ms_ssim`.
+    """
+    x = _images(images, "images")
+    if len(x) < 2:
+        raise ValueError(f"diversity needs at least 2 images, got {len(x)}")
+    chosen, pairs = shuffled(len(x), seed), len(x) // 2
+    return Estimate.of(ms_ssim(x[chosen[:pairs]], x[chosen[pairs : 2 * pairs]], data_range=data_range))

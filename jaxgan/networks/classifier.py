@@ -1,0 +1,42 @@
+"""A small classifier of small images: features for scores, and what the classification accuracy score trains."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers import Conv, Dense, Norm
+
+
+class Classifier(nn.Module):
+    """Images to features and logits: pairs of 3x3 convolutions with batch norm, each pair at half the size before."""
+
+    classes: int
+    width: int = 32
+    pairs: int = 3
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Features `[N, width * 2^(pairs - 1)]`, at least 0, and logits `[N, classes]`, both float32.
+
+        Args:
+          image: `[N, H, W, C]` in [-1, 1]; H and W at least `2^(pairs - 1)`.
+          train: Whether batch norm sees the batch.
+
+        Raises:
+          ValueError: If the images are too small.
+        """
+        least = 2 ** (self.pairs - 1)
+        if min(image.shape[1:3]) < least:
+            raise ValueError(f"this classifier reads images from {least}x{least}, got {image.shape[1:3]}")
+        x = image.astype(self.dtype)
+        for pair in range(self.pairs):
+            if pair:
+                x = nn.max_pool(x, (2, 2), (2, 2))
+            for _ in range(2):
+                x = Conv(self.width * 2**pair, 3, 1, use_bias=False, dtype=self.dtype)(x)
+                x = nn.relu(Norm("batch", dtype=self.dtype)(x, train=train))
+        features = x.astype(jnp.float32).mean((1, 2))
+        return features, Dense(self.classes, dtype=jnp.float32)(features)
