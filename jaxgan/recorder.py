@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxgan import experiment, report
+from jaxgan import experiment, pictures
 from jaxgan.checkpoint import Checkpoints, sha256, unflatten
 from jaxgan.errors import InputError
 from jaxgan.game import State
 from jaxgan.rundir import RunDirectory
+from jaxgan.signs import Watch
 
 
 class Recorder:
@@ -40,11 +41,15 @@ class Recorder:
         """The metrics of that step, once there are any."""
         self.restored = 0
         """Some digits of the digest of the state that the run goes on from, 0 for none."""
+        self.alone = True
+        """Whether no other run trains with this one."""
         self.gave_up = False
         """Whether too many steps in a row were not finite."""
         self.first_bad = ""
         """Where the last such row began."""
         self._saved = self._drawn = -1
+        self._watch = Watch()
+        self._best = Checkpoints(folder.best, keep=2)
 
     @property
     def live(self) -> bool:
@@ -60,7 +65,11 @@ class Recorder:
         run = self.settings.run
         return min(
             self.settings.steps,
-            *(self.step + n - self.step % n for n in (run.sample_every, run.checkpoint_every)),
+            *(
+                self.step + n - self.step % n
+                for n in (run.sample_every, run.checkpoint_every, self.settings.evaluation.every)
+                if n
+            ),
         )
 
     def restore(self, template: State) -> State | None:
@@ -96,7 +105,7 @@ class Recorder:
         self.folder.write(self.folder.config, self.settings.to_toml())
         manifest = {**manifest, "resumed_from_step": self.step if resumed else None}
         self.folder.write(self.folder.manifest, json.dumps(manifest, indent=1))
-        self.folder.truncate_metrics(self.step, self.say)
+        self.folder.truncate(self.step, self.say)
         self.checkpoints.forget_after(self.step)
         if resumed:
             self.say(f"resuming {self.folder.path} from step {self.step}")
@@ -131,6 +140,9 @@ class Recorder:
             self.last, self.logged = rows[-1], before + played
             if self.writes:
                 self.folder.log(rows)
+                for sign in self._watch.see({k: values[k][:played] for k in order}):
+                    name = "" if self.alone else f"{self.folder.path}, "
+                    self.say(f"warning: {name}step {self.logged}: {sign}")
         return played
 
     def _waits(self, metric: str, step: int) -> bool:
@@ -139,8 +151,35 @@ class Recorder:
     def sheet(self, step: int, images: jax.Array) -> None:
         """Writes the sample grid of a step."""
         if not self.gave_up:
-            grid = report.grid(report.to_uint8(np.asarray(images)), self.built.classes or None)
-            report.save(grid, self.folder.samples / f"step_{step:08d}.png")
+            grid = pictures.grid(pictures.to_uint8(np.asarray(images)), self.built.classes or None)
+            pictures.save(grid, self.folder.samples / f"step_{step:08d}.png")
+
+    def score(self, lines: Sequence[Mapping[str, Any]], better: int, state: State) -> None:
+        """Writes down scores, and keeps the state apart if the first of them is the best so far.
+
+        Args:
+          lines: As of `jaxgan.evaluate.line`.
+          better: 1 where more is better, -1 where less is; 0 where that cannot be said, and nothing is kept.
+          state: The state that was scored.
+
+        Raises:
+          RunError: If they cannot be written.
+        """
+        self.folder.add_scores(lines)
+        first = lines[0]
+        if not better or first["value"] is None:
+            return
+        note = self.folder.best / "score.json"
+        try:
+            best = json.loads(note.read_text(encoding="utf-8"))
+            beaten = best["protocol"] != first["protocol"] or better * (first["value"] - best["value"]) > 0
+        except (OSError, ValueError, KeyError, TypeError):
+            beaten = True
+        if beaten:
+            self._best.save(self.step, state)
+            self._best.wait()
+            self._best.forget_others(self.step)
+            self.folder.write(note, json.dumps(first, indent=1))
 
     def save(self, state: Callable[[], State]) -> None:
         """Saves the state that is called for, unless that is done.
@@ -160,4 +199,4 @@ class Recorder:
             return
         self._drawn = self.logged
         if self.writes and self.step and (rows := self.folder.read_metrics()):
-            report.curves(rows, self.folder.curves, f"{self.settings.name}, seed {self.settings.seed}")
+            pictures.curves(rows, self.folder.curves, f"{self.settings.name}, seed {self.settings.seed}")

@@ -17,7 +17,7 @@ import pytest
 from quick import quick_jit
 from test_train import ROOT, command, digest
 
-from jaxgan import cli, config, game, games, report, train
+from jaxgan import cli, config, game, games, pictures, train
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import RunError
 from jaxgan.inspection import inspect
@@ -44,7 +44,9 @@ SEEDS = (0, 1, 2, 5)
 def quick_curves():
     """To draw curves would take longer than these runs: the rows that they would show are written in their place."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(report, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}"))
+    patch.setattr(
+        pictures, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
+    )
     yield
     patch.undo()
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from test_checkpoint import DAMAGES
 
-from jaxgan import cli, config, experiment, game, report, train
+from jaxgan import cli, config, experiment, game, pictures, train
 from jaxgan.checkpoint import Checkpoints, flatten, sha256
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident, Streaming
@@ -147,7 +147,7 @@ def test_growing_steps_goes_on_to_the_same_bits(tmp_path, twelve):
 def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, after, share, drawn):
     """A window after each checkpoint, but not too soon, nor too soon after the last drawing."""
     seen = []
-    monkeypatch.setattr(report, "curves", lambda rows, path, title: seen.append(rows[-1]["step"]))
+    monkeypatch.setattr(pictures, "curves", lambda rows, path, title: seen.append(rows[-1]["step"]))
     monkeypatch.setattr(train, "CURVES_AFTER", after)
     monkeypatch.setattr(train, "CURVES_SHARE", share)
     go(tmp_path, "--steps", 23)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from jaxgan import losses, penalties
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
@@ -18,6 +19,14 @@ def apply(
     stats = state.stats[name] if stats is None else stats
     variables = {"params": state.params[name], **stats}
     return module.apply(variables, *args, train=True, mutable=list(stats), **kwargs)  # pyright: ignore[reportReturnType]
+
+
+def _variance(images: Array) -> Array:
+    """Half the mean square of differences within pairs: unlike a batch's variance, a mean over examples."""
+    if len(images) < 2:
+        return jnp.zeros(())
+    first, second = images[: len(images) // 2 * 2 : 2], images[1::2]
+    return jnp.mean(jnp.square(lax.stop_gradient(first) - lax.stop_gradient(second))) / 2
 
 
 def gan(
@@ -44,7 +53,10 @@ def gan(
     Networks are called as `jaxgan.networks` describes.
 
     The discriminator's metrics hold what it thinks of the images: the mean probability that they are real, "real" and
-    "fake", or for a loss without probabilities the mean logits, "real_logit" and "fake_logit".
+    "fake", the shares of them that it judges rightly, "real_accuracy" and "fake_accuracy", and the difference of the
+    mean logits, "logit_gap"; or for a loss without probabilities the mean logits, "real_logit" and "fake_logit".
+    "real_variance" and "fake_variance" say how much images of a batch differ from each other, pair by pair: the
+    variance of a pixel, on average over the pixels; 0 where a device has only one image.
 
     Penalties are on the discriminator as it judges the real images of the turn: labels, spectral-norm vectors and, for
     R1, dropout's masks are the same, and what statistics the penalised pass would leave is dropped. The player's
@@ -110,8 +122,12 @@ def gan(
         judged = {"real": real_logits, "fake": fake_logits}
         if loss.probabilities:
             metrics = {name: jnp.mean(jax.nn.sigmoid(x)) for name, x in judged.items()}
+            metrics["real_accuracy"] = jnp.mean(real_logits > 0)
+            metrics["fake_accuracy"] = jnp.mean(fake_logits < 0)
+            metrics["logit_gap"] = jnp.mean(real_logits) - jnp.mean(fake_logits)
         else:
             metrics = {f"{name}_logit": jnp.mean(x) for name, x in judged.items()}
+        metrics["real_variance"], metrics["fake_variance"] = _variance(batch["image"]), _variance(fake)
         value = loss.discriminator(real_logits, fake_logits)
 
         def critic(masks: Array) -> penalties.Critic:

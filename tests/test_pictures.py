@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import report
+from jaxgan import pictures
 
 
 def test_to_uint8_rounds_and_clips():
     # 127.5 (x + 1): -1, 0 and 1 are 0, 127.5 (to the even 128) and 255.
     x = [-1, 1, 0, -0.5, 0.5, -1.2, 1.2, 1 / 255, -1 / 255, -1 + 0.9 / 127.5, 1 - 0.4 / 127.5]
     expected = [0, 255, 128, 64, 191, 0, 255, 128, 127, 1, 255]
-    found = report.to_uint8(np.array(x, np.float32))
+    found = pictures.to_uint8(np.array(x, np.float32))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
 
 
 def test_to_uint8_inverts_the_decoding_of_every_byte():
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(report.to_uint8(every.astype(np.float32) / 127.5 - 1), every)
+    np.testing.assert_array_equal(pictures.to_uint8(every.astype(np.float32) / 127.5 - 1), every)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -28,7 +28,7 @@ def test_to_uint8_inverts_the_decoding_of_every_byte():
 )
 def test_grid_places_every_pixel(n, columns, expected, channels, rng):
     images = rng.integers(0, 250, (n, 4, 5, channels), np.uint8)
-    sheet = report.grid(images, columns)
+    sheet = pictures.grid(images, columns)
     rows, columns = expected
     assert sheet.mode == ("L" if channels == 1 else "RGB")
     assert sheet.size == (columns * 5 + (columns - 1) * 2, rows * 4 + (rows - 1) * 2)
@@ -43,7 +43,7 @@ def test_grid_places_every_pixel(n, columns, expected, channels, rng):
 def test_save_writes_a_png_at_once_whatever_its_ending(tmp_path, rng):
     pixels = rng.integers(0, 255, (4, 5, 3), np.uint8)
     path = tmp_path / "new" / "sheet"
-    report.save(Image.fromarray(pixels), path)
+    pictures.save(Image.fromarray(pixels), path)
     with Image.open(path) as found:
         assert found.format == "PNG"
         np.testing.assert_array_equal(np.asarray(found), pixels)
@@ -60,7 +60,7 @@ def test_smooth_is_a_running_mean_without_missing_values(width, rng):
         around = values[max(0, i - width // 2) : i + (width - 1) // 2 + 1]
         around = around[np.isfinite(around)]
         expected.append(around.mean() if len(around) else np.nan)
-    np.testing.assert_allclose(report.smooth(values, width), expected)
+    np.testing.assert_allclose(pictures.smooth(values, width), expected)
     assert np.isnan(expected).any() or width == 7
 
 
@@ -98,7 +98,7 @@ def lines(n, **changes):
 def test_curves_are_a_picture_whatever_is_missing(rows, tmp_path):
     """Warnings are errors here: matplotlib must have nothing to complain of."""
     path = tmp_path / "curves.png"
-    report.curves(rows, path, "a title")
+    pictures.curves(rows, path, "a title")
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -114,7 +114,7 @@ def test_curves_show_the_numbers(tmp_path):
     """A loss that rises draws another picture than one that does not, and a null leaves the line out."""
 
     def picture(rows, name):
-        report.curves(rows, tmp_path / name, "t")
+        pictures.curves(rows, tmp_path / name, "t")
         return (tmp_path / name).read_bytes()
 
     flat = picture(lines(20), "a")
@@ -131,7 +131,7 @@ def test_curves_leave_pyplot_alone(tmp_path):
 
     mpl.use("svg")
     try:
-        report.curves(lines(3), tmp_path / "curves.png", "t")
+        pictures.curves(lines(3), tmp_path / "curves.png", "t")
         assert mpl.get_backend() == "svg"
         assert plt.get_fignums() == []
     finally:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -105,5 +106,35 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         ax.legend(fontsize=8)
         ax.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Draws scores by step, each with a band of two standard errors and the floor that real images reach.
+
+    Args:
+      by_title: Lines of evaluation.jsonl, of one protocol each and in the order of steps.
+      path: The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(by_title))
+    rows = -(-len(by_title) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (title, lines) in zip(axes, by_title.items(), strict=False):
+        steps = [line["step"] for line in lines]
+        value, error, floor = (
+            np.array([line[key] for line in lines], float) for key in ("value", "error", "floor")
+        )
+        ax.plot(steps, value, marker=".")
+        ax.fill_between(steps, value - 2 * error, value + 2 * error, alpha=0.2)
+        ax.plot(steps, floor, color="black", linestyle="--", linewidth=0.8)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("step")
+        ax.grid(alpha=0.3)
+    for ax in axes[len(by_title) :]:
+        ax.remove()
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
