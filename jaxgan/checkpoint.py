@@ -206,6 +206,12 @@ class Checkpoints:
             )
         return None
 
+    def forget_others(self, step: int) -> None:
+        """Removes the saves of all other steps."""
+        for folder in self.directory.glob("*"):
+            if folder.name.isdecimal() and int(folder.name) != step:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def forget_after(self, step: int) -> None:
         """Removes the saves of later steps, which `newest` left out, once the run goes on from `step`."""
         for folder in self.directory.glob("*") if self.directory.is_dir() else ():

@@ -33,6 +33,9 @@ jaxgan train configs/mlp.toml --seed 1   train a config; the same command again 
 jaxgan train --seeds 0:8                 train the runs of eight seeds together
 jaxgan train --generator.width 32        change any key of the config
 jaxgan sample runs/default-s0 --num 64 --out samples.png
+jaxgan evaluate runs/default-s0          score a run against its data
+jaxgan compare runs/default-s*           scores side by side
+jaxgan report runs/default-s0            a page with pictures, curves and scores
 """
 
 
@@ -183,12 +186,93 @@ def _sample(options: argparse.Namespace) -> int:
         if given is not None and not least <= given < most:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
     cache.keep(_say)
-    trained = sample.load(Path(options.run_dir), _say)
+    trained = sample.load(Path(options.run_dir), _say, best=options.best)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(trained, options.num, options.seed, walk=walk)
     columns = walk if options.interpolate else options.columns
     sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk)
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if (options.run_dir is None) == (options.images is None):
+        raise InputError("jaxgan evaluate scores a RUN or --images DIR; give one of them")
+    if options.images is not None and options.reference is None:
+        raise InputError(
+            "--images DIR needs --reference: a folder of real images, prepared data, or embedded"
+        )
+    if options.images is None and options.reference is not None:
+        raise InputError(
+            "--reference goes with --images; the reference of a run is its own data (see --split)"
+        )
+    least = 2
+    if not least <= options.num < 2**31:
+        raise InputError(f"--num is {options.num}; it must be at least {least} and less than {2**31}")
+    if options.truncation is not None and not options.truncation > 0:
+        raise InputError(f"--truncation is {options.truncation}; it must be above 0")
+    seeds = _seeds(options.seeds)
+    from jaxgan import cache, evaluate, scores
+
+    cache.keep(_say)
+    shared = {
+        "names": options.metrics,
+        "num": options.num,
+        "network": options.features,
+        "weights": Path(options.weights) if options.weights else None,
+        "resize": options.resize,
+        "say": _say,
+        "progress": not options.quiet,
+    }
+    if options.images is not None:
+        if options.reference is None:
+            raise InputError(
+                "--images DIR needs --reference: a folder of real images, prepared data, or embedded"
+            )
+        images, reference = map(evaluate.open_reference, (options.images, options.reference))
+        found = evaluate.of_images(images, reference, **shared)
+        lines = [evaluate.line(score, 0, 0, "") for score in found]
+    else:
+        lines = evaluate.of_run(
+            Path(options.run_dir),
+            seeds=seeds,
+            split=options.split,
+            averaged=not options.raw,
+            truncation=options.truncation,
+            best=options.best,
+            **shared,
+        )
+    if options.json:
+        print(json.dumps(lines, indent=1))
+    else:
+        protocols = {line["metric"]: line["protocol"] for line in lines}
+        print(f"{scores.table(lines)}\n\n{scores.describe(protocols)}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from jaxgan import compare
+
+    print(compare.table(compare.compare([Path(path) for path in options.runs])))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from jaxgan import cache, report
+
+    paths = [Path(path) for path in options.runs]
+    out = (
+        Path(options.out)
+        if options.out
+        else paths[0] / "report.html"
+        if len(paths) == 1
+        else Path("report.html")
+    )
+    if out.suffix not in (".html", ".htm") or out.is_dir():
+        raise InputError(f"--out {out} must be a file that ends in .html")
+    cache.keep(_say)
+    report.write(paths, out, _say)
+    _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
     return 0
 
 
@@ -273,7 +357,54 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
+    sample.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
     sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
+
+    evaluate = command(
+        "evaluate", _evaluate, "Score a run, or anybody's images, with the protocol beside it."
+    )
+    evaluate.add_argument("run_dir", nargs="?", metavar="RUN")
+    evaluate.add_argument("--images", metavar="DIR", help="score the images of a folder instead of a run")
+    evaluate.add_argument(
+        "--reference",
+        metavar="DATA",
+        help="real images for --images: a folder, prepared data, or embedded:test",
+    )
+    evaluate.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="such as frechet, or all (default: all but the slow ones)",
+    )
+    evaluate.add_argument("--num", type=int, default=10_000, metavar="N", help="images (default: 10000)")
+    evaluate.add_argument(
+        "--features",
+        default="auto",
+        choices=("auto", "fashion-cnn", "efficientnet-lite0", "inception"),
+        help="the network that scores look through (default: by the size of the images)",
+    )
+    evaluate.add_argument("--weights", metavar="FILE", help="its weights: needed for inception")
+    evaluate.add_argument(
+        "--resize",
+        choices=("clean", "bilinear"),
+        help="antialiased as in clean-fid, or as in pytorch-fid (default: bilinear for inception, else clean)",
+    )
+    evaluate.add_argument("--seeds", default="0", metavar="A:B", help="of the latents (default: 0)")
+    evaluate.add_argument("--split", metavar="NAME", help="real images of another split, such as test")
+    evaluate.add_argument("--raw", action="store_true", help="the weights themselves, not their average")
+    evaluate.add_argument("--truncation", type=float, metavar="T", help="latents within T (default: all)")
+    evaluate.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
+    evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
+    evaluate.add_argument("--json", action="store_true", help="print the lines of evaluation.jsonl")
+
+    compare = command("compare", _compare, "Show the scores of runs side by side.")
+    compare.add_argument("runs", nargs="+", metavar="RUN")
+
+    report = command("report", _report, "Write runs as one HTML file, with pictures, curves and scores.")
+    report.add_argument("runs", nargs="+", metavar="RUN")
+    report.add_argument(
+        "--out", metavar="FILE", help="the file (default: RUN/report.html, or report.html of several)"
+    )
 
     prepare = command("prepare", _prepare, "Turn images, idx files or a TFDS name into ArrayRecord.")
     prepare.add_argument("source", metavar="SOURCE", help="a folder of images or of idx files, or tfds:NAME")

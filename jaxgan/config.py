@@ -183,6 +183,20 @@ class Run(_Model):
     """How runs that train together share a device, see `jaxgan.parallel.Seeds`; may change on resume."""
 
 
+class Evaluation(_Model):
+    """Scores while training, by one protocol, into evaluation.jsonl; it changes nothing of the training."""
+
+    every: Whole = 0
+    """Steps between scores; 0 for none. The checkpoint that scores best is kept in `best/`."""
+    metrics: list[str] = ["frechet"]
+    """Names as of `jaxgan evaluate`; the first that has a better and a worse decides which checkpoint is best."""
+    num: Count = 2000
+    """Images to generate, and most real ones to compare them with."""
+    features: Literal["auto", "fashion-cnn", "efficientnet-lite0", "inception"] = "auto"
+    weights: str | None = None
+    """A file, which the features may need."""
+
+
 class Experiment(_Model):
     """Everything that decides a run besides the software and the machine."""
 
@@ -203,6 +217,7 @@ class Experiment(_Model):
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
     game: Game = Game()
     run: Run = Run()
+    evaluation: Evaluation = Evaluation()
 
     def to_toml(self) -> str:
         """The whole configuration, defaults written out."""

@@ -24,8 +24,8 @@ class Saved(NamedTuple):
     """The newest good state, see `jaxgan.checkpoint.flatten`."""
 
 
-def load_run(path: Path, warn: Callable[[str], None]) -> Saved:
-    """Reads a run's folder.
+def load_run(path: Path, warn: Callable[[str], None], *, best: bool = False) -> Saved:
+    """Reads a run's folder: its newest good state, or the one that scored best while it was trained.
 
     Raises:
       InputError: If it is not a run or has no good checkpoint.
@@ -34,7 +34,11 @@ def load_run(path: Path, warn: Callable[[str], None]) -> Saved:
     settings = run.read_config()
     if settings is None:
         raise InputError(f"{path} is not a run: it has no config.toml; give a folder that jaxgan train made")
-    found = Checkpoints(run.checkpoints).newest(warn)
+    found = Checkpoints(run.best if best else run.checkpoints).newest(warn)
+    if found is None and best:
+        raise InputError(
+            f"{path} has no best checkpoint; train it with --evaluation.every N, or leave out --best"
+        )
     if found is None:
         raise InputError(f"{path} has no checkpoint yet; train it further, or lower run.checkpoint_every")
     return Saved(settings, run.read_manifest() or {}, *found)

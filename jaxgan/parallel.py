@@ -113,6 +113,27 @@ def share_cores(runs: int) -> None:
             jax.config.update("jax_num_cpu_devices", _divisor(runs, cores))
 
 
+def over_examples(
+    apply: Callable[..., Any], variables: Any, batch_size: int
+) -> tuple[Callable[[Any], Any], int]:
+    """`apply(variables, batch)` compiled for all of this process's devices, each with `batch_size` examples at a time.
+
+    Args:
+      apply: Computes every example by itself.
+      variables: Arrays, the same for all batches.
+      batch_size: Examples on one device, always as many, so that they are computed alike on any number of devices.
+
+    Returns:
+      A function of a batch `[n, ...]`, and n.
+    """
+    devices = jax.local_devices()
+    mesh = Mesh(np.array(devices), (AXIS,))
+    spread = jax.shard_map(apply, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False)
+    there = _copy(variables, NamedSharding(mesh, P()))
+    compiled = jax.jit(spread)
+    return lambda batch: compiled(there, batch), batch_size * len(devices)
+
+
 def _divisor(number: int, most: int) -> int:
     """The largest divisor of a number that is at most `most`."""
     return max(d for d in range(1, min(number, most) + 1) if number % d == 0)

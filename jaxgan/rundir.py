@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 
 
 class RunDirectory:
-    """`RUN/`: config.toml, manifest.json, metrics.jsonl, samples/, curves.png, checkpoints/."""
+    """`RUN/`: config.toml, manifest.json, logs, samples/, curves.png, checkpoints/ and the best one apart."""
 
     def __init__(self, path: Path) -> None:
         """Names the folder; nothing is read or written yet."""
@@ -27,9 +27,11 @@ class RunDirectory:
         self.config = path / "config.toml"
         self.manifest = path / "manifest.json"
         self.metrics = path / "metrics.jsonl"
+        self.evaluation = path / "evaluation.jsonl"
         self.samples = path / "samples"
         self.curves = path / "curves.png"
         self.checkpoints = path / "checkpoints"
+        self.best = path / "best"
         self._lock = FileLock(path / ".lock")
 
     def acquire(self) -> None:
@@ -97,36 +99,67 @@ class RunDirectory:
             raise InputError(f"{self.manifest} is damaged; restore it, or give another --run-dir")
         return found
 
-    def truncate_metrics(self, step: int, warn: Callable[[str], None]) -> None:
-        """Drops the log's lines after `step`, and lines that are damaged, with a warning where it is not the last."""
-        if not self.metrics.exists():
-            return
-        kept, damaged = [], []
-        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):
-                damaged.append(number)
-        if damaged and damaged != [len(lines)]:
-            warn(f"{self.metrics}: line {damaged[0]} is damaged and left out ({len(damaged)} in all)")
-        self.write(self.metrics, "".join(f"{line}\n" for line in kept))
+    def truncate(self, step: int, warn: Callable[[str], None]) -> None:
+        """Drops the logs' lines after `step`, and lines that are damaged, with a warning where it is not the last."""
+        for log in (self.metrics, self.evaluation):
+            if not log.exists():
+                continue
+            kept, damaged = [], []
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            for number, line in enumerate(lines, 1):
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line)
+                except (ValueError, KeyError, TypeError):
+                    damaged.append(number)
+            if damaged and damaged != [len(lines)]:
+                warn(f"{log}: line {damaged[0]} is damaged and left out ({len(damaged)} in all)")
+            self.write(log, "".join(f"{line}\n" for line in kept))
 
     def log(self, rows: list[dict[str, float]]) -> None:
-        """Appends one JSON object a line; what is not finite is null, as JSON has no name for it."""
-        lines = (
-            json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}, allow_nan=False)
-            for row in rows
+        """Appends the metrics of steps; what is not finite is null, as JSON has no name for it."""
+        _append(
+            self.metrics,
+            ({k: v if math.isfinite(v) else None for k, v in row.items()} for row in rows),
         )
-        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+
+    def add_scores(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Appends scores; see `jaxgan.evaluate.line`."""
+        _append(self.evaluation, lines)
+
+    def read_evaluation(self) -> list[dict[str, Any]]:
+        """All scores; see `jaxgan.evaluate.line`.
+
+        Raises:
+          InputError: If a line is damaged.
+        """
+        if not self.evaluation.exists():
+            return []
+        found = []
+        for number, line in enumerate(
+            self.evaluation.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+        ):
+            try:
+                found.append(json.loads(line))
+                whole = {"metric", "value", "step", "seed", "time", "protocol"} <= set(found[-1])
+            except (ValueError, TypeError):
+                whole = False
+            if not whole:
+                raise InputError(f"{self.evaluation}: line {number} is damaged; remove it")
+        return found
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """The log."""
         if not self.metrics.exists():
             return []
         return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+
+
+def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends one JSON object a line."""
+    lines = [json.dumps(row, allow_nan=False) for row in rows]
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
 
 
 def environment(

@@ -1,14 +1,15 @@
 """What a trained run makes: image sheets, arrays, and walks between latents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import experiment, report
+from jaxgan import experiment, pictures
 from jaxgan.checkpoint import sha256, unflatten
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
@@ -28,13 +29,13 @@ class Trained(NamedTuple):
     """The state's `jaxgan.checkpoint.sha256`."""
 
 
-def load(path: Path, warn: Callable[[str], None]) -> Trained:
-    """The newest good state of a run.
+def load(path: Path, warn: Callable[[str], None], *, best: bool = False) -> Trained:
+    """The newest good state of a run, or the one that scored best while it was trained.
 
     Raises:
       InputError: If the folder is not a run or has no good checkpoint.
     """
-    saved = load_run(path, warn)
+    saved = load_run(path, warn, best=best)
     built = experiment.build(saved.config, saved.manifest["classes"], saved.manifest["examples"])
     state = unflatten(jax.eval_shape(lambda: experiment.initial(built)), saved.table)
     return Trained(built, jax.tree.map(jnp.asarray, state), saved.step, sha256(saved.table))
@@ -66,38 +67,59 @@ def labels(index: Index, classes: int, walk: int) -> Index:
     return index // walk % classes
 
 
-def images(trained: Trained, num: int, seed: int, *, walk: int = 1) -> np.ndarray:
-    """Samples with the averaged weights where there are any.
+Maker = Callable[[State, jax.Array, Any], jax.Array]
+"""Makes images from a state, a key, and the number of the first of them."""
 
-    Args:
-      trained: The run.
-      num: How many images.
-      seed: Image i depends on `seed` and i alone, not on `num`.
-      walk: If more than 1, rows of this many images: row r walks from the latent of plain image r to that of r + 1.
 
-    Returns:
-      uint8 `[num, H, W, C]`.
-    """
-    built, state = trained.built, trained.state.averaged()
+def maker(built: experiment.Experiment, *, walk: int = 1, truncation: float | None = None) -> Maker:
+    """A compiled function that makes `CHUNK` images, float32 `[CHUNK, H, W, C]`; see `batches`."""
     latent = built.config.game.latent
-    key = jax.random.key(seed)
 
-    def plain_latents(index: jax.Array) -> jax.Array:
-        keys = Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index))
-        return keys.fold("latent").normal((latent,))
+    def plain_latents(key: jax.Array, index: jax.Array) -> jax.Array:
+        keys = Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index)).fold("latent")
+        if truncation is None:
+            return keys.normal((latent,))
+        draw = partial(jax.random.truncated_normal, lower=-truncation, upper=truncation, shape=(latent,))
+        return jax.vmap(draw)(keys.example)
 
     @jax.jit
-    def chunk(state: State, first: jax.Array) -> jax.Array:
+    def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
         index = first + jnp.arange(CHUNK, dtype=jnp.int32)
         batch = {"label": labels(index, built.classes, walk)} if built.classes else {}
         if walk > 1:
-            a, b = (plain_latents(index // walk + end) for end in (0, 1))
+            a, b = (plain_latents(key, index // walk + end) for end in (0, 1))
             t = (index % walk).astype(jnp.float32)[:, None] / (walk - 1)
             batch["latent"] = spherical(a, b, t)
+        elif truncation is not None:
+            batch["latent"] = plain_latents(key, index)
         return built.game.sample(state, Keys.of(key, CHUNK, first), batch)
 
-    made = [report.to_uint8(np.asarray(chunk(state, np.int32(i)))) for i in range(0, num, CHUNK)]
-    return np.concatenate(made)[:num]
+    return make
+
+
+def batches(make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarray]:
+    """Samples, a few at a time.
+
+    Args:
+      make: What `maker` gave. With a walk of more than 1, rows of this many images: row r walks from the latent of
+        plain image r to that of r + 1. With truncation, latents are Gaussian, drawn again until no number is larger
+        than this (Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, section 3.1).
+      state: The state to sample from: see `State.averaged`.
+      num: How many images.
+      seed: Image i depends on `seed` and i alone, not on `num`.
+
+    Yields:
+      uint8 `[n, H, W, C]`.
+    """
+    key = jax.random.key(seed)
+    for i in range(0, num, CHUNK):
+        yield pictures.to_uint8(np.asarray(make(state, key, np.int32(i))))[: num - i]
+
+
+def images(trained: Trained, num: int, seed: int, *, walk: int = 1) -> np.ndarray:
+    """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`."""
+    make = maker(trained.built, walk=walk)
+    return np.concatenate(list(batches(make, trained.state.averaged(), num, seed)))
 
 
 def write(
@@ -121,7 +143,7 @@ def write(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".png":
-            report.save(report.grid(made, columns or classes or None), out)
+            pictures.save(pictures.grid(made, columns or classes or None), out)
         else:
             arrays = {"image": made, "seed": seed, "step": trained.step, "state_sha256": trained.digest}
             if classes:

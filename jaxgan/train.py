@@ -13,13 +13,14 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import config, experiment, game
+from jaxgan import config, evaluate, experiment, game
 from jaxgan.data import feed, stream
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError, RunError
 from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.recorder import Recorder
 from jaxgan.rundir import RunDirectory, check_manifest, environment
+from jaxgan.scores import BETTER
 from jaxgan.window import program, sampler
 
 WINDOW_SECONDS = 2.0
@@ -27,7 +28,7 @@ WINDOW_SECONDS = 2.0
 the kernel for its memory anew, which costs a DCGAN half a step."""
 CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
 """Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
-MAY_CHANGE = ("steps", "run.seeds_by")
+MAY_CHANGE = ("steps", "run.seeds_by", *(f"evaluation.{key}" for key in config.Evaluation.model_fields))
 """Keys of the config that may change when a run is resumed."""
 SHOWN = {
     "D loss": ("discriminator/loss",),
@@ -131,6 +132,13 @@ def _train(
     size = len(source) * source.resolution**2 * source.channels * spread.copies
     fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
+    scores = settings.evaluation
+    look = (scores.features, Path(scores.weights) if scores.weights else None, None)
+    judge = (
+        evaluate.judge_of(built[0], source, look, scores.metrics, scores.num, say=say, progress=progress)
+        if scores.every and spread.process == 0
+        else None
+    )
     data = stream.load(source, progress) if resident else source
 
     runs = [RunDirectory(path) for path in run_dirs]
@@ -158,7 +166,7 @@ def _train(
             manifests.append(here)
         spread.barrier("claimed")
         recorders = [Recorder(b, run, say, main) for b, run in zip(built, runs, strict=True)]
-        return _Loop(recorders, spread, data, manifests, say, progress).run_all()
+        return _Loop(recorders, spread, data, manifests, judge, say, progress).run_all()
 
 
 def _together(manifest: Mapping[str, Any]) -> Any:
@@ -192,10 +200,11 @@ class _Loop:
         spread: Layout,
         data: stream.Batch | Source,
         manifests: list[dict[str, Any]],
+        judge: evaluate.Judge | None,
         say: Callable[[str], None],
         progress: bool,
     ) -> None:
-        self.runs, self.spread, self.say = runs, spread, say
+        self.runs, self.spread, self.say, self.judge = runs, spread, say, judge
         self.main = spread.process == 0
         built, settings = runs[0].built, runs[0].settings
         self.settings = settings
@@ -228,6 +237,9 @@ class _Loop:
         self.feed = self.feeds[0]
         self.window = program(built.game, self.feed, spread, settings.batch_size, settings.run.give_up_after)
         self.sample = sampler(built)
+        self.generate = evaluate.Generator(built) if judge else None
+        for run in runs:
+            run.alone = len(runs) == 1
         self.late: list[Callable[[], None]] = []
         self.undrawn: list[Recorder] = []
         self.images = 0  # seen by all runs since the start
@@ -309,6 +321,8 @@ class _Loop:
                 draw_from = drawn + (drawn - now) / CURVES_SHARE
             self.late.append(partial(self._record, before, counts, log))
             self._sample_later([run for run in played if run.due(every.sample_every)])
+            if self.judge and any(run.due(self.settings.evaluation.every) for run in played):
+                self._evaluate(self.judge, [run for run in played if run.due(self.settings.evaluation.every)])
             taken = max(counts)
             counts, parts = self._parts()
             if any(run.due(every.checkpoint_every) for run in played):
@@ -379,6 +393,19 @@ class _Loop:
         for run in runs if self.main else ():
             images = self.sample(self.spread.member(self.state, self.runs.index(run)))
             self.late.append(partial(run.sheet, run.step, images))
+
+    def _evaluate(self, judge: evaluate.Judge, runs: Sequence[Recorder]) -> None:
+        assert self.generate is not None
+        self._catch_up()  # a run that gave up is not scored
+        for run in runs:
+            if run.gave_up:
+                continue
+            state = self.spread.member(self.state, self.runs.index(run))
+            scores = judge.score(self.generate(state, 0))
+            lines = [evaluate.line(score, run.step, 0, "") for score in scores]
+            first = next((i for i, line in enumerate(lines) if line["metric"] in BETTER), 0)
+            lines = [lines[first], *lines[:first], *lines[first + 1 :]]
+            run.score(lines, BETTER.get(lines[0]["metric"], 0), state)
 
     def _save(self) -> None:
         self._catch_up()

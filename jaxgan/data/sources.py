@@ -10,15 +10,18 @@ import io
 import lzma
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images
 from jaxgan.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxgan.data import arrayrecord
 
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
@@ -144,6 +147,10 @@ class ImageFolder:
         image = images.read(self.path / self.files[index], self.resolution, self.channels)
         return {"image": image, "label": self._labels[index]}
 
+    def stored(self, index: int) -> tuple[str, Path]:
+        """Where an image is, in words, and its file."""
+        return str(self.path / self.files[index]), self.path / self.files[index]
+
 
 class TFDS:
     """One split of a data set that TFDS (or `jaxgan prepare`) prepared as ArrayRecord. Needs no TensorFlow.
@@ -198,15 +205,11 @@ class TFDS:
         return self._length
 
     def __getitem__(self, index: int, /) -> Example:
-        from jaxgan.data import arrayrecord
-
         if not -self._length <= index < self._length:
             raise IndexError(f"example {index} of {self._length}")
-        with _opening:  # reading threads that come together open the files once
-            if self._records is None:
-                self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
+        records = self._open()
         try:
-            stored, label = self._records[int(index) % self._length]
+            stored, label = records[int(index) % self._length]
             pixels = images.to_array(Image.open(io.BytesIO(stored)), self.resolution, self.channels)
         except MemoryError:
             raise
@@ -215,6 +218,53 @@ class TFDS:
             why = images.reason(error, self.directory)
             raise InputError(f"{where} {why}; prepare the data set again") from error
         return {"image": pixels, "label": np.int32(label)}
+
+    def stored(self, index: int) -> tuple[str, io.BytesIO]:
+        """Where an image is, in words, and its file."""
+        return f"{self.directory}: example {index} of split {self.split!r}", io.BytesIO(
+            self._open()[index][0]
+        )
+
+    def _open(self) -> "arrayrecord.Records":
+        from jaxgan.data import arrayrecord
+
+        with _opening:  # reading threads that come together open the files once
+            if self._records is None:
+                self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
+        return self._records
+
+
+def as_they_are(open_at: Callable[[int, int], "ImageFolder | TFDS"]) -> "ImageFolder | TFDS":
+    """A source at its images' own resolution, so that nothing is cropped or resized.
+
+    Args:
+      open_at: Opens it at a resolution and number of channels.
+
+    Returns:
+      The source, grey if all of its images are.
+
+    Raises:
+      InputError: If an image cannot be read, is not square, or is not as large as the first.
+    """
+    source = open_at(1, 3)
+    grey, first = True, None
+    for i in range(len(source)):
+        where, stored = source.stored(i)
+        try:
+            with Image.open(stored) as image:
+                size, mode = image.size, image.mode
+        except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+            raise InputError(f"{where}: {images.reason(error, where)}; replace or remove it") from error
+        first = first or size
+        if size != first or size[0] != size[1]:
+            what = "is not square" if size[0] != size[1] else f"the first of its set {first[0]}x{first[1]}"
+            raise InputError(
+                f"{where} is {size[0]}x{size[1]} pixels, which {what}; make all images one square size, for example "
+                "with jaxgan prepare --resolution"
+            )
+        grey &= mode in ("1", "L") or mode.startswith("I")
+    assert first is not None
+    return open_at(first[0], 1 if grey else 3)
 
 
 def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:

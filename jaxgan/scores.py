@@ -1,0 +1,313 @@
+"""What scores are computed, from what, and what real images give in their place."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan import metrics
+from jaxgan.errors import InputError
+from jaxgan.metrics import accuracy as downstream
+from jaxgan.networks.classifier import Classifier
+
+SIMILAR = 2000
+"""Images of which pairs are compared for diversity, at most."""
+ACCURACY = downstream.Training()
+"""How the classifiers of the classification accuracy score are trained."""
+
+Say = Callable[[str], None]
+Values = dict[str, tuple[float, float]]
+"""Scores and their standard errors, NaN where there is none, by metric."""
+
+
+class Sample(NamedTuple):
+    """Images as scores see them."""
+
+    features: np.ndarray
+    """`[N, d]`."""
+    logits: np.ndarray
+    """`[N, classes]`."""
+    images: np.ndarray
+    """The first of the images, uint8 `[n, H, W, C]`, as many as asked for."""
+    labels: np.ndarray
+    """`[N]` int."""
+
+    def part(self, rows: slice) -> "Sample":
+        """Some of them."""
+        return Sample(*(x[rows] for x in self))
+
+
+class Seen(NamedTuple):
+    """What scores are computed from."""
+
+    real: Sample
+    """The reference."""
+    fake: Sample
+    train: Sample | None
+    """All training images; None where nothing asks for them, or they are not known."""
+    test: Sample | None
+    """Real images that were not trained on; likewise."""
+    classes: int
+
+
+class Group(NamedTuple):
+    """Metrics that are computed together."""
+
+    metrics: Mapping[str, str]
+    """Titles by name, with the title of the Frechet distance where it says {title}."""
+    compute: Callable[[Seen], Values]
+    floor: Callable[[Seen], Values]
+    """The same of real images."""
+    parameters: Mapping[str, Any] = {}
+    needs: frozenset[str] = frozenset()
+    """Of "train", "test", "labels" and "images"."""
+
+
+def _halves(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
+    """The score of one half of the real images against the other."""
+
+    def floor(seen: Seen) -> Values:
+        middle = len(seen.real.features) // 2
+        first, second = seen.real.part(slice(middle)), seen.real.part(slice(middle, None))
+        return compute(seen._replace(real=first, fake=second))
+
+    return floor
+
+
+def _of_real(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
+    """The score of the real images themselves."""
+    return lambda seen: compute(seen._replace(fake=seen.real))
+
+
+def _frechet(seen: Seen) -> Values:
+    real, fake = metrics.moments(seen.real.features), seen.fake.features
+    groups = min(10, len(fake) // 2)
+    error = metrics.frechet_error(real, fake, groups=groups) if groups > 1 else math.nan
+    return {"frechet": (metrics.frechet_distance(real, metrics.moments(fake)), error)}
+
+
+def _frechet_infinity(seen: Seen) -> Values:
+    found = metrics.frechet_infinity(metrics.moments(seen.real.features), seen.fake.features)
+    return {"frechet_infinity": (found.value, math.nan)}
+
+
+def _kernel(seen: Seen) -> Values:
+    found = metrics.kernel_distance(seen.real.features, seen.fake.features)
+    return {"kernel": (found.value, found.error)}
+
+
+def _inception_score(seen: Seen) -> Values:
+    found = metrics.inception_score(seen.fake.logits)
+    return {"inception_score": (found.value, found.error)}
+
+
+def _manifold(seen: Seen) -> Values:
+    found = metrics.manifold(seen.real.features, seen.fake.features)
+    n, m = len(seen.real.features), len(seen.fake.features)
+
+    def share(p: float, of: int) -> tuple[float, float]:
+        return p, math.sqrt(p * (1 - p) / of)
+
+    return {
+        "precision": share(found.precision, m),
+        "recall": share(found.recall, n),
+        "density": (found.density, float(found.balls.std(ddof=1)) / 5 / math.sqrt(m)),
+        "coverage": share(found.coverage, n),
+    }
+
+
+def _diversity(seen: Seen) -> Values:
+    found = metrics.diversity(seen.fake.images[:SIMILAR], data_range=255)
+    return {"diversity": (found.value, found.error)}
+
+
+def _memorisation(seen: Seen) -> Values:
+    assert seen.train is not None
+    assert seen.test is not None
+    found = metrics.memorisation(seen.train.features, seen.test.features, seen.fake.features)
+    return {"memorisation": (found.copied, found.error)}
+
+
+def _memorisation_of_real(seen: Seen) -> Values:
+    """Of one half of the test images against the other."""
+    assert seen.test is not None
+    middle = len(seen.test.features) // 2
+    first, second = seen.test.part(slice(middle)), seen.test.part(slice(middle, None))
+    return _memorisation(seen._replace(test=first, fake=second))
+
+
+def _accuracy(seen: Seen) -> Values:
+    assert seen.test is not None
+    classifier = Classifier(seen.classes)
+    variables = downstream.train_classifier(classifier, seen.fake.images, seen.fake.labels, ACCURACY)
+    found = downstream.accuracy(classifier, variables, seen.test.images, seen.test.labels)
+    return {"accuracy": (found, math.sqrt(found * (1 - found) / len(seen.test.images)))}
+
+
+def _accuracy_of_real(seen: Seen) -> Values:
+    """Of a classifier that saw as many training images."""
+    assert seen.train is not None
+    return _accuracy(seen._replace(fake=seen.train.part(slice(len(seen.fake.images)))))
+
+
+GROUPS: tuple[Group, ...] = (
+    Group({"frechet": "{title}, lower is better"}, _frechet, _halves(_frechet)),
+    Group(
+        {"frechet_infinity": "{title} at infinity, lower"},
+        _frechet_infinity,
+        _halves(_frechet_infinity),
+        {"sizes": 15},
+    ),
+    Group({"kernel": "kernel distance, lower"}, _kernel, _halves(_kernel), {"subsets": 100, "size": 1000}),
+    Group(
+        {"inception_score": "Inception score, higher"},
+        _inception_score,
+        _of_real(_inception_score),
+        {"splits": 10},
+    ),
+    Group(
+        {
+            "precision": "precision, higher",
+            "recall": "recall, higher",
+            "density": "density, higher",
+            "coverage": "coverage, higher",
+        },
+        _manifold,
+        _halves(_manifold),
+        {"k": 3, "density_k": 5},
+    ),
+    Group(
+        {"diversity": "MS-SSIM of pairs, as real ones"},
+        _diversity,
+        _of_real(_diversity),
+        {"most_images": SIMILAR},
+        frozenset({"images"}),
+    ),
+    Group(
+        {"memorisation": "nearer to training images, 1/2"},
+        _memorisation,
+        _memorisation_of_real,
+        {},
+        frozenset({"train", "test"}),
+    ),
+    Group(
+        {"accuracy": "accuracy of a classifier, higher"},
+        _accuracy,
+        _accuracy_of_real,
+        ACCURACY._asdict(),
+        frozenset({"train", "test", "labels", "images"}),
+    ),
+)
+BETTER = {
+    "frechet": -1,
+    "frechet_infinity": -1,
+    "kernel": -1,
+    "inception_score": 1,
+    "accuracy": 1,
+} | dict.fromkeys(("precision", "recall", "density", "coverage"), 1)
+"""1 where higher is better and -1 where lower is, of the metrics for which that is so."""
+GROUP = {name: group for group in GROUPS for name in group.metrics}
+"""The group of each metric."""
+LACKING = {
+    "train": "the training images",
+    "test": "a split of test images",
+    "labels": "a class-conditional run",
+}
+"""What metrics may need, in words."""
+SLOW = ("frechet_infinity", "accuracy")
+DEFAULT = tuple(name for name in GROUP if name not in SLOW)
+"""Metrics that are computed unless others are asked for."""
+
+
+class Score(NamedTuple):
+    """One score of one set of images."""
+
+    metric: str
+    title: str
+    value: float
+    error: float
+    """Standard error over the choice of images, NaN where there is none."""
+    floor: float
+    """The same score of real images."""
+    protocol: Mapping[str, Any]
+    """All that must agree before this score may be compared with another."""
+
+
+def chosen(names: Sequence[str] | None, missing: frozenset[str], say: Say) -> tuple[str, ...]:
+    """The metrics to compute.
+
+    Args:
+      names: Those asked for; "all" is every one; None for all of `DEFAULT` that can be computed.
+      missing: What there is none of: "train", "test" or "labels".
+      say: Called with a line where a metric is left out.
+
+    Raises:
+      InputError: If one is unknown, or asked for by name and cannot be computed.
+    """
+    known = list(GROUP)
+    for name in names or ():
+        if name not in (*known, "all"):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)} and all"
+            raise InputError(f"no metric is called {name!r}; {hint}")
+        if name != "all" and (lacks := sorted(GROUP[name].needs & missing)):
+            raise InputError(f"{name} needs {' and '.join(LACKING[x] for x in lacks)}; leave it out")
+    wanted = DEFAULT if names is None else tuple(known) if "all" in names else tuple(dict.fromkeys(names))
+    possible = tuple(name for name in wanted if not GROUP[name].needs & missing)
+    for name in wanted:
+        if name not in possible:
+            lacks = " and ".join(LACKING[x] for x in sorted(GROUP[name].needs & missing))
+            say(f"{name} is left out: it needs {lacks}")
+    return possible
+
+
+def mean(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and its standard error, NaN of one value."""
+    n = len(values)
+    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+
+
+def number(value: float | None) -> str:
+    """Four digits, as people read them."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Scores for people; over several seeds their mean, and its error over the seeds."""
+    names = list(dict.fromkeys(line["metric"] for line in lines))
+    rows = [("score", "value", "error", "real images")]
+    for name in names:
+        found = [line for line in lines if line["metric"] == name]
+        value, error = found[0]["value"], found[0]["error"]
+        if len(found) > 1:
+            value, error = mean([line["value"] for line in found])
+        rows.append((found[0]["title"], number(value), number(error), number(found[0]["floor"])))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    text = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join(text)
+
+
+def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:
+    """The protocols of metrics, by name, for people: what all share in one line, then what each adds."""
+
+    def text(items: Mapping[str, Any]) -> str:
+        hashes = ("features_sha256", "data_fingerprint", "images_fingerprint")
+        parts = (f"{k} {v[:12] if k in hashes else v}" for k, v in items.items() if v is not None)
+        return ", ".join(parts)
+
+    first = next(iter(protocols.values()))
+    common = {k: v for k, v in first.items() if all(p.get(k) == v and k in p for p in protocols.values())}
+    lines: dict[str, list[str]] = {}
+    for name, protocol in protocols.items():
+        if own := text({k: v for k, v in protocol.items() if k not in common}):
+            lines.setdefault(own, []).append(name)
+    return "\n".join([text(common), *(f"{', '.join(names)}: {own}" for own, names in lines.items())])

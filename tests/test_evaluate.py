@@ -1,0 +1,305 @@
+"""Scores of runs and folders against the metrics called by hand, and what a protocol must say and refuse."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import compare, evaluate, features, metrics, sample, scores
+from jaxgan.checkpoint import sha256
+from jaxgan.cli import main
+from jaxgan.data import order
+from jaxgan.data.sources import Embedded
+from jaxgan.errors import InputError
+from jaxgan.inspection import load_run
+
+TINY = [
+    *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
+    *("--generator.width", "8", "--discriminator.width", "8", "--game.conditional", "false"),
+]
+NUM = 120
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.toml"
+    path.write_text(
+        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\n'
+        '[discriminator]\nnetwork = "mlp"\n'
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    """Two runs of one config, trained on the 2,000 test images."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        run = ["--seed", str(seed), "--run-dir", str(folder / f"s{seed}")]
+        assert main(["train", str(config), *TINY, *run]) == 0
+    return folder
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "runs")
+
+
+def said(*lines):
+    raise AssertionError(lines)
+
+
+def real(count, split="test"):
+    images, _ = Embedded(split).arrays()
+    return images[order.permutation(0, len(images), 0)[:count], ..., None]
+
+
+def test_scores_are_those_of_the_features_by_hand(runs):
+    asked = [
+        "frechet",
+        "kernel",
+        "inception_score",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "diversity",
+    ]
+    lines = evaluate.of_run(runs / "s0", names=asked, num=NUM, seeds=[3], say=said, progress=False)
+    network = features.load("fashion-cnn", 28, 1)
+    fake = sample.images(sample.load(runs / "s0", said), NUM, 3)
+    x, y = network.extract([real(NUM)]), network.extract([fake])
+    area = metrics.manifold(x.features, y.features)
+    expected = {
+        "frechet": metrics.frechet_distance(metrics.moments(x.features), metrics.moments(y.features)),
+        "kernel": metrics.kernel_distance(x.features, y.features).value,
+        "inception_score": metrics.inception_score(y.logits).value,
+        "precision": area.precision,
+        "recall": area.recall,
+        "density": area.density,
+        "coverage": area.coverage,
+        "diversity": metrics.diversity(fake, data_range=255).value,
+    }
+    assert [line["metric"] for line in lines] == asked
+    for line in lines:
+        np.testing.assert_allclose(line["value"], expected[line["metric"]], rtol=1e-6, err_msg=line["metric"])
+    halves = [metrics.moments(part) for part in np.array_split(x.features, 2)]
+    np.testing.assert_allclose(lines[0]["floor"], metrics.frechet_distance(*halves), rtol=1e-6)
+    assert lines[0]["error"] > 0
+    written = [json.loads(line) for line in (runs / "s0" / "evaluation.jsonl").read_text().splitlines()]
+    assert written == lines
+
+
+def test_a_protocol_says_all_that_a_score_depends_on(runs):
+    (line,) = evaluate.of_run(
+        runs / "s0", names=["frechet"], num=50, split="train", truncation=0.5, say=said, progress=False
+    )
+    protocol = line["protocol"]
+    assert protocol == {
+        "n_real": 50,
+        "n_fake": 50,
+        "data": "embedded",
+        "split": "train",
+        "data_fingerprint": Embedded("train").fingerprint,
+        "resolution": 28,
+        "channels": 1,
+        "features": "fashion-cnn",
+        "features_sha256": features.load("auto", 28, 1).sha256,
+        "resize": "none",
+        "weights": "average, decay 0.999",
+        "batch_norm": "none",
+        "truncation": 0.5,
+        "labels": "none",
+    }
+    assert (line["step"], line["seed"]) == (4, 0)
+    assert line["state_sha256"] == sha256(load_run(runs / "s0", said).table)
+
+
+def test_raw_weights_and_truncation_change_what_is_scored(runs):
+    found = [
+        evaluate.of_run(runs / "s0", names=["frechet"], num=50, say=said, progress=False, **options)[0][
+            "value"
+        ]
+        for options in ({}, {"averaged": False}, {"truncation": 0.1})
+    ]
+    assert len(set(found)) == 3
+
+
+def judge(chosen, num=400, reference="test", **more):
+    source = Embedded(reference)
+    return evaluate.Judge(source, features.load("auto", 28, 1), chosen, num, progress=False, **more)
+
+
+def given(images):
+    return evaluate.Images(lambda count: iter([images[:count]]), len(images), None, {})
+
+
+def values(judge, images):
+    return {score.metric: score.value for score in judge.score(given(images))}
+
+
+def test_dropped_classes_and_copies_are_caught():
+    """Each by the scores whose papers say so."""
+    images, labels = Embedded("train").arrays()
+    mixed = np.random.default_rng(1).permutation(len(images))
+    images, labels = images[mixed, ..., None], labels[mixed]
+    honest, few = images[:400], images[labels < 4][:400]
+    train, test = Embedded("train"), Embedded("test")
+    look = judge(["frechet", "recall", "coverage", "memorisation"], train=train, test=test)
+    fresh = real(400)  # of the test images: not trained on
+    good, dropped, copies = values(look, fresh), values(look, few), values(look, honest)
+    assert dropped["frechet"] > 3 * good["frechet"]
+    assert dropped["recall"] < 0.7 * good["recall"]
+    assert dropped["coverage"] < 0.7 * good["coverage"]
+    assert 0.4 < good["memorisation"] < 0.6
+    assert copies["memorisation"] == 1
+
+
+def test_identical_images_have_perfect_scores():
+    images = real(400)
+    found = values(judge(["frechet", "precision", "recall", "coverage"]), images)
+    assert found == {"frechet": pytest.approx(0, abs=1e-6), "precision": 1, "recall": 1, "coverage": 1}
+
+
+def test_a_folder_against_real_images(tmp_path, capsys):
+    images = real(150, "train")
+    for i, image in enumerate(images):
+        (tmp_path / "fakes").mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(tmp_path / "fakes" / f"{i:04d}.png")
+    command = [
+        "evaluate",
+        "--images",
+        str(tmp_path / "fakes"),
+        "--reference",
+        "embedded:test",
+        "--num",
+        "150",
+    ]
+    assert main([*command, "--metrics", "frechet", "recall", "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)
+    network = features.load("auto", 28, 1)
+    x, y = (network.extract([part]).features for part in (real(150), images))
+    expected = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
+    np.testing.assert_allclose(lines[0]["value"], expected, rtol=1e-6)
+    assert lines[0]["protocol"]["images_fingerprint"]
+    assert main([*command, "--metrics", "frechet"]) == 0
+    out = capsys.readouterr().out
+    assert "FD (fashion-cnn)" in out
+    assert "n_fake 150" in out
+
+
+def test_compare_shows_means_over_seeds_and_their_errors(runs, config, capsys):
+    for seed in (0, 1):
+        evaluate.of_run(runs / f"s{seed}", names=["frechet"], num=50, seeds=[0, 1], say=said, progress=False)
+    found = compare.compare([runs / "s0", runs / "s1"])
+    each = [
+        np.mean(
+            [json.loads(line)["value"] for line in (runs / f"s{s}/evaluation.jsonl").read_text().splitlines()]
+        )
+        for s in (0, 1)
+    ]
+    assert len(found.columns) == 1
+    ((value, error),) = found.rows["frechet"]
+    assert value == pytest.approx(np.mean(each))
+    assert error == pytest.approx(abs(each[0] - each[1]) / 2)
+    assert main(["compare", str(runs / "s0"), str(runs / "s1")]) == 0
+    assert "tiny (2 seeds)" in capsys.readouterr().out
+    assert len(compare.compare([runs / "s0"]).columns) == 1
+
+
+def test_compare_refuses_other_protocols_and_names_the_difference(runs, capsys):
+    for seed, num in ((0, 50), (1, 60)):
+        evaluate.of_run(runs / f"s{seed}", names=["frechet"], num=num, say=said, progress=False)
+    with pytest.raises(InputError, match=r"frechet of .*s0 and .*s1 .*n_real 50 and 60, n_fake 50 and 60"):
+        compare.compare([runs / "s0", runs / "s1"])
+    assert main(["compare", str(runs / "s0"), str(runs / "s1")]) == 2
+    capsys.readouterr()
+    evaluate.of_run(runs / "s1", names=["frechet"], num=50, say=said, progress=False)
+    evaluate.of_run(runs / "s1", names=["frechet"], num=70, say=said, progress=False)
+    found = compare.compare([runs / "s0", runs / "s1"])  # both have 50
+    assert found.protocols["frechet"]["n_fake"] == 50
+
+
+EVALUATED = [
+    "--evaluation.every",
+    "2",
+    "--evaluation.num",
+    "50",
+    "--evaluation.metrics",
+    '["recall", "frechet"]',
+]
+
+
+def test_scores_while_training_change_nothing_and_keep_the_best(trained, config, tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", str(config), *TINY, *EVALUATED, "--run-dir", str(run)]) == 0
+    assert sha256(load_run(run, said).table) == sha256(load_run(trained / "s0", said).table)
+    lines = [json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["metric"]) for line in lines] == [
+        (step, metric) for step in (2, 4) for metric in ("frechet", "recall")
+    ]
+    later = evaluate.of_run(run, names=["frechet", "recall"], num=50, say=said, progress=False)
+    for mine, trains in zip(later, lines[2:], strict=True):
+        assert mine["protocol"] == trains["protocol"]
+        np.testing.assert_allclose(mine["value"], trains["value"], rtol=1e-6)
+    best = json.loads((run / "best" / "score.json").read_text())
+    assert best["value"] == min(line["value"] for line in lines if line["metric"] == "frechet")
+    assert load_run(run, said, best=True).step == best["step"]
+    (again,) = evaluate.of_run(run, names=["frechet"], num=50, best=True, say=said, progress=False)
+    np.testing.assert_allclose(again["value"], best["value"], rtol=1e-6)
+
+
+def test_resuming_drops_scores_of_steps_that_are_taken_again(config, tmp_path):
+    run = tmp_path / "run"
+    command = ["train", str(config), *TINY, *EVALUATED, "--run-dir", str(run)]
+    assert main([*command, "--steps", "4"]) == 0
+    whole = (run / "evaluation.jsonl").read_text()
+    with (run / "evaluation.jsonl").open("a") as file:
+        file.write(json.dumps({**json.loads(whole.splitlines()[0]), "step": 6}) + "\n")
+    assert main([*command, "--steps", "6"]) == 0
+    lines = [json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 2, 4, 4, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{run}", "--metrics", "frechte"], "no metric is called 'frechte'; did you mean frechet?"),
+        (["{run}", "--metrics", "accuracy"], "accuracy needs"),
+        (["{run}", "--num", "1"], "--num is 1; it must be at least 2"),
+        (["{run}", "--num", "5", "--metrics", "recall"], "recall cannot be computed"),
+        (["{run}", "--truncation", "0"], "--truncation is 0"),
+        (["{run}", "--split", "valid"], "no split 'valid'"),
+        (["{run}", "--features", "inception"], "needs --weights FILE"),
+        (["{run}", "--best"], "has no best checkpoint"),
+        (["{run}", "--seeds", "2:1"], "--seeds is 2:1"),
+        (["{run}", "--images", "x"], "give one of them"),
+        ([], "give one of them"),
+        (["nowhere"], "not a run"),
+        (["--images", "{small}"], "--images DIR needs --reference"),
+        (["--images", "{small}", "--reference", "embedded"], "are 8x8 grey, the reference 28x28 grey"),
+        (["--images", "{mixed}", "--reference", "embedded"], "make all images one square size"),
+        (["--images", "{empty}", "--reference", "embedded"], "holds no images"),
+        (["{run}", "--reference", "embedded"], "--reference goes with --images"),
+    ],
+)
+def test_bad_input_ends_in_one_line(options, message, trained, tmp_path, capsys):
+    for name, sizes in {"small": [(8, 8)], "mixed": [(28, 28), (28, 20)], "empty": []}.items():
+        (tmp_path / name).mkdir()
+        for i, size in enumerate(sizes):
+            Image.new("L", size).save(tmp_path / name / f"{i}.png")
+    places = {"run": trained / "s0", **{name: tmp_path / name for name in ("small", "mixed", "empty")}}
+    capsys.readouterr()
+    assert main(["evaluate", "--quiet", *(option.format(**places) for option in options)]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert message in line
+
+
+def test_what_cannot_be_computed_is_left_out_with_a_line(runs):
+    lines = []
+    found = scores.chosen(None, frozenset({"test"}), lines.append)
+    assert "memorisation" not in found
+    assert lines == ["memorisation is left out: it needs a split of test images"]
+    assert set(scores.chosen(["all"], frozenset(), said)) == set(scores.GROUP)
