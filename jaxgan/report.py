@@ -1,0 +1,281 @@
+"""Runs as one HTML file that needs nothing else: curves, pictures, scores, and how to repeat them."""
+
+import base64
+import html
+import io
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxgan import compare, experiment, features, metrics, pictures, sample, scores
+from jaxgan.data import stream
+from jaxgan.errors import InputError, replacing
+from jaxgan.rundir import RunDirectory
+
+FRAMES = 40
+"""Most sample grids in the slider."""
+SIDE = 560
+"""Pixels to which small pictures are enlarged, about."""
+NEIGHBOURS, SHOWN = 5, 8
+"""Nearest training images of so many samples."""
+SEARCHED = 10_000
+"""Training images among which neighbours are looked for, at most."""
+WALK, WALKS = 10, 5
+"""Images in a walk between latents, and walks."""
+
+Say = Callable[[str], None]
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+img { max-width: 100%; height: auto; background: #fff; }
+img.pixels { image-rendering: pixelated; }
+figure { margin: .5rem 0; } figcaption { font-size: .85rem; opacity: .8; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+pre { overflow-x: auto; background: #8882; padding: .7rem; font-size: .8rem; }
+input[type=range] { width: min(100%, 35rem); display: block; }
+.note { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
+.warning { border-left: 4px solid #c60; padding-left: .7rem; }
+nav a { margin-right: 1rem; }
+"""
+SCRIPT = """
+for (const slider of document.querySelectorAll("input[type=range]")) {
+  const frames = JSON.parse(document.getElementById(slider.dataset.frames).textContent);
+  const image = document.getElementById(slider.dataset.image);
+  const label = document.getElementById(slider.dataset.label);
+  const show = () => { const [step, data] = frames[slider.value];
+    image.src = "data:image/png;base64," + data; label.textContent = "step " + step; };
+  slider.addEventListener("input", show);
+}
+"""
+
+
+def write(paths: Sequence[Path], out: Path, say: Say) -> None:
+    """Writes the report of runs.
+
+    Args:
+      paths: The runs' folders.
+      out: The HTML file.
+      say: Called with each line for the user.
+
+    Raises:
+      InputError: If a folder is not a run or has no checkpoint.
+      RunError: If the file cannot be written.
+    """
+    bodies = [_run(path, i, say) for i, path in enumerate(paths)]
+    title = paths[0].name if len(paths) == 1 else f"{len(paths)} runs"
+    links, together = "", ""
+    if len(paths) > 1:
+        names = (f'<a href="#run{i}">{_text(path.name)}</a>' for i, path in enumerate(paths))
+        links = f"<nav>{' '.join(names)}</nav>"
+        try:
+            table = compare.table(compare.compare(paths))
+            together = f'<h2>Side by side</h2><pre class="scores">{_text(table)}</pre>'
+        except InputError as error:
+            together = f'<h2>Side by side</h2><p class="note">Not comparable: {_text(error)}</p>'
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>jaxgan: {_text(title)}</title><style>{STYLE}</style></head><body>\n"
+        f"{links}{together}{''.join(bodies)}<script>{SCRIPT}</script></body></html>\n"
+    )
+    with replacing(out) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _run(path: Path, number: int, say: Say) -> str:
+    folder = RunDirectory(path)
+    trained = sample.load(path, say)
+    settings, manifest = trained.built.config, folder.read_manifest() or {}
+    rows, scored = folder.read_metrics(), folder.read_evaluation()
+    parts = [
+        f'<h1 id="run{number}">{_text(settings.name)}, seed {settings.seed}</h1>',
+        f"<p>{_text(path)}, step {trained.step:,} of {settings.steps:,}</p>",
+    ]
+    parts += [f'<p class="warning">{_text(line)}</p>' for line in warnings(rows)]
+    parts.append(_scores(path, scored))
+    if rows:
+        curves = _drawn(lambda file: pictures.curves(rows, file, ""))
+        parts += [
+            "<h2>Curves</h2>",
+            _figure(curves, "by step; the dashed line is a discriminator that cannot tell"),
+        ]
+    over_time = {name: x for name, x in _by_step(scored).items() if len(x) > 1}
+    if over_time:
+        drawn = _drawn(lambda file: pictures.scores(over_time, file))
+        parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
+    parts += [_slider(folder, number), _samples(trained, path, say)]
+    command = shlex.join(manifest.get("command", []))
+    parts += [
+        "<h2>To repeat it</h2>",
+        f"<pre>{_text(command)}</pre>" if command else "",
+        '<p class="note">The same configuration, software and machine give the same bits.</p>',
+        f"<h2>Configuration</h2><pre>{_text(settings.to_toml())}</pre>",
+        f"<h2>Environment</h2><pre>{_text(json.dumps(manifest, indent=1))}</pre>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def warnings(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """What `jaxgan train` warned of, from its log: the first time of each."""
+    from jaxgan.signs import Watch
+
+    watch, found = Watch(), dict[str, str]()
+    for start in range(0, len(rows), 100):
+        part = rows[start : start + 100]
+        window = {
+            name: np.array([np.nan if row.get(name) is None else row[name] for row in part], float)
+            for name in part[-1]
+        }
+        for line in watch.see(window):
+            found.setdefault(line.split(" steps ")[1][:40], f"Step {part[-1]['step']}: {line}")
+    return list(found.values())
+
+
+def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
+    if not scored:
+        return f'<h2>Scores</h2><p class="note">Not scored yet: jaxgan evaluate {_text(path)}</p>'
+    newest: dict[str, list[Mapping[str, Any]]] = {}
+    for line in scored:
+        same = newest.setdefault(line["metric"], [])
+        if same and (same[0]["step"], same[0]["protocol"]) != (line["step"], line["protocol"]):
+            same.clear()
+        same[:] = [other for other in same if other["seed"] != line["seed"]] + [line]
+    lines = [line for each in newest.values() for line in each]
+    cells = []
+    for each in newest.values():
+        value, error = each[0]["value"], each[0]["error"]
+        if len(each) > 1:
+            value, error = scores.mean([line["value"] for line in each])
+        row = (each[0]["title"], *map(scores.number, (value, error, each[0]["floor"])), each[0]["step"])
+        cells.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>")
+    head = "".join(f"<th>{x}</th>" for x in ("score", "value", "error", "real images", "step"))
+    protocol = scores.describe({line["metric"]: line["protocol"] for line in lines})
+    notes = "".join(f'<p class="note">{_text(line)}</p>' for line in protocol.splitlines())
+    return f'<h2>Scores</h2><div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>{notes}'
+
+
+def _by_step(scored: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Scores of one metric and protocol by step, those with the most steps of each metric."""
+    groups: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
+    for line in scored:
+        key = (line["title"], json.dumps(line["protocol"], sort_keys=True))
+        groups.setdefault(key, {})[line["step"]] = line
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for (title, _), lines in groups.items():
+        if len(lines) > len(found.get(title, [])):
+            found[title] = [lines[step] for step in sorted(lines)]
+    return found
+
+
+def _drawn(draw: Callable[[Path], None]) -> bytes:
+    """What a function draws into a file."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.png"
+        draw(file)
+        return file.read_bytes()
+
+
+def _figure(png: bytes, caption: str, *, pixels: bool = False) -> str:
+    kind = ' class="pixels"' if pixels else ""
+    data = base64.b64encode(png).decode()
+    return (
+        f'<figure><img{kind} alt="{_text(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{_text(caption)}</figcaption></figure>"
+    )
+
+
+def _enlarged(sheet: Image.Image) -> bytes:
+    """A PNG, of small pictures with every pixel made a square of pixels."""
+    times = max(1, SIDE // max(sheet.size))
+    held = io.BytesIO()
+    sheet.resize((sheet.width * times, sheet.height * times), Image.Resampling.NEAREST).save(held, "PNG")
+    return held.getvalue()
+
+
+def _slider(folder: RunDirectory, number: int) -> str:
+    files = sorted(folder.samples.glob("step_*.png")) if folder.samples.is_dir() else []
+    if not files:
+        return ""
+    chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(FRAMES, len(files)))})
+    frames = [
+        (int(files[i].stem.removeprefix("step_")), base64.b64encode(files[i].read_bytes()).decode())
+        for i in chosen
+    ]
+    step, last = frames[-1]
+    with Image.open(files[-1]) as image:
+        width = image.width * max(1, SIDE // max(image.size))
+    return (
+        f'<h2>Samples over time</h2><figure><img class="pixels" id="image{number}" alt="sample grid" '
+        f'style="width: {width}px" src="data:image/png;base64,{last}"><figcaption id="label{number}">step {step}'
+        f'</figcaption></figure><input type="range" aria-label="step" min="0" max="{len(frames) - 1}" '
+        f'value="{len(frames) - 1}" data-frames="frames{number}" data-image="image{number}" '
+        f'data-label="label{number}"><script type="application/json" id="frames{number}">{json.dumps(frames)}</script>'
+    )
+
+
+def _samples(trained: sample.Trained, path: Path, say: Say) -> str:
+    classes = trained.built.classes
+    count = max(SHOWN, classes * 6 if classes else 36)
+    made = sample.images(trained, count, 0)
+    walks = sample.images(trained, WALK * WALKS, 0, walk=WALK)
+    plain = "one column for each class" if classes else "one latent each"
+    parts = [
+        "<h2>Samples of the last checkpoint</h2>",
+        _figure(_enlarged(pictures.grid(made, classes or None)), plain, pixels=True),
+        "<h2>Walks between latents</h2>",
+        _figure(
+            _enlarged(pictures.grid(walks, WALK)), "each row walks from one latent to the next", pixels=True
+        ),
+    ]
+    try:
+        parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
+    except InputError as error:
+        say(f"{path}: no nearest training images in the report: {error}")
+        parts[-1:] = [] if parts[-1].startswith("<h2>Nearest") else parts[-1:]
+    return "\n".join(parts)
+
+
+def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
+    """Rows of a sample, then the training images nearest to it."""
+    source = experiment.open_source(trained.built.config.data)
+    count = min(SEARCHED, len(source))
+    batches = stream.batches(source, 0, 0, -(-count // 100), 1, min(100, count))
+    images = np.concatenate([batch["image"][0] for batch in batches])[:count]
+    try:
+        network = features.load("auto", source.resolution, source.channels)
+        theirs, ours = (network.extract([x]).features for x in (images, made))
+        by = f"features of {network.name}"
+    except InputError:
+        theirs, ours = (x.reshape(len(x), -1) for x in (images, made))
+        by = "pixels"
+    rows = []
+    for i, image in enumerate(made):
+        rest = np.ones(count, bool)
+        rows.append(image[None])
+        for _ in range(min(NEIGHBOURS, count)):
+            _, which = metrics.nearest(ours[i : i + 1], theirs[rest])
+            index = np.flatnonzero(rest)[which[0]]
+            rows.append(images[index][None])
+            rest[index] = False
+    sheet = pictures.grid(np.concatenate(rows), 1 + min(NEIGHBOURS, count))
+    return _figure(
+        _enlarged(sheet),
+        f"left a sample, then the nearest of {count:,} training images by {by}: equal ones would be copies",
+        pixels=True,
+    )

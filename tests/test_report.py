@@ -1,0 +1,151 @@
+"""The HTML report: that it is whole, needs nothing else, and shows what the run holds."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import report
+from jaxgan.cli import main
+from jaxgan.data.sources import Embedded
+
+TINY = [
+    *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
+    *("--generator.width", "8", "--discriminator.width", "8", "--run.sample_every", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.toml").write_text(
+        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\n'
+        '[discriminator]\nnetwork = "mlp"\n[game]\nconditional = true\n[evaluation]\nevery = 2\nnum = 40\n'
+    )
+    for seed in (0, 1):
+        run = ["--seed", str(seed), "--run-dir", str(folder / f"s{seed} & more")]
+        assert main(["train", str(folder / "tiny.toml"), *TINY, *run]) == 0
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts of scripts that hold data."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.data, self.words, self._script = [], {}, [], None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._script = dict(attrs).get("id") if tag == "script" else None
+
+    def handle_endtag(self, tag):
+        self._script = None
+
+    def handle_data(self, data):
+        if self._script:
+            self.data[self._script] = json.loads(data)
+        else:
+            self.words.append(data)
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_a_report_is_one_file_with_everything_in_it(runs, tmp_path):
+    out = tmp_path / "page.html"
+    assert main(["report", str(runs / "s0 & more"), "--out", str(out)]) == 0
+    text = out.read_text()
+    page = Page(text)
+    for tag, attributes in page.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:").startswith(("data:", "#")), (tag, attributes)
+    assert "//" not in re.sub(r"base64,[A-Za-z0-9+/=]*|\"[A-Za-z0-9+/=]{200,}\"", "", text).replace(
+        "<!--", ""
+    )
+    images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 6  # curves, scores, the slider, samples, walks, neighbours
+    for image in images:
+        assert pixels(image.removeprefix("data:image/png;base64,")).size
+    words = " ".join(page.words)
+    for expected in (
+        "tiny, seed 0",
+        "FD (fashion-cnn)",
+        "n_fake 40",
+        "batch_size = 8",
+        "data_fingerprint",
+        "0 & more",
+    ):
+        assert expected in words, expected
+
+
+def test_the_slider_holds_every_sample_grid(runs, tmp_path):
+    run = runs / "s0 & more"
+    report.write([run], tmp_path / "page.html", print)
+    frames = Page((tmp_path / "page.html").read_text()).data["frames0"]
+    assert [step for step, _ in frames] == [0, 2, 4]
+    for step, data in frames:
+        assert base64.b64decode(data) == (run / "samples" / f"step_{step:08d}.png").read_bytes()
+
+
+def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path):
+    paths = [runs / "s0 & more", runs / "s1 & more"]
+    report.write(paths, tmp_path / "page.html", print)
+    words = " ".join(Page((tmp_path / "page.html").read_text()).words)
+    assert "tiny (2 seeds)" in words
+    assert "tiny, seed 1" in words
+    kept = (paths[1] / "evaluation.jsonl").read_text()
+    (paths[1] / "evaluation.jsonl").unlink()
+    report.write(paths, tmp_path / "page.html", print)
+    (paths[1] / "evaluation.jsonl").write_text(kept)
+    words = " ".join(Page((tmp_path / "page.html").read_text()).words)
+    assert "Not comparable" in words
+    assert "Not scored yet: jaxgan evaluate" in words
+
+
+def test_neighbours_of_training_images_are_themselves(runs):
+    from jaxgan import sample
+
+    trained = sample.load(runs / "s0 & more", print)
+    images, _ = Embedded("test").arrays()
+    figure = report._neighbours(trained, images[:3, ..., None])
+    sheet = pixels(re.search(r"base64,([^\"]*)", figure)[1])
+    times = sheet.shape[0] // (3 * 30 - 2)
+    small = sheet[::times, ::times]
+    for i in range(3):
+        row = small[30 * i : 30 * i + 28]
+        np.testing.assert_array_equal(row[:, :28], images[i])
+        np.testing.assert_array_equal(row[:, 30:58], images[i])
+        assert not np.array_equal(row[:, 60:88], images[i])
+
+
+def test_warnings_are_those_of_the_log():
+    rows = [
+        {
+            "step": step + 1,
+            "discriminator/real_accuracy": 1.0 if step >= 300 else 0.7,
+            "discriminator/fake_accuracy": 1.0,
+            "generator/grad_norm": None,
+        }
+        for step in range(1000)
+    ]
+    assert [line.split(":")[0] for line in report.warnings(rows)] == ["Step 800"]
+    assert report.warnings([]) == []
+
+
+def test_bad_input_ends_in_one_line(runs, tmp_path, capsys):
+    for command, message in {
+        ("report", str(tmp_path / "nowhere")): "not a run",
+        ("report", str(runs / "s0 & more"), "--out", str(tmp_path / "page.pdf")): "ends in .html",
+    }.items():
+        capsys.readouterr()
+        assert main([*command]) == 2
+        assert message in capsys.readouterr().err
