@@ -246,7 +246,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(lines, indent=1))
     else:
         protocols = {line["metric"]: line["protocol"] for line in lines}
-        print(f"{scores.table(lines)}\n\n{scores.describe(protocols)}")
+        print(f"{scores.columns(scores.rows(lines))}\n\n{scores.describe(protocols)}")
     return 0
 
 

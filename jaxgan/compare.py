@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jaxgan import config
 from jaxgan.errors import InputError
 from jaxgan.rundir import RunDirectory
-from jaxgan.scores import describe, mean, number
+from jaxgan.scores import better, columns, describe, mean, number
 
 Line = Mapping[str, Any]
 
@@ -119,22 +119,15 @@ def table(found: Comparison) -> str:
     def cell(value: tuple[float, float] | None) -> str:
         if value is None:
             return "-"
-        return number(value[0]) + (f" ± {number(value[1])}" if value[1] == value[1] else "")
+        return number(value[0]) + (f" ± {number(value[1], 2)}" if value[1] == value[1] else "")
 
     def head(column: Column) -> str:
         seeds = len(column.paths)
         return f"{column.config.name} ({seeds} seeds)" if seeds > 1 else str(column.paths[0])
 
-    rows = [["score", *map(head, found.columns), "real images"]]
+    rows = [["score", *map(head, found.columns), "real images", "better"]]
     rows += [
-        [found.titles[metric], *map(cell, cells), number(found.floors[metric])]
+        [found.titles[metric], *map(cell, cells), number(found.floors[metric]), better(metric)]
         for metric, cells in found.rows.items()
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    text = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*text, "", describe(found.protocols)])
+    return f"{columns(rows)}\n\n{describe(found.protocols)}"

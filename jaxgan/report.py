@@ -35,6 +35,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 img { max-width: 100%; height: auto; background: #fff; }
+img.drawn { min-width: min(100%, 45rem); } @media (max-width: 45rem) { img.drawn { max-width: none; width: 45rem; } }
 img.pixels { image-rendering: pixelated; }
 figure { margin: .5rem 0; } figcaption { font-size: .85rem; opacity: .8; }
 .wide { overflow-x: auto; }
@@ -118,11 +119,14 @@ def _run(path: Path, number: int, say: Say) -> str:
         drawn = _drawn(lambda file: pictures.scores(over_time, file))
         parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
     parts += [_slider(folder, number), _samples(trained, path, say)]
+    again = shlex.join(["jaxgan", "train", str(folder.config), "--run-dir", "NEW"])
     command = shlex.join(manifest.get("command", []))
     parts += [
-        "<h2>To repeat it</h2>",
-        f"<pre>{_text(command)}</pre>" if command else "",
-        '<p class="note">The same configuration, software and machine give the same bits.</p>',
+        f"<h2>To repeat it</h2><pre>{_text(again)}</pre>",
+        (
+            '<p class="note">The same configuration, software and machine give the same bits. '
+            f"It was last started as: {_text(command)}</p>"
+        ),
         f"<h2>Configuration</h2><pre>{_text(settings.to_toml())}</pre>",
         f"<h2>Environment</h2><pre>{_text(json.dumps(manifest, indent=1))}</pre>",
     ]
@@ -155,14 +159,13 @@ def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
             same.clear()
         same[:] = [other for other in same if other["seed"] != line["seed"]] + [line]
     lines = [line for each in newest.values() for line in each]
-    cells = []
-    for each in newest.values():
-        value, error = each[0]["value"], each[0]["error"]
-        if len(each) > 1:
-            value, error = scores.mean([line["value"] for line in each])
-        row = (each[0]["title"], *map(scores.number, (value, error, each[0]["floor"])), each[0]["step"])
-        cells.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>")
-    head = "".join(f"<th>{x}</th>" for x in ("score", "value", "error", "real images", "step"))
+    head, *rest = scores.rows(lines)
+    steps = [str(each[0]["step"]) for each in newest.values()]
+    cells = [
+        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in (*row, step)) + "</tr>"
+        for row, step in zip(rest, steps, strict=True)
+    ]
+    head = "".join(f"<th>{_text(x)}</th>" for x in (*head, "step"))
     protocol = scores.describe({line["metric"]: line["protocol"] for line in lines})
     notes = "".join(f'<p class="note">{_text(line)}</p>' for line in protocol.splitlines())
     return f'<h2>Scores</h2><div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>{notes}'
@@ -192,17 +195,17 @@ def _drawn(draw: Callable[[Path], None]) -> bytes:
 
 
 def _figure(png: bytes, caption: str, *, pixels: bool = False) -> str:
-    kind = ' class="pixels"' if pixels else ""
+    kind = ' class="pixels"' if pixels else ' class="drawn"'
     data = base64.b64encode(png).decode()
     return (
-        f'<figure><img{kind} alt="{_text(caption)}" src="data:image/png;base64,{data}">'
+        f'<figure class="wide"><img{kind} alt="{_text(caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{_text(caption)}</figcaption></figure>"
     )
 
 
 def _enlarged(sheet: Image.Image) -> bytes:
     """A PNG, of small pictures with every pixel made a square of pixels."""
-    times = max(1, SIDE // max(sheet.size))
+    times = -(-SIDE // max(sheet.size))
     held = io.BytesIO()
     sheet.resize((sheet.width * times, sheet.height * times), Image.Resampling.NEAREST).save(held, "PNG")
     return held.getvalue()
@@ -219,7 +222,7 @@ def _slider(folder: RunDirectory, number: int) -> str:
     ]
     step, last = frames[-1]
     with Image.open(files[-1]) as image:
-        width = image.width * max(1, SIDE // max(image.size))
+        width = image.width * -(-SIDE // max(image.size))
     return (
         f'<h2>Samples over time</h2><figure><img class="pixels" id="image{number}" alt="sample grid" '
         f'style="width: {width}px" src="data:image/png;base64,{last}"><figcaption id="label{number}">step {step}'

@@ -153,47 +153,47 @@ def _accuracy_of_real(seen: Seen) -> Values:
 
 
 GROUPS: tuple[Group, ...] = (
-    Group({"frechet": "{title}, lower is better"}, _frechet, _halves(_frechet)),
+    Group({"frechet": "{title}"}, _frechet, _halves(_frechet)),
     Group(
-        {"frechet_infinity": "{title} at infinity, lower"},
+        {"frechet_infinity": "{title} at infinity"},
         _frechet_infinity,
         _halves(_frechet_infinity),
         {"sizes": 15},
     ),
-    Group({"kernel": "kernel distance, lower"}, _kernel, _halves(_kernel), {"subsets": 100, "size": 1000}),
+    Group({"kernel": "kernel distance"}, _kernel, _halves(_kernel), {"subsets": 100, "size": 1000}),
     Group(
-        {"inception_score": "Inception score, higher"},
+        {"inception_score": "Inception score"},
         _inception_score,
         _of_real(_inception_score),
         {"splits": 10},
     ),
     Group(
         {
-            "precision": "precision, higher",
-            "recall": "recall, higher",
-            "density": "density, higher",
-            "coverage": "coverage, higher",
+            "precision": "precision",
+            "recall": "recall",
+            "density": "density",
+            "coverage": "coverage",
         },
         _manifold,
         _halves(_manifold),
         {"k": 3, "density_k": 5},
     ),
     Group(
-        {"diversity": "MS-SSIM of pairs, as real ones"},
+        {"diversity": "MS-SSIM of pairs"},
         _diversity,
         _of_real(_diversity),
         {"most_images": SIMILAR},
         frozenset({"images"}),
     ),
     Group(
-        {"memorisation": "nearer to training images, 1/2"},
+        {"memorisation": "memorisation"},
         _memorisation,
         _memorisation_of_real,
         {},
         frozenset({"train", "test"}),
     ),
     Group(
-        {"accuracy": "accuracy of a classifier, higher"},
+        {"accuracy": "classification accuracy"},
         _accuracy,
         _accuracy_of_real,
         ACCURACY._asdict(),
@@ -269,31 +269,38 @@ def mean(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
 
-def number(value: float | None) -> str:
-    """Four digits, as people read them."""
+def number(value: float | None, digits: int = 4) -> str:
+    """So many digits, as people read them; "-" for what is not finite."""
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
-def table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Scores for people; over several seeds their mean, and its error over the seeds."""
-    names = list(dict.fromkeys(line["metric"] for line in lines))
-    rows = [("score", "value", "error", "real images")]
-    for name in names:
-        found = [line for line in lines if line["metric"] == name]
-        value, error = found[0]["value"], found[0]["error"]
-        if len(found) > 1:
-            value, error = mean([line["value"] for line in found])
-        rows.append((found[0]["title"], number(value), number(error), number(found[0]["floor"])))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    text = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
+def better(metric: str) -> str:
+    """What is better, in a word or two."""
+    return {1: "higher", -1: "lower"}.get(BETTER.get(metric, 0), "as real images")
+
+
+def rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Scores for people, with a head: over several seeds their mean, and its error over the seeds."""
+    found = [("score", "value", "error", "real images", "better")]
+    for name in dict.fromkeys(line["metric"] for line in lines):
+        each = [line for line in lines if line["metric"] == name]
+        value, error = each[0]["value"], each[0]["error"]
+        if len(each) > 1:
+            value, error = mean([line["value"] for line in each])
+        shown = (number(value), number(error, 2), number(each[0]["floor"]), better(name))
+        found.append((each[0]["title"], *shown))
+    return found
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text, the first column to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
-    ]
-    return "\n".join(text)
+    )
 
 
 def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:

@@ -102,6 +102,31 @@ def test_one_step_by_hand(classes, loss, rng):
     np.testing.assert_allclose(metrics["generator/loss"], g_loss, rtol=1e-5)
 
 
+def test_what_signs_of_collapse_are_read_from_by_hand(rng):
+    rules, batch = dcgan(0), data(rng, 2)
+    state = start(rules, batch)
+    g, d = DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2, dropout=0.2)
+    keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), N)
+    z = keys.fold("latent").normal((Z,))
+    fake, _ = g.apply(state.variables("generator"), z, train=True, mutable=["batch_stats"])
+
+    def logits(x, purpose):
+        masks = keys.fold(purpose).example
+        return d.apply(state.variables("discriminator"), x, train=True, keys=masks, mutable=["batch_stats"])[0]
+
+    real, made = (np.asarray(logits(*x)) for x in ((batch["image"][0], "real"), (fake, "fake")))
+    _, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
+    expected = {
+        "real_accuracy": np.mean(real > 0),
+        "fake_accuracy": np.mean(made < 0),
+        "logit_gap": real.mean() - made.mean(),
+        "real_variance": np.asarray(batch["image"][0]).var(0).mean(),
+        "fake_variance": np.asarray(fake).var(0).mean(),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[f"discriminator/{name}"], value, rtol=1e-4, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("kind", "shared", "classes"),
     [("gradient_penalty", False, 3), ("gradient_penalty", True, 0), ("r1", True, 3)],

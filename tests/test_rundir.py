@@ -57,7 +57,7 @@ def refuse(line):
 @pytest.mark.parametrize(("step", "left"), [(0, []), (2, [1, 2]), (5, [1, 2, 3, 4, 5]), (9, [1, 2, 3, 4, 5])])
 def test_truncation_keeps_the_lines_up_to_a_step(run, step, left):
     run.log([{"step": i, "x": 0.5} for i in range(1, 6)])
-    run.truncate_metrics(step, refuse)
+    run.truncate(step, refuse)
     assert steps(run) == left
     run.log([{"step": step + 1}])
     assert steps(run) == [*left, step + 1]
@@ -70,7 +70,7 @@ def test_a_half_written_last_line_goes_wherever_it_was_cut(run, cut):
     line = len(whole) // 2
     assert line == 23  # one more than this test leaves of it
     run.metrics.write_bytes(whole[: line + cut])
-    run.truncate_metrics(2, refuse)
+    run.truncate(2, refuse)
     # Without its newline the last line is whole, and gets it back.
     assert run.metrics.read_bytes() == (whole if cut == line - 1 else whole[:line])
 
@@ -80,7 +80,7 @@ def test_truncation_stops_at_what_is_no_line_of_the_log(run, rubbish):
     run.log([{"step": 1}])
     with run.metrics.open("a") as file:
         file.write(rubbish)
-    run.truncate_metrics(9, refuse)
+    run.truncate(9, refuse)
     assert steps(run) == [1]
 
 
@@ -90,13 +90,13 @@ def test_one_bad_line_costs_no_other_and_is_named(run):
         file.write(b'{"step": 3, "x": \xff\n')
     run.log([{"step": 4}, {"step": 5}])
     said = []
-    run.truncate_metrics(4, said.append)
+    run.truncate(4, said.append)
     assert steps(run) == [1, 2, 4]
     assert said == [f"{run.metrics}: line 3 is damaged and left out (1 in all)"]
 
 
 def test_truncation_without_a_log_makes_none(run):
-    run.truncate_metrics(3, refuse)
+    run.truncate(3, refuse)
     assert not run.metrics.exists()
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan import losses, penalties
+from jaxgan import axis, losses, penalties
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 
 
@@ -22,11 +22,10 @@ def apply(
 
 
 def _variance(images: Array) -> Array:
-    """Half the mean square of differences within pairs: unlike a batch's variance, a mean over examples."""
-    if len(images) < 2:
-        return jnp.zeros(())
-    first, second = images[: len(images) // 2 * 2 : 2], images[1::2]
-    return jnp.mean(jnp.square(lax.stop_gradient(first) - lax.stop_gradient(second))) / 2
+    """The variance of a value over the whole batch, on average over the values."""
+    images, name = lax.stop_gradient(images), axis.AXIS if axis.bound() else None
+    center = axis.mean(jnp.mean(images, 0), name)
+    return jnp.mean(jnp.square(images - center[None]))
 
 
 def gan(
@@ -55,8 +54,8 @@ def gan(
     The discriminator's metrics hold what it thinks of the images: the mean probability that they are real, "real" and
     "fake", the shares of them that it judges rightly, "real_accuracy" and "fake_accuracy", and the difference of the
     mean logits, "logit_gap"; or for a loss without probabilities the mean logits, "real_logit" and "fake_logit".
-    "real_variance" and "fake_variance" say how much images of a batch differ from each other, pair by pair: the
-    variance of a pixel, on average over the pixels; 0 where a device has only one image.
+    "real_variance" and "fake_variance" say how much images of a batch differ from each other: the variance of a value
+    over the batch, on average over the values.
 
     Penalties are on the discriminator as it judges the real images of the turn: labels, spectral-norm vectors and, for
     R1, dropout's masks are the same, and what statistics the penalised pass would leave is dropped. The player's
