@@ -112,7 +112,7 @@ def _run(path: Path, number: int, say: Say) -> str:
         curves = _drawn(lambda file: pictures.curves(rows, file, ""))
         parts += [
             "<h2>Curves</h2>",
-            _figure(curves, "by step; the dashed line is a discriminator that cannot tell"),
+            _figure(curves, "by step; the dashed line is a discriminator that cannot tell", "drawn"),
         ]
     over_time = {name: x for name, x in _by_step(scored).items() if len(x) > 1}
     if over_time:
@@ -194,11 +194,10 @@ def _drawn(draw: Callable[[Path], None]) -> bytes:
         return file.read_bytes()
 
 
-def _figure(png: bytes, caption: str, *, pixels: bool = False) -> str:
-    kind = ' class="pixels"' if pixels else ' class="drawn"'
+def _figure(png: bytes, caption: str, kind: str = "") -> str:
     data = base64.b64encode(png).decode()
     return (
-        f'<figure class="wide"><img{kind} alt="{_text(caption)}" src="data:image/png;base64,{data}">'
+        f'<figure class="wide"><img class="{kind}" alt="{_text(caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{_text(caption)}</figcaption></figure>"
     )
 
@@ -240,10 +239,10 @@ def _samples(trained: sample.Trained, path: Path, say: Say) -> str:
     plain = "one column for each class" if classes else "one latent each"
     parts = [
         "<h2>Samples of the last checkpoint</h2>",
-        _figure(_enlarged(pictures.grid(made, classes or None)), plain, pixels=True),
+        _figure(_enlarged(pictures.grid(made, classes or None)), plain, "pixels"),
         "<h2>Walks between latents</h2>",
         _figure(
-            _enlarged(pictures.grid(walks, WALK)), "each row walks from one latent to the next", pixels=True
+            _enlarged(pictures.grid(walks, WALK)), "each row walks from one latent to the next", "pixels"
         ),
     ]
     try:
@@ -280,5 +279,5 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     return _figure(
         _enlarged(sheet),
         f"left a sample, then the nearest of {count:,} training images by {by}: equal ones would be copies",
-        pixels=True,
+        "pixels",
     )
