@@ -120,6 +120,16 @@ def test_versus_torch_without_torch(tmp_path: Path):
     assert "jaxgan[peers]" in done.stderr
 
 
+def test_degradations(tmp_path: Path):
+    document = run("degradations", tmp_path / "degradations.json")
+    found = {(r["kind"], r["level"]): r["scores"] for r in document["results"]}
+    assert len(found) == 25
+    assert len({str(scores) for (_, level), scores in found.items() if level == 0}) == 1  # nothing is done to them
+    assert found["copies", 1]["memorisation"] == 1
+    assert found["noise", 0.4]["frechet"] > 3 * found["noise", 0]["frechet"]
+    assert found["dropped classes", 8]["coverage"] < 0.5 * found["dropped classes", 0]["coverage"]
+
+
 def test_kernels(tmp_path: Path):
     document = run("kernels", tmp_path / "out.json", str(ROOT / "configs" / "dcgan32.toml"))
     assert {result["kind"] for result in document["results"]} == {"conv", "conv_transpose"}

@@ -7,6 +7,7 @@ from safetensors.numpy import load_file, save_file
 from jaxgan import features, parallel
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
+from jaxgan.metrics import frechet_distance, moments
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,10 @@ def test_batches_order_and_devices_change_nothing_but_rounding(
     alone = network.extract([images])
     for found in (shuffled.features[np.argsort(order)], alone.features):
         np.testing.assert_allclose(found, extracted.features[:230], rtol=1e-5, atol=1e-6)
+    real, score = moments(extracted.features[230:]), frechet_distance
+    whole = score(real, moments(extracted.features[:230]))
+    for found in (shuffled, alone):
+        np.testing.assert_allclose(score(real, moments(found.features)), whole, rtol=1e-6)
 
 
 def test_what_a_network_does_not_take_is_refused(tmp_path):

@@ -11,7 +11,6 @@ from jax import lax
 from jaxgan import axis, losses, penalties
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 
-
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
