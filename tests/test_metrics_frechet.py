@@ -47,6 +47,16 @@ def test_of_fewer_rows_than_features(rng):
     np.testing.assert_allclose(frechet_distance(moments(y), moments(x)), expected, rtol=1e-8)
 
 
+def test_of_deviations_over_six_decades(rng):
+    """As of networks' features; the roots of products of small variances lose most digits first."""
+    mix = np.logspace(0, -6, 100)[:, None] * rng.normal(size=(100, 100))
+    x, y = (rng.normal(size=(400, 100)) @ mix for _ in range(2))
+    a, b = x - x.mean(0), y - y.mean(0)
+    nuclear = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + (np.sum(a**2) + np.sum(b**2) - 2 * nuclear) / 399
+    np.testing.assert_allclose(frechet_distance(moments(x), moments(y)), expected, rtol=1e-11)
+
+
 def test_of_equal_and_of_constant_features(rng):
     x = rng.normal(size=(100, 10))
     assert 0 <= frechet_distance(moments(x), moments(x)) < 1e-10
@@ -60,11 +70,12 @@ def test_of_equal_and_of_constant_features(rng):
 
 
 @pytest.mark.parametrize("far", [0.0, 1e6])
-def test_parts_and_order_change_nothing(rng, far):
+def test_parts_and_order_change_nothing(rng, far, monkeypatch):
     """Also far from the origin, where products of raw features would lose all digits of the variance."""
     x, y = rng.normal(size=(1000, 8)), 2 * rng.normal(size=(900, 8))
     whole = frechet_distance(moments(x), moments(y))
     parts = None
+    monkeypatch.setattr("jaxgan.metrics.frechet.BLOCK", 64)
     for part in np.array_split(x[rng.permutation(1000)], [1, 8, 400]):
         parts = moments(part + far, parts)
     assert parts.rows == 1000

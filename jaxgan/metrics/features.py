@@ -12,8 +12,8 @@ def shuffled(n: int, seed: int, number: int = 0) -> np.ndarray:
     return np.argsort(np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(n), kind="stable")
 
 
-def checked(features: ArrayLike, name: str, least: int = 1, width: int | None = None) -> Features:
-    """The features `[N, d]` in float64.
+def table(features: ArrayLike, name: str, least: int = 1, width: int | None = None) -> np.ndarray:
+    """The features `[N, d]` as they are, for what makes float64 of some rows at a time.
 
     Args:
       features: Real numbers `[N, d]`.
@@ -31,8 +31,12 @@ def checked(features: ArrayLike, name: str, least: int = 1, width: int | None = 
         raise ValueError(f"{name} holds {len(found)} rows; this needs at least {least}")
     if width is not None and found.shape[1] != width:
         raise ValueError(f"{name} is {found.shape[1]} wide, what it is compared with {width}")
-    found = found.astype(np.float64)
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found).all(1))[0])
         raise ValueError(f"{name} is not finite (first in row {row})")
     return found
+
+
+def checked(features: ArrayLike, name: str, least: int = 1, width: int | None = None) -> Features:
+    """A copy of the features in float64; see `table`."""
+    return table(features, name, least, width).astype(np.float64)

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.metrics.features import checked, shuffled
+from jaxgan.metrics.features import shuffled, table
+
+BLOCK = 4096
+"""Rows that become float64 at once."""
 
 
 class Moments(NamedTuple):
@@ -49,19 +52,26 @@ def moments(features: ArrayLike, before: Moments | None = None) -> Moments:
     Raises:
       ValueError: If the features are no finite table, or not as wide as those before.
     """
-    x = checked(features, "features", 1, None if before is None else len(before.shift))
-    if before is None:
-        d = x.shape[1]
-        before = Moments(0, x.mean(0), np.zeros(d), np.zeros((d, d)))
-    x -= before.shift
-    return Moments(before.rows + len(x), before.shift, before.total + x.sum(0), before.products + x.T @ x)
+    x = table(features, "features", 1, None if before is None else len(before.shift))
+    d = x.shape[1]
+    before = before or Moments(0, x.mean(0, dtype=np.float64), np.zeros(d), np.zeros((d, d)))
+    total, products = before.total.copy(), before.products.copy()
+    # Memory that is asked for again in every turn would take as long as the products.
+    shifted, product = np.empty((min(BLOCK, len(x)), d)), np.empty((d, d))
+    for start in range(0, len(x), BLOCK):
+        rows = x[start : start + BLOCK]
+        part = np.subtract(rows, before.shift, out=shifted[: len(rows)])
+        total += part.sum(0)
+        products += np.matmul(part.T, part, out=product)
+    return Moments(before.rows + len(x), before.shift, total, products)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """R with R R^T the covariance, without its empty directions: `[d, rank]`."""
+    """R with R R^T the covariance, without its empty directions, the widest first: `[d, rank]`."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
-    return vectors[:, kept] * np.sqrt(values[kept])
+    # In this order the small eigenvalues of R^T B R keep their digits, of which the sum has as many as of the large.
+    return (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
 
 
 def _distance(root: np.ndarray, a: Moments, b: Moments) -> float:
@@ -101,7 +111,7 @@ def frechet_error(real: Moments, fake: ArrayLike, *, groups: int = 10) -> float:
     Raises:
       ValueError: If there are fewer than two groups of two rows.
     """
-    x = checked(fake, "generated features", 2 * groups, len(real.shift))
+    x = table(fake, "generated features", 2 * groups, len(real.shift))
     if groups < 2:
         raise ValueError(f"groups is {groups}; it must be at least 2")
     whole, root = moments(x), _root(real.covariance)
@@ -139,7 +149,7 @@ def frechet_infinity(
     Raises:
       ValueError: If the sizes are fewer than two, or not from 2 to N.
     """
-    x = checked(fake, "generated features", 2, len(real.shift))
+    x = table(fake, "generated features", 2, len(real.shift))
     chosen = sizes or [int(n) for n in np.linspace(max(2, len(x) // 10), len(x), 15)]
     if len(set(chosen)) < 2 or min(chosen) < 2 or max(chosen) > len(x):
         raise ValueError(f"sizes must be two or more different ones from 2 to {len(x)}, got {list(chosen)}")
