@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.metrics.features import checked, shuffled
+from jaxgan.metrics.features import shuffled, table
 
 
 class Estimate(NamedTuple):
@@ -67,10 +67,10 @@ def kernel_distance(
     Raises:
       ValueError: If there are fewer than two rows, the widths differ, or number or size is too small.
     """
-    x = checked(real, "real features", 2)
-    y = checked(fake, "generated features", 2, x.shape[1])
+    x = table(real, "real features", 2)
+    y = table(fake, "generated features", 2, x.shape[1])
     if number < 1 or size < 2:
         raise ValueError(f"number is {number} and size {size}; they must be at least 1 and 2")
     size = min(size, len(x), len(y))
     pairs = zip(subsets(len(x), size, number, seed), subsets(len(y), size, number, seed + 1), strict=True)
-    return Estimate.of([_mmd(x[i], y[j]) for i, j in pairs])
+    return Estimate.of([_mmd(x[i].astype(np.float64), y[j].astype(np.float64)) for i, j in pairs])

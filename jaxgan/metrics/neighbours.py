@@ -12,22 +12,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
 
-from jaxgan.metrics.features import checked
+from jaxgan.metrics.features import table
 
 BYTES = 2**27
 """Memory of a block of distances."""
 
 
 def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances from rows of a to all of b, `[rows, M]`, a block of rows at a time."""
-    center = b.mean(0)  # distances far from the origin lose digits
-    a, b = a - center, b - center
+    """Squared distances from rows of a to all of b, `[rows, M]`, a block of rows at a time, all in the same memory."""
+    center = b.mean(0, dtype=np.float64)  # distances far from the origin lose digits
+    b = b - center
     lengths = np.einsum("ij,ij->i", b, b)
     step = max(1, BYTES // (8 * len(b)))
+    block = np.empty((min(step, len(a)), len(b)))
     for start in range(0, len(a), step):
         rows = slice(start, start + step)
-        part = a[rows]
-        squares = np.einsum("ij,ij->i", part, part)[:, None] + lengths - 2 * (part @ b.T)
+        part = a[rows] - center
+        squares = np.matmul(part, b.T, out=block[: len(part)])
+        squares *= -2
+        squares += lengths
+        squares += np.einsum("ij,ij->i", part, part)[:, None]
         yield rows, np.maximum(squares, 0, out=squares)
 
 
@@ -37,9 +41,9 @@ def _radii(x: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     for rows, squares in _blocks(x, x):
         block = np.arange(len(squares))
         squares[block, rows.start + block] = np.inf  # not to itself
-        nearest = np.partition(squares, [k - 1 for k in ks], 1)
+        squares.partition([k - 1 for k in ks], 1)
         for i, k in enumerate(ks):
-            found[i, rows] = nearest[:, k - 1]
+            found[i, rows] = squares[:, k - 1]
     return found
 
 
@@ -74,8 +78,8 @@ def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5
     """
     if min(k, density_k) < 1:
         raise ValueError(f"k is {k} and density_k {density_k}; they must be at least 1")
-    x = checked(real, "real features", max(k, density_k) + 1)
-    y = checked(fake, "generated features", k + 1, x.shape[1])
+    x = table(real, "real features", max(k, density_k) + 1)
+    y = table(fake, "generated features", k + 1, x.shape[1])
     narrow, wide = _radii(x, (k, density_k))
     (others,) = _radii(y, (k,))
     inside, balls, recalled, covered = np.zeros(len(y), bool), np.zeros(len(y), int), 0, 0
@@ -95,8 +99,8 @@ def nearest(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: If either is no finite table, or the widths differ.
     """
-    y = checked(b, "the features searched")
-    x = checked(a, "the features that search", 1, y.shape[1])
+    y = table(b, "the features searched")
+    x = table(a, "the features that search", 1, y.shape[1])
     found, which = np.empty(len(x)), np.empty(len(x), int)
     for rows, squares in _blocks(x, y):
         which[rows] = squares.argmin(1)
