@@ -42,6 +42,7 @@ VARIABLES = (
     "GLIBC_",
     "LD_PRELOAD",
     "OMP_",
+    "OPENBLAS_",
     "MKL_",
     "KMP_",
     "CUDA_",

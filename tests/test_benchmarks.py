@@ -178,6 +178,27 @@ def test_precision(tmp_path: Path):
         assert picture.width > 1000
 
 
+def test_metrics(tmp_path: Path):
+    document = run("metrics", tmp_path / "out.json")
+    assert len(document["results"]) == 3
+    for result in document["results"]:
+        assert result["values"]["jaxgan"][0] > 0
+        for spread in result["seconds"].values():
+            check_spread(spread)
+        assert set(result["difference"]) == set(result["seconds"]) - {"jaxgan"}
+        assert all(apart < 1e-4 for apart in result["difference"].values())
+        assert min(result["peak_bytes"].values()) >= 0
+    assert "scipy's sqrtm" in document["results"][0]["difference"]
+
+
+def test_classifier(tmp_path: Path):
+    document = run("classifier", tmp_path / "out.json")
+    (result,) = document["results"]
+    assert result["train_images"] == 256
+    assert result["parameters"] == 288_170
+    assert 0 < result["accuracy"] < 1
+
+
 def test_the_readme_has_the_tables_of_the_results():
     command = [sys.executable, str(BENCHMARKS / "tables.py"), "--check"]
     done = subprocess.run(
