@@ -124,7 +124,9 @@ def test_degradations(tmp_path: Path):
     document = run("degradations", tmp_path / "degradations.json")
     found = {(r["kind"], r["level"]): r["scores"] for r in document["results"]}
     assert len(found) == 25
-    assert len({str(scores) for (_, level), scores in found.items() if level == 0}) == 1  # nothing is done to them
+    assert (
+        len({str(scores) for (_, level), scores in found.items() if level == 0}) == 1
+    )  # nothing is done to them
     assert found["copies", 1]["memorisation"] == 1
     assert found["noise", 0.4]["frechet"] > 3 * found["noise", 0]["frechet"]
     assert found["dropped classes", 8]["coverage"] < 0.5 * found["dropped classes", 0]["coverage"]
