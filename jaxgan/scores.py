@@ -158,7 +158,7 @@ GROUPS: tuple[Group, ...] = (
         {"frechet_infinity": "{title} at infinity"},
         _frechet_infinity,
         _halves(_frechet_infinity),
-        {"sizes": 15},
+        {"sizes": 15, "smallest": "half"},
     ),
     Group({"kernel": "kernel distance"}, _kernel, _halves(_kernel), {"subsets": 100, "size": 1000}),
     Group(

@@ -143,14 +143,15 @@ def frechet_infinity(
     Args:
       real: Moments of real features.
       fake: Generated features `[N, d]`.
-      sizes: Sizes of subsets; 15 from N / 10 to N if not given.
+      sizes: Sizes of subsets; 15 from N / 2 to N if not given: where N is not much larger
+        than d the distances of smaller ones leave the line.
       seed: Of the subsets.
 
     Raises:
       ValueError: If the sizes are fewer than two, or not from 2 to N.
     """
     x = table(fake, "generated features", 2, len(real.shift))
-    chosen = sizes or [int(n) for n in np.linspace(max(2, len(x) // 10), len(x), 15)]
+    chosen = sizes or [int(n) for n in np.linspace(max(2, len(x) // 2), len(x), 15)]
     if len(set(chosen)) < 2 or min(chosen) < 2 or max(chosen) > len(x):
         raise ValueError(f"sizes must be two or more different ones from 2 to {len(x)}, got {list(chosen)}")
     root = _root(real.covariance)
