@@ -5,7 +5,6 @@ what the largest resident set grows by, above libraries and features.
 """
 
 import contextlib
-import importlib
 import importlib.util
 import io
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import harness
 import numpy as np
 import scipy.linalg
+from peer_libraries import library
 
 from jaxgan import metrics
 from jaxgan.metrics.kernel import subsets
@@ -28,23 +28,6 @@ Compute = Callable[[np.ndarray, np.ndarray], list[float]]
 K = 5
 """Neighbours, of all four scores: prdc takes one number for all."""
 SUBSETS, SIZE = 100, 1000
-
-_kept: list[Any] = []
-
-
-def library(name: str) -> Any:
-    """A module of another's library."""
-    try:
-        return importlib.import_module(name)
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-    # A torchvision for GPUs beside a PyTorch for CPUs lacks its compiled half: declare what it asks for.
-    kept = importlib.import_module("torch").library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        kept.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept.append(kept)
-    return importlib.import_module(name)
 
 
 def frechet() -> Compute:

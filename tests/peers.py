@@ -4,8 +4,7 @@ import warnings
 from typing import Any
 
 import pytest
-
-_kept: list[Any] = []
+from peer_libraries import library
 
 
 def load(name: str) -> Any:
@@ -13,17 +12,6 @@ def load(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _import(name)
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-        # A torchvision for GPUs beside a PyTorch for CPUs lacks its compiled half: these are the operators of it that
-        # it asks for. They are declared for as long as the library lives.
-        _kept.append(_import("torch").library.Library("torchvision", "DEF"))
-        for operator in ("nms", "qnms"):
-            _kept[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return _import(name)
-
-
-def _import(name: str) -> Any:
-    return pytest.importorskip(name, reason=f"{name}: jaxgan[peers] is not installed")
+            return library(name)
+        except ModuleNotFoundError:
+            pytest.skip(f"{name}: jaxgan[peers] is not installed")
