@@ -53,6 +53,13 @@ def test_diversity_falls_with_copies(rng):
     assert various.value < half.value < same.value
 
 
+def test_blocks_change_nothing(rng, monkeypatch):
+    x = rng.integers(0, 256, size=(21, 16, 16, 1)).astype(np.uint8)
+    whole = diversity(x, data_range=255)
+    monkeypatch.setattr("jaxgan.metrics.similarity.BYTES", 3 * 8 * 256)
+    np.testing.assert_array_equal(diversity(x, data_range=255).parts, whole.parts)
+
+
 def test_bad_input_is_refused(rng):
     x = rng.uniform(size=(2, 16, 16, 1))
     with pytest.raises(ValueError, match="at least 11x11"):
