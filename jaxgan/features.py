@@ -53,9 +53,10 @@ class Network(NamedTuple):
     """How images come to the network's size: "none", "clean" or "bilinear", with the size."""
     title: str
     """What scores by it are called: "FID" is for one network alone."""
-    apply: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
-    """(variables, images uint8 `[N, H, W, C]`) to features and logits."""
-    variables: Any
+    run: Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
+    """Images uint8 `[batch, H, W, C]` to features and logits, compiled."""
+    batch: int
+    """Images that `run` takes at once."""
 
     def extract(
         self, batches: Iterable[np.ndarray], seen: Callable[[int], object] = lambda n: None
@@ -69,14 +70,12 @@ class Network(NamedTuple):
         Raises:
           InputError: If there are no images, or a feature is not finite.
         """
-        run, size = parallel.over_examples(self.apply, self.variables, BATCH)
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for batch in _regular(batches, size):
-            full = np.zeros(
-                (size, *batch.shape[1:]), np.uint8
-            )  # what is added has no part in the features of others
+        for batch in _regular(batches, self.batch):
+            # What is added has no part in the features of others.
+            full = np.zeros((self.batch, *batch.shape[1:]), np.uint8)
             full[: len(batch)] = batch
-            features, logits = run(full)
+            features, logits = self.run(full)
             found.append((np.asarray(features)[: len(batch)], np.asarray(logits)[: len(batch)]))
             seen(len(batch))
         if not found:
@@ -132,8 +131,7 @@ def load(
             weights.sha256(path),
             f"{how or 'clean'} to {EFFICIENTNET_SIZE}",
             f"FD ({name})",
-            apply,
-            variables,
+            *parallel.over_examples(apply, variables, BATCH),
         )
     if name != "inception":
         raise InputError(f"no features are called {name}; there are {', '.join(NAMES)}")
@@ -154,7 +152,9 @@ def load(
 
     digest = weights.sha256(weights_file)
     title = "FID" if digest.startswith(FID_WEIGHTS) else "FD (inception, other weights)"
-    return Network(name, digest, f"{manner} to {inception.SIZE}", title, look, variables)
+    return Network(
+        name, digest, f"{manner} to {inception.SIZE}", title, *parallel.over_examples(look, variables, BATCH)
+    )
 
 
 def _resized(images: jax.Array, size: int, how: Resize) -> jax.Array:
@@ -184,4 +184,10 @@ def _fashion(resolution: int, channels: int, path: Path | None, how: Resize | No
     def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         return module.apply(variables, images.astype(jnp.float32) / 127.5 - 1)  # pyright: ignore[reportReturnType]
 
-    return Network("fashion-cnn", weights.sha256(path), "none", "FD (fashion-cnn)", apply, variables)
+    return Network(
+        "fashion-cnn",
+        weights.sha256(path),
+        "none",
+        "FD (fashion-cnn)",
+        *parallel.over_examples(apply, variables, BATCH),
+    )

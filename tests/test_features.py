@@ -46,7 +46,9 @@ def test_batches_order_and_devices_change_nothing_but_rounding(
     devices = parallel.jax.local_devices()
     assert len(devices) > 1
     monkeypatch.setattr(parallel.jax, "local_devices", lambda: devices[:1])
-    alone = network.extract([images])
+    single = features.load("auto", 28, 1)
+    assert single.batch < network.batch
+    alone = single.extract([images])
     for found in (shuffled.features[np.argsort(order)], alone.features):
         np.testing.assert_allclose(found, extracted.features[:230], rtol=1e-5, atol=1e-6)
     real, score = moments(extracted.features[230:]), frechet_distance
