@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.spatial.distance import cdist
+from tqdm import tqdm
 
-from jaxgan import compare, experiment, features, metrics, pictures, sample, scores
+from jaxgan import compare, experiment, features, pictures, sample, scores
 from jaxgan.data import stream
+from jaxgan.data.order import indices
 from jaxgan.errors import InputError, replacing
 from jaxgan.rundir import RunDirectory
 
@@ -118,7 +121,7 @@ def _run(path: Path, number: int, say: Say) -> str:
     if over_time:
         drawn = _drawn(lambda file: pictures.scores(over_time, file))
         parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
-    parts += [_slider(folder, number), _samples(trained, path, say)]
+    parts += [_slider(folder, number), _samples(trained)]
     again = shlex.join(["jaxgan", "train", str(folder.config), "--run-dir", "NEW"])
     command = shlex.join(manifest.get("command", []))
     parts += [
@@ -231,7 +234,7 @@ def _slider(folder: RunDirectory, number: int) -> str:
     )
 
 
-def _samples(trained: sample.Trained, path: Path, say: Say) -> str:
+def _samples(trained: sample.Trained) -> str:
     classes = trained.built.classes
     count = max(SHOWN, classes * 6 if classes else 36)
     made = sample.images(trained, count, 0)
@@ -245,11 +248,7 @@ def _samples(trained: sample.Trained, path: Path, say: Say) -> str:
             _enlarged(pictures.grid(walks, WALK)), "each row walks from one latent to the next", "pixels"
         ),
     ]
-    try:
-        parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
-    except InputError as error:
-        say(f"{path}: no nearest training images in the report: {error}")
-        parts[-1:] = [] if parts[-1].startswith("<h2>Nearest") else parts[-1:]
+    parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
     return "\n".join(parts)
 
 
@@ -257,27 +256,28 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     """Rows of a sample, then the training images nearest to it."""
     source = experiment.open_source(trained.built.config.data)
     count = min(SEARCHED, len(source))
-    batches = stream.batches(source, 0, 0, -(-count // 100), 1, min(100, count))
-    images = np.concatenate([batch["image"][0] for batch in batches])[:count]
+    size = min(100, count)
     try:
         network = features.load("auto", source.resolution, source.channels)
-        theirs, ours = (network.extract([x]).features for x in (images, made))
         by = f"features of {network.name}"
     except InputError:
-        theirs, ours = (x.reshape(len(x), -1) for x in (images, made))
-        by = "pixels"
-    rows = []
-    for i, image in enumerate(made):
-        rest = np.ones(count, bool)
-        rows.append(image[None])
-        for _ in range(min(NEIGHBOURS, count)):
-            _, which = metrics.nearest(ours[i : i + 1], theirs[rest])
-            index = np.flatnonzero(rest)[which[0]]
-            rows.append(images[index][None])
-            rest[index] = False
-    sheet = pictures.grid(np.concatenate(rows), 1 + min(NEIGHBOURS, count))
+        network, by = None, "pixels"
+
+    def look(images: np.ndarray) -> np.ndarray:
+        return network.extract([images]).features if network else images.reshape(len(images), -1)
+
+    ours, distances, steps = look(made), [], -(-count // size)
+    batches = stream.batches(source, 0, 0, steps, 1, size)
+    for batch in tqdm(batches, "Searching neighbours", steps, delay=1.0, leave=False, disable=None):
+        distances.append(cdist(ours, look(batch["image"][0])))
+    order = np.argsort(np.concatenate(distances, 1)[:, :count], 1)[:, :NEIGHBOURS]
+    places = indices(0, len(source), 0, count)
+    rows = [
+        np.stack([image, *(source[int(places[i])]["image"] for i in nearest)])
+        for image, nearest in zip(made, order, strict=True)
+    ]
     return _figure(
-        _enlarged(sheet),
+        _enlarged(pictures.grid(np.concatenate(rows), len(rows[0]))),
         f"left a sample, then the nearest of {count:,} training images by {by}: equal ones would be copies",
         "pixels",
     )

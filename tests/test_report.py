@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import report
+from jaxgan import report, sample
 from jaxgan.cli import main
 from jaxgan.data.sources import Embedded
+from jaxgan.errors import InputError
 
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
@@ -111,12 +112,17 @@ def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path):
     assert "Not scored yet: jaxgan evaluate" in words
 
 
-def test_neighbours_of_training_images_are_themselves(runs):
-    from jaxgan import sample
+@pytest.mark.parametrize("by", ["features", "pixels"])
+def test_neighbours_of_training_images_are_themselves(by, runs, monkeypatch):
+    def none(*args):
+        raise InputError("no features")
 
+    if by == "pixels":
+        monkeypatch.setattr(report.features, "load", none)
     trained = sample.load(runs / "s0 & more", print)
     images, _ = Embedded("test").arrays()
     figure = report._neighbours(trained, images[:3, ..., None])
+    assert by in figure
     sheet = pixels(re.search(r"base64,([^\"]*)", figure)[1])
     times = sheet.shape[0] // (3 * 30 - 2)
     small = sheet[::times, ::times]
