@@ -18,8 +18,11 @@ class Column(NamedTuple):
 
     config: config.Experiment
     paths: list[Path]
+    seeds: list[int]
     lines: list[Sequence[Line]]
     """The scores of each run."""
+    steps: set[int]
+    """Those whose scores are shown."""
 
 
 class Comparison(NamedTuple):
@@ -39,7 +42,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
     Of each metric it takes the protocol that all runs share, the newest of several; of each run its last scored step.
 
     Raises:
-      InputError: If a folder is not a run or was not scored, or runs were scored by different protocols.
+      InputError: If a folder is not a run or was not scored, two are of one config and seed, or runs were scored by
+        different protocols.
     """
     columns: list[Column] = []
     for path in paths:
@@ -55,8 +59,12 @@ def compare(paths: Sequence[Path]) -> Comparison:
         same = (c for c in columns if set(config.differences(c.config, settings)) <= {"seed"})
         column = next(same, None)
         if column is None:
-            columns.append(column := Column(settings, [], []))
+            columns.append(column := Column(settings, [], [], [], set()))
+        if settings.seed in column.seeds:
+            other = column.paths[column.seeds.index(settings.seed)]
+            raise InputError(f"{other} and {path} are of one config and seed; leave one out")
         column.paths.append(path)
+        column.seeds.append(settings.seed)
         column.lines.append(lines)
     metrics = list(dict.fromkeys(line["metric"] for c in columns for lines in c.lines for line in lines))
     found = Comparison(columns, {}, {}, {}, {})
@@ -88,6 +96,8 @@ def _row(found: Comparison, metric: str) -> None:
         last = max((line["step"] for line in alike), default=None)
         by_seed = {line["seed"]: line for line in alike if line["step"] == last}
         values[path] = _over(list(by_seed.values()))
+        if last is not None:
+            next(column for column in found.columns if path in column.paths).steps.add(last)
     cells = []
     for column in found.columns:
         each = [value for path in column.paths if (value := values[path])]
@@ -122,12 +132,16 @@ def table(found: Comparison) -> str:
         return number(value[0]) + (f" ± {number(value[1], 2)}" if value[1] == value[1] else "")
 
     def head(column: Column) -> str:
-        seeds = len(column.paths)
-        return f"{column.config.name} ({seeds} seeds)" if seeds > 1 else str(column.paths[0])
+        seeds, names = len(column.paths), [other.config.name for other in found.columns]
+        if seeds > 1 and names.count(column.config.name) == 1:
+            return f"{column.config.name} ({seeds} seeds)"
+        return str(column.paths[0]) + (f" and {seeds - 1} more" if seeds > 1 else "")
 
     rows = [["score", *map(head, found.columns), "real images", "better"]]
     rows += [
         [found.titles[metric], *map(cell, cells), number(found.floors[metric]), better(metric)]
         for metric, cells in found.rows.items()
     ]
+    steps = (", ".join(f"{step:,}" for step in sorted(column.steps)) for column in found.columns)
+    rows.append(["at step", *steps, "", ""])
     return f"{columns(rows)}\n\n{describe(found.protocols)}"
