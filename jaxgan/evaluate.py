@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,10 +72,11 @@ class Judge:
         *,
         train: Source | None = None,
         test: Source | None = None,
+        leave_out: Say | None = None,
         progress: bool = True,
         **described: Any,
     ) -> None:
-        """Reads the real images.
+        """Reads the real images, and computes what they give.
 
         Args:
           reference: Real images; `num` of them at most, chosen by their order under seed 0.
@@ -83,8 +85,12 @@ class Judge:
           num: How many images to score.
           train: The training images of what is scored, if they are known.
           test: Real images of the same kind that were not trained on.
+          leave_out: Called with a line for each metric that these images do not allow; if None, that is an error.
           progress: Whether to draw progress bars.
           described: More of the protocol.
+
+        Raises:
+          InputError: If an image cannot be read, or see `leave_out`.
         """
         self.reference, self.network, self.num, self.progress = reference, network, num, progress
         self.groups = [group for group in GROUPS if set(group.metrics) & set(chosen)]
@@ -100,6 +106,17 @@ class Judge:
         if "test" in needs and test is not None:
             self.test = self._read(test, len(test))
         self._floors: Values = {}
+        real = Seen(self.real, self.real, self.train, self.test, len(reference.classes), num)
+        for group in list(
+            self.groups
+        ):  # now, so that what cannot be computed is known before anything is generated
+            try:
+                self._floors |= self._compute(group, group.floor, real, " of real images")
+            except InputError as error:
+                if leave_out is None:
+                    raise
+                leave_out(f"left out: {error}")
+                self.groups.remove(group)
 
     def _bar(self, text: str, count: int) -> tqdm:
         shown = None if self.progress else True
@@ -148,7 +165,7 @@ class Judge:
         """
         count = min(self.num, given.number)
         fake = self._look(given.batches(count), count, "Scoring images", given.labels)
-        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes))
+        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num)
         protocol = {
             "n_real": len(self.real.features),
             "n_fake": count,
@@ -172,8 +189,6 @@ class Judge:
                 if "train" in group.needs and self.train is not None:
                     parameters["n_train"] = len(self.train.features)
                 values = self._compute(group, group.compute, seen)
-                if not set(values) <= set(self._floors):
-                    self._floors |= self._compute(group, group.floor, seen)
                 for name in group.metrics:
                     if name in self.chosen:
                         title = group.metrics[name].format(title=self.network.title)
@@ -181,15 +196,15 @@ class Judge:
                         found.append(Score(name, title, *scored, {**protocol, **parameters}))
         return found
 
-    def _compute(self, group: Group, how: Callable[[Seen], Values], seen: Seen) -> Values:
+    def _compute(self, group: Group, how: Callable[[Seen], Values], seen: Seen, of: str = "") -> Values:
         try:
             return how(seen)
         except InputError:
             raise
         except ValueError as error:
+            names = ", ".join(name for name in group.metrics if name in self.chosen)
             raise InputError(
-                f"{', '.join(set(group.metrics) & set(self.chosen))} cannot be computed: {error}; "
-                "give more images, or other --metrics"
+                f"{names}{of} cannot be computed: {error}; give more or larger images, or other --metrics"
             ) from None
 
 
@@ -214,7 +229,8 @@ def of_run(
     Args:
       path: The run's folder.
       names: Metrics, see `chosen`.
-      num: Images to generate, and most real ones to compare them with.
+      num: Images to generate, and most real ones to compare them with; memorisation looks at all training and test
+        images, whatever this is.
       network: Where features come from, with `weights` and `resize` as in `features.load`.
       weights: See `network`.
       resize: See `network`.
@@ -244,8 +260,9 @@ def of_run(
     lines = []
     for seed in seeds:
         scores = judge.score(generate(trained.state, seed))
-        lines += [line(score, trained.step, seed, trained.digest) for score in scores]
-    folder.add_scores(lines)
+        found = [line(score, trained.step, seed, trained.digest) for score in scores]
+        folder.add_scores(found)
+        lines += found
     return lines
 
 
@@ -282,26 +299,25 @@ def judge_of(
     data = built.config.data
     reference, name = train, getattr(data, "split", None)
     if split is not None and split != name:
-        other = _split(data, split)
-        if other is None:
-            raise InputError(f"the data has no split {split!r}; leave out --split")
-        reference, name = other, split
-    test = None if getattr(data, "split", None) == "test" else _split(data, "test")
+        if name is None:
+            raise InputError("a folder of images has no splits; leave out --split")
+        reference, name = _split(data, split), split
+    test = None
+    if getattr(data, "split", "test") != "test":
+        with suppress(InputError):
+            test = _split(data, "test")
     missing = {"test": test is None, "labels": not built.classes}
     asked = chosen(names, frozenset(what for what, lacks in missing.items() if lacks), say)
     network = features.load(look[0], train.resolution, train.channels, *look[1:])
     described = {"data": data.source, "split": name}
-    return Judge(reference, network, asked, num, train=train, test=test, progress=progress, **described)
+    leave_out = say if names is None else None
+    given = {"train": train, "test": test, "leave_out": leave_out, "progress": progress}
+    return Judge(reference, network, asked, num, **given, **described)
 
 
-def _split(data: Any, split: str) -> Source | None:
-    """Another split of a run's data, if there is one."""
-    if not hasattr(data, "split"):
-        return None
-    try:
-        return experiment.open_source(data.model_copy(update={"split": split}))
-    except InputError:
-        return None
+def _split(data: Any, split: str) -> Source:
+    """Another split of a run's data."""
+    return experiment.open_source(data.model_copy(update={"split": split}))
 
 
 class Generator:
@@ -367,7 +383,8 @@ def of_images(
     network = features.load(
         options.get("network", "auto"), *mine, options.get("weights"), options.get("resize")
     )
-    judge = Judge(reference, network, asked, num, progress=progress, data="reference", split=None)
+    given = {"leave_out": say if names is None else None, "progress": progress}
+    judge = Judge(reference, network, asked, num, **given, data="reference", split=None)
 
     def batches(count: int) -> Iterator[np.ndarray]:
         size = min(READ, count)

@@ -133,10 +133,15 @@ def _train(
     fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
     scores = settings.evaluation
+    if scores.every and spread.processes > 1:
+        # The others would wait in a collective for as long as one of them scores, and collectives time out.
+        raise InputError(
+            "evaluation.every needs a single process; leave it out, and run jaxgan evaluate afterwards"
+        )
     look = (scores.features, Path(scores.weights) if scores.weights else None, None)
     judge = (
         evaluate.judge_of(built[0], source, look, scores.metrics, scores.num, say=say, progress=progress)
-        if scores.every and spread.process == 0
+        if scores.every
         else None
     )
     data = stream.load(source, progress) if resident else source

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import compare, evaluate, features, metrics, sample, scores
+from jaxgan import compare, evaluate, features, metrics, sample, scores, train
 from jaxgan.checkpoint import sha256
 from jaxgan.cli import main
+from jaxgan.config import load
 from jaxgan.data import order
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.inspection import load_run
+from jaxgan.parallel import Spread
 
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
@@ -209,6 +211,24 @@ def test_compare_shows_means_over_seeds_and_their_errors(runs, config, capsys):
     assert len(compare.compare([runs / "s0"]).columns) == 1
 
 
+def test_compare_tells_columns_apart_and_refuses_a_seed_twice(runs, config, tmp_path, capsys):
+    wide = [*TINY, "--generator.width", "9", "--run-dir"]
+    for seed in ("0", "1"):
+        assert main(["train", str(config), "--seed", seed, *wide, str(runs / f"w{seed}")]) == 0
+    for run in sorted(runs.iterdir()):
+        evaluate.of_run(run, names=["frechet"], num=50, say=said, progress=False)
+    capsys.readouterr()
+    assert main(["compare", *map(str, sorted(runs.iterdir()))]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert f"{runs / 's0'} and 1 more" in head
+    assert f"{runs / 'w0'} and 1 more" in head
+    (steps,) = (row for row in rows if row.startswith("at step"))
+    assert steps.split() == ["at", "step", "4", "4"]
+    shutil.copytree(runs / "s0", runs / "again")
+    with pytest.raises(InputError, match=r"s0 and .*again are of one config and seed"):
+        compare.compare([runs / "s0", runs / "again"])
+
+
 def test_compare_refuses_other_protocols_and_names_the_difference(runs, capsys):
     for seed, num in ((0, 50), (1, 60)):
         evaluate.of_run(runs / f"s{seed}", names=["frechet"], num=num, say=said, progress=False)
@@ -269,7 +289,7 @@ def test_resuming_drops_scores_of_steps_that_are_taken_again(config, tmp_path):
         (["{run}", "--metrics", "frechte"], "no metric is called 'frechte'; did you mean frechet?"),
         (["{run}", "--metrics", "accuracy"], "accuracy needs"),
         (["{run}", "--num", "1"], "--num is 1; it must be at least 2"),
-        (["{run}", "--num", "5", "--metrics", "recall"], "recall cannot be computed"),
+        (["{run}", "--num", "5", "--metrics", "recall"], "recall of real images cannot be computed"),
         (["{run}", "--truncation", "0"], "--truncation is 0"),
         (["{run}", "--split", "valid"], "no split 'valid'"),
         (["{run}", "--features", "inception"], "needs --weights FILE"),
@@ -295,6 +315,24 @@ def test_bad_input_ends_in_one_line(options, message, trained, tmp_path, capsys)
     assert main(["evaluate", "--quiet", *(option.format(**places) for option in options)]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert message in line
+
+
+def test_one_metric_that_cannot_be_computed_does_not_take_the_others_with_it(runs):
+    said_so = []
+    lines = evaluate.of_run(runs / "s0", num=10, say=said_so.append, progress=False)
+    found = {line["metric"] for line in lines}
+    assert {"frechet", "kernel", "inception_score", "diversity"} <= found
+    assert not {"precision", "recall", "density", "coverage"} & found
+    assert any("left out: precision, recall, density, coverage of real images cannot" in x for x in said_so)
+
+
+def test_several_processes_do_not_score_while_they_train(config, tmp_path):
+    settings = load(config, {"evaluation.every": "2"})
+    spread = Spread()
+    spread.processes = 2
+    with pytest.raises(InputError, match="single process"):
+        train._train([settings], [tmp_path / "run"], spread, said, False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_computed_is_left_out_with_a_line(runs):
