@@ -1,0 +1,40 @@
+"""An experiment as plain data: typed, frozen, validated; TOML in, TOML out.
+
+A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
+"""
+
+from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
+from jaxgan.config.experiment import Evaluation, Experiment, Run
+from jaxgan.config.games import SGD, Adam, Game, Optimizer
+from jaxgan.config.networks import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+    ResNetDiscriminator,
+    ResNetGenerator,
+)
+from jaxgan.config.read import differences, load, parse
+
+__all__ = [
+    "SGD",
+    "TFDS",
+    "Adam",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "Embedded",
+    "Evaluation",
+    "Experiment",
+    "Feed",
+    "Game",
+    "ImageFolder",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "Optimizer",
+    "ResNetDiscriminator",
+    "ResNetGenerator",
+    "Run",
+    "differences",
+    "load",
+    "parse",
+]

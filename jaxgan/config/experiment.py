@@ -1,0 +1,79 @@
+"""A whole experiment: data, networks, optimizers, rules, and what a run writes."""
+
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import Field
+
+from jaxgan.config.base import Count, Model, Whole
+from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
+from jaxgan.config.games import Adam, Game, Optimizer
+from jaxgan.config.networks import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+    ResNetDiscriminator,
+    ResNetGenerator,
+)
+
+
+class Run(Model):
+    """What a run writes, when, and when it gives up."""
+
+    sample_every: Count = 100
+    samples: Count = 64
+    checkpoint_every: Count = 500
+    keep: Count = 3
+    """Newest checkpoints to keep."""
+    keep_every: Whole = 0
+    """Also keep each checkpoint whose step is a multiple of this; 0 for none."""
+    window: Count = 100
+    """Most steps that are compiled into one call. Does not change results."""
+    give_up_after: Count = 100
+    """Steps in a row refused as not finite after which the run stops."""
+    spread: Literal["pmap", "jit"] = "pmap"
+    """How steps are spread over devices, see `jaxgan.parallel`."""
+    seeds_by: Literal["auto", "map", "vmap"] = "auto"
+    """How runs that train together share a device, see `jaxgan.parallel.Seeds`; may change on resume."""
+
+
+class Evaluation(Model):
+    """Scores while training, by one protocol, into evaluation.jsonl; it changes nothing of the training."""
+
+    every: Whole = 0
+    """Steps between scores; 0 for none. The checkpoint that scores best is kept in `best/`."""
+    metrics: list[str] = ["frechet"]
+    """Names as of `jaxgan evaluate`; the first that has a better and a worse decides which checkpoint is best."""
+    num: Count = 2000
+    """Images to generate, and most real ones to compare them with."""
+    features: Literal["auto", "fashion-cnn", "efficientnet-lite0", "inception"] = "auto"
+    weights: str | None = None
+    """A file, which the features may need."""
+
+
+class Experiment(Model):
+    """Everything that decides a run besides the software and the machine."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = Field(0, ge=0, lt=2**32)
+    steps: Count
+    batch_size: Count = 128
+    """Examples in each player's turn, over all devices."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
+    data: Annotated[Embedded | ImageFolder | TFDS, Field(discriminator="source")]
+    feed: Feed = Feed()
+    generator: Annotated[DCGANGenerator | MLPGenerator | ResNetGenerator, Field(discriminator="network")]
+    discriminator: Annotated[
+        DCGANDiscriminator | MLPDiscriminator | ResNetDiscriminator, Field(discriminator="network")
+    ]
+    generator_optimizer: Optimizer = Optimizer(adam=Adam())
+    discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
+    game: Game = Game()
+    run: Run = Run()
+    evaluation: Evaluation = Evaluation()
+
+    def to_toml(self) -> str:
+        """The whole configuration, defaults written out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))

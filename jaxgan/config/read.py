@@ -1,0 +1,141 @@
+"""Experiments from TOML files and overrides, with errors that name the key."""
+
+import copy
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+
+from jaxgan.config.base import Model
+from jaxgan.config.experiment import Experiment
+from jaxgan.errors import InputError
+
+
+def differences(a: Experiment, b: Experiment) -> list[str]:
+    """The dotted keys in which two experiments differ."""
+    left, right = dict(_leaves(a.model_dump())), dict(_leaves(b.model_dump()))
+    return [key for key in {**left, **right} if left.get(key) != right.get(key)]
+
+
+def load(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
+    """Reads an experiment.
+
+    Args:
+      path: A TOML file.
+      overrides: Dotted keys to values, each read as TOML and, where that fails, as a string.
+
+    Raises:
+      InputError: If the file is missing or not TOML, or anything in it or in the overrides is unknown or out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        others = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, others, 1)
+        hint = f"did you mean {path.parent / near[0]}?" if near else "give the path of a .toml file"
+        raise InputError(f"no such config: {path}; {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read config {path}: {error}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    return parse(table, overrides, str(path))
+
+
+def parse(
+    table: dict[str, Any], overrides: Mapping[str, str] | None = None, where: str = "config"
+) -> Experiment:
+    """Validates a table, with overrides merged in. Raises `InputError` as `load` does.
+
+    Where an override names another kind of data or network, the file's keys for the old kind are left out.
+    """
+    table = copy.deepcopy(table)
+    for name, tag in (("data", "source"), ("generator", "network"), ("discriminator", "network")):
+        kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name].annotation)}
+        chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
+        if chosen and isinstance(table.get(name), dict):
+            table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
+    for key, text in (overrides or {}).items():
+        *parents, last = key.split(".")
+        at = table
+        for parent in parents:
+            at = at.setdefault(parent, {})
+            if not isinstance(at, dict):
+                raise InputError(f"--{key}: {parent} is a value, not a section")
+        at[last] = _value(text)
+    try:
+        return Experiment.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _kind(model: type[Model], tag: str) -> Any:
+    return get_args(model.model_fields[tag].annotation)[0]
+
+
+def _members(annotation: Any) -> list[type[Model]]:
+    """The models that a field's type can hold."""
+    found = [annotation] if isinstance(annotation, type) and issubclass(annotation, Model) else []
+    return found + [model for inner in get_args(annotation) for model in _members(inner)]
+
+
+def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
+    """Where an error is, as a dotted key of the file, and the keys known there.
+
+    The locations of pydantic also name the chosen member of a union, which is no key of the file.
+    """
+    key, known, models = [], [], [Experiment]
+    for part in loc:
+        fields = {name: field for model in models for name, field in model.model_fields.items()}
+        tagged = [
+            m
+            for m in models
+            if part in [get_args(f.annotation)[0] for f in m.model_fields.values() if _tag(f)]
+        ]
+        if tagged and len(models) > 1:
+            models = tagged
+            continue
+        key.append(str(part))
+        known, models = list(fields), _members(fields[part].annotation) if part in fields else []
+    return ".".join(key), known
+
+
+def _tag(field: Any) -> bool:
+    return field.is_required() and get_origin(field.annotation) is Literal
+
+
+def _explain(error: Any) -> str:
+    """One validation error as "key: what is wrong"."""
+    key, known = _place(error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key.split(".")[-1], known, 1)
+        return f"unknown key {key}; " + (
+            f"did you mean {near[0]}?" if near else f"known here are {', '.join(known)}"
+        )
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tag = error["ctx"]["discriminator"].strip("'")
+        if error["type"] == "union_tag_not_found":
+            return f"{key}.{tag} is missing"
+        return f"{key}.{tag}: Input should be one of {error['ctx']['expected_tags']}, got {error['ctx']['tag']!r}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
