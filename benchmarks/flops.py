@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import config, experiment, layers
+from jaxgan import config, layers
+from jaxgan.experiment.networks import DTYPES, Shape, module
 from jaxgan.networks.resnet import ConvPool, UpsampleConv
 
 
@@ -145,8 +146,9 @@ def networks(settings: config.Experiment, classes: int = 10) -> tuple[list[Layer
     label = jax.ShapeDtypeStruct((n,), jnp.int32) if conditions else None
     z = jax.ShapeDtypeStruct((n, settings.game.latent), jnp.float32)
     image = jax.ShapeDtypeStruct((n, data.resolution, data.resolution, data.channels), jnp.float32)
-    generator = experiment._generator(settings, conditions)
-    discriminator = experiment._discriminator(settings, conditions)
+    shape = Shape(data.resolution, data.channels, conditions, DTYPES[settings.compute_dtype])
+    generator = module(settings.generator, shape, "generator")
+    discriminator = module(settings.discriminator, shape, "discriminator")
     return of_network(generator, z, label), of_network(discriminator, image, label)
 
 

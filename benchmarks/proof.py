@@ -75,9 +75,8 @@ def rules(case: Case, optimizer: optax.GradientTransformation | None = None) -> 
     optimizer = optimizer or optax.adam(*case.adam)
     return games.gan(
         *pair,
+        games.Adversary(getattr(losses, case.loss), gradient_penalty=case.penalty),
         latent=case.latent,
-        loss=getattr(losses, case.loss),
-        gradient_penalty=case.penalty,
         generator_optimizer=optimizer,
         discriminator_optimizer=optimizer,
         discriminator_turns=case.turns,

@@ -1,8 +1,9 @@
 """Adversarial losses: logits in, scalars out.
 
-A loss is a pair of functions of the logits that the discriminator gives real and generated images, `[N]` each, float32,
-unbounded. Both return the mean over the batch. Cross-entropies are in nats and are written with `softplus`, so they
-and their gradients stay finite for logits of any size; the hinge and Wasserstein losses are in units of the logits.
+A loss is three functions of logits, float32 and unbounded, applied to each by itself: what the discriminator pays for
+what it should call real, what it pays for what it should call generated, and what the generator pays. Cross-entropies
+are in nats and are written with `softplus`, so they and their gradients stay finite for logits of any size; other
+losses are in units of the logits, or of their squares.
 """
 
 from collections.abc import Callable
@@ -11,88 +12,139 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+Side = Callable[[jax.Array], jax.Array]
+
 
 class Loss(NamedTuple):
-    """The two sides of an adversarial game, each to be minimised."""
+    """Both sides of an adversarial game, each to be minimised."""
 
-    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
-    """(real logits, fake logits) to a scalar."""
-    generator: Callable[[jax.Array], jax.Array]
-    """Fake logits to a scalar."""
+    real: Side
+    """The discriminator's loss of logits that should say "real"."""
+    fake: Side
+    """Its loss of logits that should say "generated"."""
+    fool: Side
+    """The generator's loss of the logits of what it generates."""
     probabilities: bool = True
     """Whether the sigmoid of a logit is the probability that the image is real; a critic's logits are scores."""
+    relative: bool = False
+    """Whether `real` and `fool` are of differences of logits, paired by position: how much more real one is."""
+
+    def discriminator(
+        self,
+        real: jax.Array,
+        fake: jax.Array,
+        *,
+        smoothing: float = 0.0,
+        flipped: tuple[jax.Array, jax.Array] | None = None,
+    ) -> jax.Array:
+        """The discriminator's loss, a mean over the batch.
+
+        Args:
+          real: Logits of real images, `[N, ...]`.
+          fake: Logits of generated ones, likewise.
+          smoothing: Share of the loss of a real image that is paid for calling it real: its target is 1 minus this.
+          flipped: Which real and which generated images are labelled as the other kind, `[N]` bool each. Of a relative
+            loss, the first alone: which pairs.
+
+        References:
+          Salimans et al., Improved Techniques for Training GANs, 2016, section 3.4 (one-sided label smoothing).
+        """
+
+        def paid(
+            logits: jax.Array, side: Side, other: Side, flips: jax.Array | None, share: float
+        ) -> jax.Array:
+            value = side(logits)
+            if share:
+                value = (1 - share) * value + share * other(logits)
+            if flips is not None:
+                value = jnp.where(flips.reshape(-1, *(1,) * (logits.ndim - 1)), other(logits), value)
+            return jnp.mean(value)
+
+        flips = flipped or (None, None)
+        if self.relative:
+            return paid(real - fake, self.real, self.fake, flips[0], smoothing)
+        return paid(real, self.real, self.fake, flips[0], smoothing) + paid(
+            fake, self.fake, self.real, flips[1], 0.0
+        )
+
+    def generator(
+        self, fake: jax.Array, real: jax.Array | None = None, weights: jax.Array | None = None
+    ) -> jax.Array:
+        """The generator's loss, a mean over the batch.
+
+        Args:
+          fake: Logits of generated images, `[N, ...]`.
+          real: Logits of real images, which a relative loss needs.
+          weights: `[N]`, of the examples; 1 each if not given.
+
+        Raises:
+          ValueError: If a relative loss gets no real logits.
+        """
+        if self.relative:
+            if real is None:
+                raise ValueError("a relative loss needs the logits of real images")
+            fake = fake - real
+        value = self.fool(fake)
+        return jnp.mean(value if weights is None else value * weights.reshape(-1, *(1,) * (value.ndim - 1)))
 
 
-def cross_entropy(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """The discriminator's binary cross-entropy, -E[log D(x)] - E[log(1 - D(G(z)))].
-
-    At the optimum of the game, D = 1/2 everywhere, it is 2 log 2.
-
-    References:
-      Goodfellow et al., Generative Adversarial Networks, 2014, equation 1.
-    """
-    return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
+def _cross_entropy(logits: jax.Array) -> jax.Array:
+    return jax.nn.softplus(-logits)
 
 
-def saturating(fake: jax.Array) -> jax.Array:
-    """The generator's side of the minimax game, E[log(1 - D(G(z)))]. Vanishing gradient where D is sure of fakes.
+minimax = Loss(_cross_entropy, jax.nn.softplus, lambda x: -jax.nn.softplus(x))
+"""The original zero-sum game: -E[log D(x)] - E[log(1 - D(G(z)))], and E[log(1 - D(G(z)))] for the generator.
 
-    References:
-      Goodfellow et al., Generative Adversarial Networks, 2014, equation 1.
-    """
-    return -jnp.mean(jax.nn.softplus(fake))
+At the optimum, D = 1/2 everywhere, the discriminator's loss is 2 log 2. The generator's gradient vanishes where D is
+sure of fakes.
 
+References:
+  Goodfellow et al., Generative Adversarial Networks, 2014, equation 1.
+"""
 
-def heuristic(fake: jax.Array) -> jax.Array:
-    """The non-saturating generator loss, -E[log D(G(z))].
+non_saturating = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy)
+"""The same fixed point with gradients that do not vanish early in training: the generator's loss is -E[log D(G(z))].
 
-    References:
-      Goodfellow et al., Generative Adversarial Networks, 2014, end of section 3.
-    """
-    return jnp.mean(jax.nn.softplus(-fake))
+References:
+  Goodfellow et al., Generative Adversarial Networks, 2014, end of section 3.
+"""
 
+hinge = Loss(lambda x: jax.nn.relu(1 - x), lambda x: jax.nn.relu(1 + x), jnp.negative, probabilities=False)
+"""The loss of SNGAN, SAGAN and BigGAN: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], and -E[D(G(z))].
 
-minimax = Loss(cross_entropy, saturating)
-"""The original zero-sum game: the generator's loss is the negative of the part of the discriminator's that it moves."""
+The discriminator's is at least 0, and 2 for D = 0. Examples beyond their margin give it no gradient.
 
-non_saturating = Loss(cross_entropy, heuristic)
-"""The same fixed point with gradients that do not vanish early in training."""
+References:
+  Lim and Ye, Geometric GAN, 2017.
+  Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018, equation 16.
+"""
 
+wasserstein = Loss(jnp.negative, lambda x: x, jnp.negative, probabilities=False)
+"""The loss of WGAN and, with `jaxgan.penalties.gradient_penalty`, of WGAN-GP: E[f(G(z))] - E[f(x)], and -E[f(G(z))].
 
-def margins(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """The discriminator's hinge loss, E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]; at least 0, and 2 for D = 0.
+The critic's is less the larger its estimate of the Wasserstein distance. It means something only for a critic held to
+be Lipschitz, by weights or by a penalty.
 
-    Examples beyond their margin give no gradient.
+References:
+  Arjovsky et al., Wasserstein GAN, 2017, equation 2 and algorithm 1.
+"""
 
-    References:
-      Lim and Ye, Geometric GAN, 2017.
-      Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018, equation 16.
-    """
-    return jnp.mean(jax.nn.relu(1 - real)) + jnp.mean(jax.nn.relu(1 + fake))
+least_squares = Loss(
+    lambda x: jnp.square(x - 1) / 2,
+    lambda x: jnp.square(x) / 2,
+    lambda x: jnp.square(x - 1) / 2,
+    probabilities=False,
+)
+"""The loss of LSGAN and CycleGAN, with targets 1 for real and 0 for generated images.
 
+References:
+  Mao et al., Least Squares Generative Adversarial Networks, 2017, equation 9.
+"""
 
-def distance(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """The critic's loss, E[f(G(z))] - E[f(x)]: less the larger its estimate of the Wasserstein distance.
+relativistic = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy, probabilities=False, relative=True)
+"""The relativistic pairing loss of R3GAN: E[log(1 + exp(D(G(z)) - D(x)))], and the same with signs changed.
 
-    It means something only for a critic held to be Lipschitz, by weights or by a penalty.
-
-    References:
-      Arjovsky et al., Wasserstein GAN, 2017, equation 2 and algorithm 1.
-    """
-    return jnp.mean(fake) - jnp.mean(real)
-
-
-def ascent(fake: jax.Array) -> jax.Array:
-    """The generator's loss against a critic, -E[f(G(z))].
-
-    References:
-      Arjovsky et al., Wasserstein GAN, 2017, algorithm 1.
-    """
-    return -jnp.mean(fake)
-
-
-hinge = Loss(margins, ascent, probabilities=False)
-"""The loss of SNGAN, SAGAN and BigGAN."""
-
-wasserstein = Loss(distance, ascent, probabilities=False)
-"""The loss of WGAN and, with `jaxgan.penalties.gradient_penalty`, of WGAN-GP."""
+References:
+  Jolicoeur-Martineau, The relativistic discriminator, 2018, equations 9 and 10 (RpGAN).
+  Huang et al., The GAN is dead; long live the GAN!, 2024, equation 2.
+"""

@@ -1,4 +1,4 @@
-"""Penalties on the slope of a critic: functions of the critic and of images, scalars out, float32.
+"""Penalties: on the slope of a critic, functions of it and of images; on weights; scalars out, float32.
 
 A critic here is a function of images alone, `[N, ...]` to logits `[N]`, with parameters, labels and masks closed over;
 a penalty is differentiated once more, with respect to those parameters.
@@ -9,9 +9,12 @@ statistics, or minibatch statistics, mix the examples, and such a critic must no
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxgan import axis
 
 Critic = Callable[[jax.Array], jax.Array]
 
@@ -45,11 +48,40 @@ def gradient_penalty(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.
             f"got {real.shape}, {fake.shape} and {mix.shape}"
         )
     mix = mix.reshape(-1, *(1,) * (real.ndim - 1))
-    squares = _squared_slopes(critic, mix * real + (1 - mix) * fake)
+    return _from_one(critic, mix * real + (1 - mix) * fake)
+
+
+def _from_one(critic: Critic, images: jax.Array) -> jax.Array:
+    """E[(||grad f(x)|| - 1)^2]."""
+    squares = _squared_slopes(critic, images)
     some = squares > 0
     # The inner choice keeps the square root's infinite slope at 0 out of the gradient, where 0 * inf is NaN.
     norms = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1.0)), 0.0)
     return jnp.mean(jnp.square(norms - 1))
+
+
+def dragan(critic: Critic, real: jax.Array, noise: jax.Array) -> jax.Array:
+    """E[(||grad f(x)|| - 1)^2] around real images, at x = real + noise / 2 times the deviation of the batch's values.
+
+    The deviation is that of all values of the batch, over all devices. The paper weighs the penalty by 10.
+
+    Args:
+      critic: Images `[N, ...]` to logits `[N]`, each of its own image alone.
+      real: Real images `[N, ...]`.
+      noise: Of the same shape, uniform in [0, 1).
+
+    Raises:
+      ValueError: If the shapes do not fit.
+
+    References:
+      Kodali et al., On Convergence and Stability of GANs, 2017, section 2.3 and algorithm 1.
+    """
+    if real.shape != noise.shape:
+        raise ValueError(f"dragan needs noise of the images' shape {real.shape}, got {noise.shape}")
+    over = axis.AXIS if axis.bound() else None
+    middle = axis.mean(jnp.mean(real), over)
+    deviation = jnp.sqrt(axis.mean(jnp.mean(jnp.square(real - middle)), over))
+    return _from_one(critic, real + 0.5 * deviation * noise)
 
 
 def r1(critic: Critic, real: jax.Array) -> jax.Array:
@@ -72,3 +104,42 @@ def r2(critic: Critic, fake: jax.Array) -> jax.Array:
       Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, equation 10.
     """
     return jnp.mean(_squared_slopes(critic, fake)) / 2
+
+
+def _kernels(params: Any) -> list[jax.Array]:
+    """The weights of all layers as matrices of outputs by inputs; biases, scales and embeddings are left out."""
+    found = []
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        names = [str(getattr(part, "key", part)) for part in path]
+        if names[-1] != "kernel":
+            continue
+        # Outputs come first in the kernels of convolutions, last in those of transposed ones and of dense layers.
+        first = leaf.ndim == 4 and not any("Transpose" in name for name in names)
+        found.append(jnp.moveaxis(leaf, 0 if first else -1, 0).reshape(leaf.shape[0 if first else -1], -1))
+    return found
+
+
+def orthogonal(params: Any) -> jax.Array:
+    """The sum over all kernels of ||W W^T * (1 - I)||^2: outputs of a layer should differ; 1e-4 in the paper.
+
+    Args:
+      params: Parameters of a network; kernels are taken as matrices of outputs by everything else.
+
+    References:
+      Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, equation 3.
+    """
+    total = jnp.float32(0)
+    for w in _kernels(params):
+        products = jnp.matmul(w, w.T)
+        total += jnp.sum(jnp.square(products)) - jnp.sum(jnp.square(jnp.diagonal(products)))
+    return total
+
+
+def l1(params: Any) -> jax.Array:
+    """The sum of the absolute values of all kernels of a network."""
+    return sum((jnp.sum(jnp.abs(w)) for w in _kernels(params)), jnp.float32(0))
+
+
+def l2(params: Any) -> jax.Array:
+    """Half the sum of the squares of all kernels of a network."""
+    return sum((jnp.sum(jnp.square(w)) for w in _kernels(params)), jnp.float32(0)) / 2

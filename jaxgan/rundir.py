@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +162,8 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def environment(
-    devices: list[Any], seed: int, fingerprint: str, classes: Sequence[str], examples: int
-) -> dict[str, Any]:
-    """What a run depends on besides its configuration."""
+def environment(devices: list[Any], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run depends on besides its configuration; `data` is what is known of its data."""
     from importlib import metadata
 
     return {
@@ -176,9 +174,7 @@ def environment(
         "threads": _threads(),
         "seed": seed,
         "git_commit": _git_commit(),
-        "data_fingerprint": fingerprint,
-        "classes": list(classes),
-        "examples": examples,
+        **data,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

@@ -1,7 +1,6 @@
 """What a trained run makes: image sheets, arrays, and walks between latents."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +35,7 @@ def load(path: Path, warn: Callable[[str], None], *, best: bool = False) -> Trai
       InputError: If the folder is not a run or has no good checkpoint.
     """
     saved = load_run(path, warn, best=best)
-    built = experiment.build(saved.config, saved.manifest["classes"], saved.manifest["examples"])
+    built = experiment.of_manifest(saved.config, saved.manifest)
     state = unflatten(jax.eval_shape(lambda: experiment.initial(built)), saved.table)
     return Trained(built, jax.tree.map(jnp.asarray, state), saved.step, sha256(saved.table))
 
@@ -72,15 +71,22 @@ Maker = Callable[[State, jax.Array, Any], jax.Array]
 
 
 def maker(built: experiment.Experiment, *, walk: int = 1, truncation: float | None = None) -> Maker:
-    """A compiled function that makes `CHUNK` images, float32 `[CHUNK, H, W, C]`; see `batches`."""
-    latent = built.config.game.latent
+    """A compiled function that makes `CHUNK` images, float32 `[CHUNK, H, W, C]`; see `batches`.
+
+    Raises:
+      InputError: If a walk or truncation is asked of a run without Gaussian latents.
+    """
+    latents = built.latents
+    if latents is None and (walk > 1 or truncation is not None):
+        raise InputError("this run has no latents; leave out --interpolate and --truncation")
+    if latents and latents.kind == "uniform" and truncation is not None:
+        raise InputError(
+            "--truncation is of Gaussian latents, and those of this run are uniform; leave it out"
+        )
 
     def plain_latents(key: jax.Array, index: jax.Array) -> jax.Array:
-        keys = Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index)).fold("latent")
-        if truncation is None:
-            return keys.normal((latent,))
-        draw = partial(jax.random.truncated_normal, lower=-truncation, upper=truncation, shape=(latent,))
-        return jax.vmap(draw)(keys.example)
+        assert latents is not None
+        return latents.draw(Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index)), truncation)
 
     @jax.jit
     def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:

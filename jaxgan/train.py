@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from jaxgan import config, evaluate, experiment, game
 from jaxgan.data import feed, stream
-from jaxgan.data.sources import Source
+from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError, RunError
 from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.recorder import Recorder
@@ -127,9 +127,9 @@ def _train(
 ) -> int:
     settings = each[0]
     source = experiment.open_source(settings.data)
-    built = [experiment.build(one, source.classes, len(source)) for one in each]
+    built = [experiment.build(one, source.classes, len(source), source.fields) for one in each]
     spread.rows(settings.batch_size)
-    size = len(source) * source.resolution**2 * source.channels * spread.copies
+    size = len(source) * example_bytes(source) * spread.copies
     fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
     scores = settings.evaluation
@@ -159,7 +159,7 @@ def _train(
         for i, (run, one) in enumerate(zip(runs, each, strict=True)):
             _claim(run, one)
             old = run.read_manifest()
-            here = environment(spread.home(i), one.seed, source.fingerprint, source.classes, len(source))
+            here = environment(spread.home(i), one.seed, experiment.facts(source))
             if spread.by:
                 here |= {"seeds": [other.seed for other in each], "seeds_by": spread.by}
             check_manifest(old, here, run.path, say)

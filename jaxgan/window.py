@@ -19,8 +19,12 @@ MANY = 128
 
 
 def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Images uint8 to float32 in [-1, 1]."""
-    return {**batch, "image": batch["image"].astype(jnp.float32) / 127.5 - 1}
+    """Images uint8 to float32 in [-1, 1]; all else stays as it is."""
+
+    def decoded(x: jax.Array) -> jax.Array:
+        return x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x
+
+    return {name: decoded(x) for name, x in batch.items()}
 
 
 class Program:

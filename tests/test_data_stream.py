@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxgan.data import Batch, Embedded, ImageFolder, batches, indices, load
-from jaxgan.data.sources import Example
+from jaxgan.data.sources import Example, labelled
 from jaxgan.errors import InputError, RunError
 
 LENGTH = 37
@@ -25,6 +26,7 @@ class Numbers:
 
     resolution = 3
     channels = 3
+    fields: ClassVar = labelled(3, 3)
     classes = tuple("abcde")
     fingerprint = "0" * 64
 

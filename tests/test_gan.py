@@ -14,7 +14,7 @@ from quick import quick_jit
 from jaxgan import config, experiment, game, losses
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import gan
+from jaxgan.games import Adversary, gan
 from jaxgan.layers import SpectralNorm
 from jaxgan.networks import (
     DCGANDiscriminator,
@@ -29,10 +29,11 @@ N, Z, LR = 4, 3, 0.1
 KEY = jax.random.key(0)
 
 
-def dcgan(classes=0, **settings):
+def dcgan(classes=0, adversary=None, **settings):
     return gan(
         DCGANGenerator(16, 1, 2, classes),
         DCGANDiscriminator(16, 1, 2, classes, dropout=0.2),
+        adversary,
         latent=Z,
         generator_optimizer=optax.sgd(LR),
         discriminator_optimizer=optax.sgd(LR),
@@ -56,7 +57,7 @@ def start(rules, batch):
 @pytest.mark.parametrize(("classes", "loss"), [(0, "minimax"), (3, "non_saturating")])
 def test_one_step_by_hand(classes, loss, rng):
     """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""
-    rules, batch = dcgan(classes, loss=getattr(losses, loss)), data(rng, 2)
+    rules, batch = dcgan(classes, Adversary(getattr(losses, loss))), data(rng, 2)
     state = start(rules, batch)
     g, d = DCGANGenerator(16, 1, 2, classes), DCGANDiscriminator(16, 1, 2, classes, dropout=0.2)
     label = lambda t: batch["label"][t] if classes else None  # noqa: E731
@@ -142,11 +143,11 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     settings: dict[str, Any] = {
         "latent": Z,
         "conditional": classes > 0,
-        "loss": losses.wasserstein,
         "shared_draws": shared,
     }
-    settings |= {"generator_optimizer": sgd, "discriminator_optimizer": sgd, kind: weight}
-    rules = gan(g, d, **settings, discriminator_turns=turns)
+    settings |= {"generator_optimizer": sgd, "discriminator_optimizer": sgd}
+    adversary = Adversary(losses.wasserstein)._replace(**{kind: weight})
+    rules = gan(g, d, adversary, **settings, discriminator_turns=turns)
     batch = data(rng, rules.turns)
     assert rules.turns == (1 if shared else turns + 1)
     state = start(rules, batch)
@@ -218,7 +219,10 @@ def test_a_turn_of_the_discriminator_moves_spectral_vectors_by_two_iterations(rn
     networks = ResNetGenerator(16, 1, 2), ResNetDiscriminator(16, 1, 4)
     sgd = optax.sgd(LR)
     rules = gan(
-        *networks, latent=Z, loss=losses.hinge, gradient_penalty=1.0, r1=1.0, discriminator_optimizer=sgd
+        *networks,
+        Adversary(losses.hinge, gradient_penalty=1.0, r1=1.0),
+        latent=Z,
+        discriminator_optimizer=sgd,
     )
     batch = {"image": data(rng, 1)["image"][0]}
     state = quick_jit(lambda: game.init(rules, KEY, batch))()
@@ -259,13 +263,11 @@ class SpectralCritic(nn.Module):
 @pytest.mark.parametrize("devices", [2, 8])
 def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(devices, rng):
     sgd: dict[str, Any] = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
-    penalties: dict[str, Any] = {"gradient_penalty": 10.0, "r1": 1.0}
     rules = gan(
         MLPGenerator((4,), 8, 1, tanh=False),
         SpectralCritic(),
-        loss=losses.wasserstein,
+        Adversary(losses.wasserstein, gradient_penalty=10.0, r1=1.0),
         latent=Z,
-        **penalties,
         **sgd,
     )
     batch = {"image": jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32)}
@@ -290,12 +292,11 @@ def test_penalties_refuse_batch_norm_and_negative_weights(rng):
     """In Python, where a batch is first at hand; from a configuration, before anything is built."""
     networks = DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2)
     example = {"image": jnp.zeros((2, 16, 16, 1))}
-    for key in ("gradient_penalty", "r1"):
-        settings: dict[str, Any] = {key: 10.0}
+    for key in ("gradient_penalty", "r1", "r2", "dragan"):
         with pytest.raises(ValueError, match="judges each image by itself: leave out batch norm"):
-            game.init(gan(*networks, **settings), KEY, example)
-        with pytest.raises(ValueError, match="weights must be at least 0"):
-            gan(*networks, **{**settings, key: -1.0})
+            game.init(gan(*networks, Adversary()._replace(**{key: 10.0})), KEY, example)
+        with pytest.raises(ValueError, match="must be at least 0"):
+            gan(*networks, Adversary()._replace(**{key: -1.0}))
         with pytest.raises(
             InputError, match=rf"^game\.{key} judges each image by itself, but discriminator\.norm"
         ):

@@ -40,18 +40,20 @@ def test_generators_are_the_papers_two(logits):
 def test_values_by_hand():
     """D = 3/4 on real, 1/4 on fake images: logits +-log 3."""
     real, fake = jnp.array([np.log(3.0)], jnp.float32), jnp.array([-np.log(3.0)], jnp.float32)
-    np.testing.assert_allclose(losses.cross_entropy(real, fake), 2 * np.log(4 / 3), rtol=1e-6)
-    np.testing.assert_allclose(losses.saturating(fake), np.log(3 / 4), rtol=1e-6)
-    np.testing.assert_allclose(losses.heuristic(fake), np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(losses.minimax.discriminator(real, fake), 2 * np.log(4 / 3), rtol=1e-6)
+    np.testing.assert_allclose(losses.minimax.generator(fake), np.log(3 / 4), rtol=1e-6)
+    np.testing.assert_allclose(losses.non_saturating.generator(fake), np.log(4), rtol=1e-6)
 
 
 def test_the_optimum_is_two_log_two():
     """Where generated images are distributed as real ones D = 1/2 is best, and no logit near it does better."""
-    np.testing.assert_allclose(losses.cross_entropy(jnp.zeros(4), jnp.zeros(4)), 2 * np.log(2), rtol=1e-6)
-    same = jnp.array([0.3, -0.1, 0.0, 0.2])
-    assert losses.cross_entropy(same, same) > 2 * np.log(2)
     np.testing.assert_allclose(
-        jax.grad(lambda x: losses.cross_entropy(x, x))(jnp.zeros(4)), np.zeros(4), atol=1e-7
+        losses.minimax.discriminator(jnp.zeros(4), jnp.zeros(4)), 2 * np.log(2), rtol=1e-6
+    )
+    same = jnp.array([0.3, -0.1, 0.0, 0.2])
+    assert losses.minimax.discriminator(same, same) > 2 * np.log(2)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: losses.minimax.discriminator(x, x))(jnp.zeros(4)), np.zeros(4), atol=1e-7
     )
 
 
@@ -69,13 +71,15 @@ def test_gradients_are_sigmoids(logits):
     real, fake = logits
     n = len(real)
     sigmoid = lambda x: 1 / (1 + np.exp(-x.astype(np.float64)))  # noqa: E731
-    d_real, d_fake = jax.grad(losses.cross_entropy, (0, 1))(real, fake)
+    d_real, d_fake = jax.grad(losses.minimax.discriminator, (0, 1))(real, fake)
     np.testing.assert_allclose(d_real, (sigmoid(real) - 1) / n, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(d_fake, sigmoid(fake) / n, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(
-        jax.grad(losses.heuristic)(fake), (sigmoid(fake) - 1) / n, rtol=1e-4, atol=1e-9
+        jax.grad(losses.non_saturating.generator)(fake), (sigmoid(fake) - 1) / n, rtol=1e-4, atol=1e-9
     )
-    np.testing.assert_allclose(jax.grad(losses.saturating)(fake), -sigmoid(fake) / n, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(
+        jax.grad(losses.minimax.generator)(fake), -sigmoid(fake) / n, rtol=1e-4, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -85,10 +89,14 @@ def test_values_and_gradients_hold_at_logits_of_ten_thousand(sign):
     up, down = (1e4, 0.0) if sign > 0 else (0.0, 1e4)  # softplus(x), softplus(-x)
     half = 0.5  # a mean over two
     cases = [
-        (lambda x: losses.cross_entropy(x, jnp.zeros(1)), down + np.log(2), -half if sign < 0 else 0.0),
-        (lambda x: losses.cross_entropy(jnp.zeros(1), x), up + np.log(2), half if sign > 0 else 0.0),
-        (losses.saturating, -up, -half if sign > 0 else 0.0),
-        (losses.heuristic, down, -half if sign < 0 else 0.0),
+        (
+            lambda x: losses.minimax.discriminator(x, jnp.zeros(1)),
+            down + np.log(2),
+            -half if sign < 0 else 0.0,
+        ),
+        (lambda x: losses.minimax.discriminator(jnp.zeros(1), x), up + np.log(2), half if sign > 0 else 0.0),
+        (losses.minimax.generator, -up, -half if sign > 0 else 0.0),
+        (losses.non_saturating.generator, down, -half if sign < 0 else 0.0),
     ]
     for loss, value, slope in cases:
         found, gradient = jax.value_and_grad(loss)(x)
@@ -100,8 +108,8 @@ def test_the_saturating_gradient_vanishes_where_the_other_is_full():
     """D(G(z)) near 0, as early in training: the slopes are -D(G(z)) and D(G(z)) - 1."""
     fake = jnp.array([-20.0])
     d = np.exp(-20.0)
-    np.testing.assert_allclose(jax.grad(losses.saturating)(fake), [-d], rtol=1e-4)
-    np.testing.assert_allclose(jax.grad(losses.heuristic)(fake), [-1.0], rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(losses.minimax.generator)(fake), [-d], rtol=1e-4)
+    np.testing.assert_allclose(jax.grad(losses.non_saturating.generator)(fake), [-1.0], rtol=1e-6)
 
 
 def test_hinge_against_its_definition(logits):
@@ -114,9 +122,9 @@ def test_hinge_against_its_definition(logits):
 
 def test_hinge_by_hand_and_beyond_its_margins():
     real, fake = jnp.array([3.0, 0.5, -2.0, 1e4]), jnp.array([-3.0, -0.5, 2.0, -1e4])
-    np.testing.assert_allclose(losses.margins(real, fake), 2 * (0.5 + 3) / 4)
-    np.testing.assert_allclose(losses.margins(jnp.zeros(3), jnp.zeros(3)), 2)
-    slopes = jax.grad(losses.margins, (0, 1))(real, fake)
+    np.testing.assert_allclose(losses.hinge.discriminator(real, fake), 2 * (0.5 + 3) / 4)
+    np.testing.assert_allclose(losses.hinge.discriminator(jnp.zeros(3), jnp.zeros(3)), 2)
+    slopes = jax.grad(losses.hinge.discriminator, (0, 1))(real, fake)
     np.testing.assert_array_equal(slopes[0], [0, -0.25, -0.25, 0])
     np.testing.assert_array_equal(slopes[1], [0, 0.25, 0.25, 0])
 
@@ -136,5 +144,5 @@ def test_wasserstein_is_the_difference_of_means_and_zero_sum_in_what_the_generat
 def test_wasserstein_finds_the_distance_of_shifted_points():
     """Among the 1-Lipschitz linear critics w x, |w| <= 1, the least loss is minus the distance of the two: 3."""
     x = jnp.linspace(-1, 1, 5)
-    found = [losses.distance(w * (x + 3), w * x) for w in np.linspace(-1, 1, 21)]
+    found = [losses.wasserstein.discriminator(w * (x + 3), w * x) for w in np.linspace(-1, 1, 21)]
     np.testing.assert_allclose(min(found), -3, rtol=1e-6)

@@ -199,7 +199,10 @@ def test_a_folder_without_permission_cannot_be_written(tmp_path, mode):
 
 def machine(**changes):
     devices = [SimpleNamespace(platform="cpu", device_kind="cpu")] * 2
-    return {**environment(devices, 3, "abc", ("a", "b"), 5), **changes}
+    return {
+        **environment(devices, 3, {"data_fingerprint": "abc", "classes": ["a", "b"], "examples": 5}),
+        **changes,
+    }
 
 
 def test_environment_is_json_and_names_what_a_run_depends_on():

@@ -5,7 +5,7 @@ A configuration holds nothing but numbers and names, so a run directory from a s
 
 from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
 from jaxgan.config.experiment import Evaluation, Experiment, Run
-from jaxgan.config.games import SGD, Adam, Game, Optimizer
+from jaxgan.config.games import GAN, SGD, Adam, Adversarial, Game, Optimizer, Regularized, Schedule
 from jaxgan.config.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -17,9 +17,11 @@ from jaxgan.config.networks import (
 from jaxgan.config.read import differences, load, parse
 
 __all__ = [
+    "GAN",
     "SGD",
     "TFDS",
     "Adam",
+    "Adversarial",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Embedded",
@@ -31,9 +33,11 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "Optimizer",
+    "Regularized",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "Run",
+    "Schedule",
     "differences",
     "load",
     "parse",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from jaxgan.config.base import Count, Model, Whole
 from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
-from jaxgan.config.games import Adam, Game, Optimizer
+from jaxgan.config.games import GAN, Adam, Game, Optimizer
 from jaxgan.config.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -70,7 +70,7 @@ class Experiment(Model):
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
-    game: Game = Game()
+    game: Game = GAN()
     run: Run = Run()
     evaluation: Evaluation = Evaluation()
 

@@ -1,10 +1,11 @@
 """Settings of the rules: optimizers, and a class for each family of games."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
-from jaxgan.config.base import Count, Fraction, Model, Weight, Whole
+from jaxgan.config.base import Count, Fraction, Model, Probability, Weight, Whole
 
 
 class Adam(Model):
@@ -21,30 +22,102 @@ class SGD(Model):
     learning_rate: Positive
 
 
+class Schedule(Model):
+    """How a learning rate changes. Updates are counted, so a player with several turns a step goes through it sooner.
+
+    A schedule has a length of its own, so that a run may be given more steps later.
+    """
+
+    warmup: Whole = 0
+    """Updates in which it rises from 0, along a line."""
+    hold: Whole = 0
+    """Updates at its full height after that."""
+    decay: Whole = 0
+    """Updates in which it then falls; 0 for a rate that stays."""
+    shape: Literal["linear", "cosine"] = "linear"
+    end: Fraction = 0.0
+    """What is left in the end, as a share."""
+
+
 class Optimizer(Model):
     """Exactly one of the optimizers; Adam if none is named."""
 
     adam: Adam | None = None
     sgd: SGD | None = None
+    schedule: Schedule | None = None
+    """Of the learning rate; None for one that stays."""
 
     def model_post_init(self, context: Any) -> None:
         if self.adam and self.sgd:
             raise ValueError("names two optimizers, adam and sgd; keep one")
 
 
-class Game(Model):
-    """The rules: `jaxgan.games.gan`."""
+class Adversarial(Model):
+    """The rules between a discriminator and those that it judges, in any family: `jaxgan.games.Adversary`."""
 
-    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein"] = "non_saturating"
+    loss: Literal["non_saturating", "minimax", "hinge", "wasserstein", "least_squares", "relativistic"] = (
+        "non_saturating"
+    )
     gradient_penalty: Weight = 0.0
     """Of WGAN-GP, on the discriminator; 10 in the paper."""
     r1: Weight = 0.0
     """Of the discriminator's slope at real images: gamma, 10 in the paper."""
+    r2: Weight = 0.0
+    """Of its slope at generated images."""
+    dragan: Weight = 0.0
+    """Of its slope around real images; 10 in the paper."""
+    penalty_every: Count = 1
+    """Steps from one penalty on slopes to the next, which weighs so many times as much."""
+    smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """What the discriminator's target for real images lacks to 1."""
+    flip: Probability = 0.0
+    """Probability that the discriminator learns from an image with the wrong label."""
+    noise: Weight = 0.0
+    """Standard deviation of noise on all images that the discriminator sees."""
+    noise_steps: Whole = 0
+    """Steps in which it falls to 0; 0 for noise that stays."""
+    augment: list[Literal["color", "translation", "cutout"]] = []
+    """Augmentation of what the discriminator sees: `jaxgan.augment`."""
+    packing: Count = 1
+    """Images that the discriminator judges together (PacGAN)."""
+    top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the generated images from which the generator learns in the end."""
+    top_k_steps: Whole = 0
+    """Steps in which it falls from 1."""
+
+
+class Regularized(Model):
+    """Penalties on the weights of a network: `jaxgan.games.Weights`."""
+
+    orthogonal: Weight = 0.0
+    """1e-4 in BigGAN."""
+    l1: Weight = 0.0
+    l2: Weight = 0.0
+
+
+class GAN(Adversarial):
+    """Noise to image: `jaxgan.games.gan`."""
+
+    family: Literal["gan"] = "gan"
     latent: Count = 100
+    latent_kind: Literal["normal", "uniform"] = "normal"
     conditional: bool = False
+    auxiliary: Weight = 1.0
+    """Of the classes that the discriminator tells, where it does (AC-GAN)."""
+    weights: Regularized = Regularized()
+    """Of the generator."""
+    discriminator_weights: Regularized = Regularized()
     discriminator_turns: Count = 1
     discriminator_start: Whole = 0
     generator_start: Whole = 0
     ema: Fraction = 0.999
     schedule: Literal["alternating", "simultaneous"] = "alternating"
     shared_draws: bool = False
+
+    def model_post_init(self, context: Any) -> None:
+        if self.packing > 1 and self.conditional:
+            raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
+
+
+Game = Annotated[GAN, Field()]
+"""The rules, by their family."""

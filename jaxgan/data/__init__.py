@@ -5,7 +5,7 @@ Importing this package is quick: TFDS and grain are imported by the functions th
 
 from jaxgan.data.order import indices
 from jaxgan.data.prepare import Report, prepare
-from jaxgan.data.sources import TFDS, Embedded, Example, ImageFolder, Source
+from jaxgan.data.sources import TFDS, Embedded, Example, Field, ImageFolder, Source
 from jaxgan.data.stream import Batch, batches, load
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "Embedded",
     "Example",
+    "Field",
     "ImageFolder",
     "Report",
     "Source",

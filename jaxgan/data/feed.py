@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from jaxgan.data import order, stream
-from jaxgan.data.sources import Source
+from jaxgan.data.sources import Source, example_bytes
 from jaxgan.parallel import Layout
 
 WINDOW_BYTES = 64 * 2**20
-"""Most bytes of streamed images that one window holds, over all runs that train together."""
+"""Most bytes of streamed examples that one window holds, over all runs that train together."""
 
 
 def room(window: int) -> int:
@@ -48,12 +48,12 @@ class Feed(Protocol):
 
     @staticmethod
     def fetch(whole: Any, parts: Any, i: Any) -> dict[str, jax.Array]:
-        """Inside the window: the uint8 batch `[turns, n, ...]` of its i-th step."""
+        """Inside the window: the batch `[turns, n, ...]` of its i-th step, images uint8."""
         ...
 
 
 class Resident:
-    """All images on every device as uint8; a window needs only indices."""
+    """All examples on every device, images as uint8; a window needs only indices."""
 
     def __init__(
         self, data: stream.Batch, seed: int, turns: int, batch_size: int, window: int, spread: Layout
@@ -113,8 +113,8 @@ class Streaming:
         """
         rows = spread.rows(batch_size)
         self._shape = (turns, rows.stop - rows.start)
-        self._image = (source.resolution, source.resolution, source.channels)
-        bytes_per_step = int(np.prod([*self._shape, *self._image]))
+        self._fields = source.fields
+        bytes_per_step = turns * (rows.stop - rows.start) * example_bytes(source)
         self.window = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
         self.whole: dict[str, jax.Array] = {}
         self._spread = spread
@@ -124,11 +124,11 @@ class Streaming:
         self._next = -1
 
     def host(self, start: int, count: int) -> stream.Batch:
-        """Images uint8 `[room, turns, n, H, W, C]` and labels int32 `[room, turns, n]`."""
-        image = np.zeros((room(self.window), *self._shape, *self._image), np.uint8)
-        label = np.zeros((room(self.window), *self._shape), np.int32)
+        """The fields `[room, turns, n, *shape]`."""
+        lead = (room(self.window), *self._shape)
+        out = {name: np.zeros((*lead, *field.shape), field.dtype) for name, field in self._fields.items()}
         if not count:
-            return {"image": image, "label": label}
+            return out
         if self._batches is None:
             self._batches, self._next = self._open(start), start
         if start != self._next:
@@ -136,10 +136,10 @@ class Streaming:
                 f"streamed windows must follow one another: expected step {self._next}, got {start}"
             )
         for i in range(count):
-            batch = next(self._batches)
-            image[i], label[i] = batch["image"], batch["label"]
+            for name, values in next(self._batches).items():
+                out[name][i] = values
         self._next += count
-        return {"image": image, "label": label}
+        return out
 
     def parts(self, start: int, count: int) -> Any:
         """The same on the device."""

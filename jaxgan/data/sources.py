@@ -10,9 +10,9 @@ import io
 import lzma
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -31,20 +31,31 @@ _opening = threading.Lock()
 _SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
 
 
-class Example(TypedDict):
-    """One example: image uint8 [resolution, resolution, channels], values 0..255; label int32 scalar."""
+Example = Mapping[str, Any]
+"""One example: an array for each of the source's fields."""
 
-    image: np.ndarray
-    label: np.int32
+
+class Field(NamedTuple):
+    """What a source holds under one name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """Of NumPy. Images are "uint8", values 0..255, and reach networks as float32 in [-1, 1]."""
+
+
+def labelled(resolution: int, channels: int) -> dict[str, Field]:
+    """The fields of square images with labels."""
+    return {"image": Field((resolution, resolution, channels), "uint8"), "label": Field((), "int32")}
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A labelled or unlabelled set of square images with random access.
+    """A set of examples with random access, each with a square image.
 
-    `classes` names the labels in order and is empty when the set is unlabelled (every label is then 0). `fingerprint`
-    is a hex SHA-256 that identifies the data behind the source, whatever the resolution and channels it is read at.
-    `source[i]` raises IndexError past the end and InputError, naming the place, where the example cannot be read.
+    Every source has the fields "image" and "label". `classes` names the labels in order and is empty when the set is
+    unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data behind the source,
+    whatever the resolution and channels it is read at. `source[i]` raises IndexError past the end and InputError,
+    naming the place, where the example cannot be read.
     """
 
     @property
@@ -52,11 +63,18 @@ class Source(Protocol):
     @property
     def channels(self) -> int: ...
     @property
+    def fields(self) -> Mapping[str, Field]: ...
+    @property
     def classes(self) -> tuple[str, ...]: ...
     @property
     def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Example: ...
+
+
+def example_bytes(source: Source) -> int:
+    """How large an example is."""
+    return sum(int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize for field in source.fields.values())
 
 
 class Embedded:
@@ -86,6 +104,11 @@ class Embedded:
         self.split = split
         self.resolution = resolution
         self.channels = channels
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Of each example."""
+        return labelled(self.resolution, self.channels)
 
     @property
     def fingerprint(self) -> str:
@@ -134,6 +157,11 @@ class ImageFolder:
         self.resolution = resolution
         self.channels = channels
         self.classes, self.files, self._labels = scan(self.path)
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Of each example."""
+        return labelled(self.resolution, self.channels)
 
     @property
     def fingerprint(self) -> str:
@@ -194,6 +222,11 @@ class TFDS:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Of each example."""
+        return labelled(self.resolution, self.channels)
 
     @property
     def fingerprint(self) -> str:

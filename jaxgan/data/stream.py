@@ -10,24 +10,20 @@ import threading
 import weakref
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources import Embedded, Source
+from jaxgan.data.sources import Embedded, Source, example_bytes
 from jaxgan.errors import InputError, RunError
 
 _PREFETCH_BYTES = 256 * 2**20  # of batches read ahead by the threads of this process
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Batch(TypedDict):
-    """Images uint8 [..., H, W, C], values 0..255, and labels int32 [...], with the same leading axes."""
-
-    image: np.ndarray
-    label: np.ndarray
-
+Batch = dict[str, np.ndarray]
+"""The fields of examples `[..., *shape]`, by name, with the same leading axes."""
 
 _streams: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
 
@@ -41,7 +37,7 @@ def _close_streams() -> None:
 
 
 def load(source: Source, progress: bool = True) -> Batch:
-    """The whole set in memory: image uint8 [len, H, W, C], label int32 [len].
+    """The whole set in memory: each field `[len, *shape]`.
 
     Args:
       source: where from; read by a few threads.
@@ -59,9 +55,8 @@ def load(source: Source, progress: bool = True) -> Batch:
     out = _empty((length,), source)
 
     def put(i: int) -> None:
-        example = source[i]
-        out["image"][i] = example["image"]
-        out["label"][i] = example["label"]
+        for name, value in source[i].items():
+            out[name][i] = value
 
     with ThreadPoolExecutor(_threads()) as pool:
         try:
@@ -91,7 +86,7 @@ def batches(
     rows: slice = slice(None),
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """The batches of the steps start .. stop - 1: image uint8 [turns, n, H, W, C], label int32 [turns, n].
+    """The batches of the steps start .. stop - 1: each field `[turns, n, *shape]`.
 
     Row r of turn t of step s holds the example at position (s * turns + t) * batch_size + r of the order that `seed`
     gives (`order.indices`), so any step can be made without those before it, and the bits do not depend on `workers`.
@@ -148,14 +143,13 @@ class _Steps:
         wanted = wanted.reshape(self.turns, self.batch_size)[:, self.rows]
         out = _empty(wanted.shape, self.source)
         for place, chosen in np.ndenumerate(wanted):
-            example = self.source[int(chosen)]
-            out["image"][place] = example["image"]
-            out["label"][place] = example["label"]
+            for name, value in self.source[int(chosen)].items():
+                out[name][place] = value
         return out
 
     def nbytes(self) -> int:
         rows = len(range(*self.rows.indices(self.batch_size)))
-        return self.turns * rows * self.source.resolution**2 * self.source.channels
+        return self.turns * rows * example_bytes(self.source)
 
 
 def _read(steps: _Steps, workers: int) -> Generator[Batch, None, None]:
@@ -237,8 +231,7 @@ def _die_with_parent() -> None:
 
 
 def _empty(lead: tuple[int, ...], source: Source) -> Batch:
-    shape = (*lead, source.resolution, source.resolution, source.channels)
-    return {"image": np.empty(shape, np.uint8), "label": np.empty(lead, np.int32)}
+    return {name: np.empty((*lead, *field.shape), field.dtype) for name, field in source.fields.items()}
 
 
 def _threads() -> int:

@@ -1,5 +1,6 @@
 """Families of GANs: each file wires networks and losses into a `jaxgan.game.Game`."""
 
-from jaxgan.games.gan import gan
+from jaxgan.games.adversary import Adversary, Weights
+from jaxgan.games.gan import Latents, gan
 
-__all__ = ["gan"]
+__all__ = ["Adversary", "Latents", "Weights", "gan"]

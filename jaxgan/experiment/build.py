@@ -1,0 +1,100 @@
+"""From a configuration to the objects that it describes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan import config, game
+from jaxgan.data import sources
+from jaxgan.data.sources import Field
+from jaxgan.errors import InputError
+from jaxgan.experiment import gan
+from jaxgan.experiment.facts import Built, Facts
+from jaxgan.experiment.rules import optimizer as optimizer
+from jaxgan.game import Game, State
+from jaxgan.games import Latents
+
+FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {config.GAN: gan.build}
+"""What builds each family's game."""
+
+
+class Experiment(NamedTuple):
+    """A configuration and its game."""
+
+    config: config.Experiment
+    game: Game
+    fields: Mapping[str, Field]
+    """Of the data's examples."""
+    classes: int
+    """Classes that the game is conditional on; 0 for none."""
+    latents: Latents | None
+    """What samples are made from; None where they are made from examples alone."""
+    given: tuple[str, ...]
+    """Fields of an example that a sample is made from."""
+
+
+def build(
+    settings: config.Experiment,
+    classes: Sequence[str],
+    examples: int,
+    fields: Mapping[str, Field] | None = None,
+) -> Experiment:
+    """Builds the game; writes nothing.
+
+    Args:
+      settings: The configuration.
+      classes: The names of the data's classes, none if it has no labels.
+      examples: How many examples the data has.
+      fields: Of an example; images and labels as the configuration has them if not given.
+
+    Raises:
+      InputError: If network, data and batch do not fit each other.
+    """
+    if settings.batch_size > examples:
+        raise InputError(
+            f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
+        )
+    fields = fields or sources.labelled(settings.data.resolution, settings.data.channels)
+    built = FAMILIES[type(settings.game)](settings, Facts(fields, classes, examples))
+    return Experiment(settings, built.game, fields, built.classes, built.latents, built.given)
+
+
+def facts(source: sources.Source) -> dict[str, Any]:
+    """What a run's manifest says of its data, for `of_manifest`."""
+    return {
+        "data_fingerprint": source.fingerprint,
+        "classes": list(source.classes),
+        "examples": len(source),
+        "fields": {name: [list(shape), dtype] for name, (shape, dtype) in source.fields.items()},
+    }
+
+
+def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Experiment:
+    """The experiment of a run, built from its folder without its data.
+
+    Raises:
+      InputError: As `build`.
+    """
+    fields = {name: Field(tuple(shape), dtype) for name, (shape, dtype) in manifest.get("fields", {}).items()}
+    return build(settings, manifest["classes"], manifest["examples"], fields)
+
+
+def initial(built: Experiment) -> State:
+    """The state before the first step."""
+
+    def zeros(field: Field) -> jax.Array:
+        return jnp.zeros((2, *field.shape), jnp.float32 if field.dtype == "uint8" else field.dtype)
+
+    batch = {name: zeros(field) for name, field in built.fields.items()}
+    return game.init(built.game, jax.random.key(built.config.seed), batch)
+
+
+def open_source(data: config.Embedded | config.ImageFolder | config.TFDS) -> sources.Source:
+    """The source that a configuration names."""
+    if isinstance(data, config.Embedded):
+        return sources.Embedded(data.split, data.resolution, data.channels)
+    if isinstance(data, config.ImageFolder):
+        return sources.ImageFolder(data.path, data.resolution, data.channels)
+    return sources.TFDS(data.name, data.directory, data.split, data.resolution, data.channels)

@@ -1,0 +1,43 @@
+"""Noise to image, from settings."""
+
+from jaxgan import config, games
+from jaxgan.errors import InputError
+from jaxgan.experiment.facts import Built, Facts
+from jaxgan.experiment.networks import DTYPES, Shape, module
+from jaxgan.experiment.rules import adversary, optimizer, weights
+from jaxgan.games import Latents
+
+
+def build(settings: config.Experiment, facts: Facts) -> Built:
+    """The game of `jaxgan.games.gan`.
+
+    Raises:
+      InputError: If rules, networks and data do not fit each other.
+    """
+    rules = settings.game
+    if rules.conditional and not facts.classes:
+        raise InputError(
+            "game.conditional is true, but the data has no classes: give it labels or set it to false"
+        )
+    classes = len(facts.classes) if rules.conditional else 0
+    image = facts.fields["image"].shape
+    shape = Shape(image[0], image[2], classes, DTYPES[settings.compute_dtype])
+    seen = shape._replace(channels=shape.channels * rules.packing)
+    latents = Latents(rules.latent, rules.latent_kind)
+    keys = ("auxiliary", "discriminator_turns", "discriminator_start", "generator_start")
+    game = games.gan(
+        module(settings.generator, shape, "generator"),
+        module(settings.discriminator, seen, "discriminator"),
+        adversary(rules, settings.discriminator, settings.batch_size),
+        latent=latents,
+        conditional=rules.conditional,
+        weights=weights(rules.weights),
+        discriminator_weights=weights(rules.discriminator_weights),
+        generator_optimizer=optimizer(settings.generator_optimizer),
+        discriminator_optimizer=optimizer(settings.discriminator_optimizer),
+        ema=rules.ema,
+        schedule=rules.schedule,
+        shared_draws=rules.shared_draws,
+        **{key: getattr(rules, key) for key in keys},
+    )
+    return Built(game, classes, latents)
