@@ -143,7 +143,8 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
         ({"data__channels": "2"}, "data.channels: Input should be 1 or 3, got 2"),
         (
             {"game__loss": "hing"},
-            "game.loss: Input should be 'non_saturating', 'minimax', 'hinge', 'wasserstein', 'least_squares' or 'relativistic', got 'hing'",
+            ("game.loss: Input should be 'non_saturating', 'minimax', 'hinge', 'wasserstein', 'least_squares' or "
+            "'relativistic', got 'hing'"),
         ),
         ({"game__gradient_penalty": "-1"}, "game.gradient_penalty: Input should be greater than or equal to 0, got -1"),
         ({"game__r1": "true"}, "game.r1: Input should be a valid number, got True"),

@@ -70,7 +70,7 @@ class Experiment(Model):
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
-    game: Game = GAN()
+    game: Game = GAN(family="gan")
     run: Run = Run()
     evaluation: Evaluation = Evaluation()
 

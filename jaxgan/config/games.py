@@ -98,7 +98,7 @@ class Regularized(Model):
 class GAN(Adversarial):
     """Noise to image: `jaxgan.games.gan`."""
 
-    family: Literal["gan"] = "gan"
+    family: Literal["gan"]
     latent: Count = 100
     latent_kind: Literal["normal", "uniform"] = "normal"
     conditional: bool = False
@@ -119,5 +119,5 @@ class GAN(Adversarial):
             raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
 
 
-Game = Annotated[GAN, Field()]
-"""The rules, by their family."""
+Game = GAN
+"""The rules, by their family: with several, `Annotated[GAN | ..., Field(discriminator="family")]`."""

@@ -13,6 +13,9 @@ from jaxgan.config.base import Model
 from jaxgan.config.experiment import Experiment
 from jaxgan.errors import InputError
 
+TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
+"""Sections that can be of several kinds, and the key that says of which."""
+
 
 def differences(a: Experiment, b: Experiment) -> list[str]:
     """The dotted keys in which two experiments differ."""
@@ -51,14 +54,17 @@ def parse(
 ) -> Experiment:
     """Validates a table, with overrides merged in. Raises `InputError` as `load` does.
 
-    Where an override names another kind of data or network, the file's keys for the old kind are left out.
+    Where an override names another kind of data, network or game, the file's keys for the old kind are left out. A game
+    that does not say its family is a plain GAN.
     """
     table = copy.deepcopy(table)
-    for name, tag in (("data", "source"), ("generator", "network"), ("discriminator", "network")):
+    for name, tag in TAGS.items():
         kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name].annotation)}
         chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
         if chosen and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
+    if isinstance(table.setdefault("game", {}), dict):
+        table["game"].setdefault("family", "gan")
     for key, text in (overrides or {}).items():
         *parents, last = key.split(".")
         at = table
