@@ -1,0 +1,96 @@
+"""Every family keeps the promises of the core: resumed to the bit, whole on any number of devices, free of windows."""
+
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from quick import quick_jit
+
+from jaxgan import config, experiment, game, train
+from jaxgan.data import stream
+from jaxgan.inspection import inspect
+from jaxgan.window import decode
+
+ROOT = Path(__file__).parents[1]
+MLPS = {
+    "generator.network": "mlp",
+    "generator.width": "8",
+    "discriminator.network": "mlp",
+    "discriminator.width": "8",
+}
+FAMILIES: dict[str, dict[str, str]] = {
+    "mlp": {**MLPS, "discriminator.dropout": "0.1", "game.latent": "4"},
+}
+"""For each config of a family what makes it small. A new family joins by a line."""
+SMALL = {
+    "data.split": "test",
+    "batch_size": "8",
+    "run.samples": "4",
+    "run.sample_every": "3",
+    "run.checkpoint_every": "3",
+}
+RATE, STEPS = 0.05, 3
+
+
+def overrides(name: str) -> dict[str, str]:
+    return {**SMALL, **FAMILIES[name]}
+
+
+def trained(name: str, run: Path, **more: str) -> str:
+    """The digest of a run's state, trained on one device."""
+    settings = config.load(ROOT / "configs" / f"{name}.toml", {**overrides(name), **more})
+    assert train.train(settings, run, print, progress=False, devices=jax.devices()[:1]) == 0
+    return inspect(run, print)["state_sha256"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_resumed_and_in_other_windows_it_is_the_same_to_the_bit(name, tmp_path):
+    whole = trained(name, tmp_path / "whole", steps="5")
+    trained(name, tmp_path / "parts", steps="2", **{"run.window": "1"})
+    assert trained(name, tmp_path / "parts", steps="5", **{"run.window": "1"}) == whole
+    sheets = [tmp_path / run / "samples" / "step_00000003.png" for run in ("whole", "parts")]
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+
+
+@cache
+def started(name: str) -> tuple[experiment.Experiment, game.State, dict[str, jax.Array]]:
+    """A family's game with SGD, its first state, and the batches of a few steps of 8 examples."""
+    settings = config.load(ROOT / "configs" / f"{name}.toml", overrides(name))
+    source = experiment.open_source(settings.data)
+    built = experiment.build(settings, source.classes, len(source), source.fields)
+    players = {n: p._replace(optimizer=optax.sgd(RATE)) for n, p in built.game.players.items()}
+    built = built._replace(game=built.game._replace(players=players))
+    state = quick_jit(lambda: experiment.initial(built))()
+    read = stream.batches(source, 0, 0, STEPS, built.game.turns, 8)
+    parts = [decode(jax.tree.map(jnp.asarray, dict(batch))) for batch in read]
+    return built, state, jax.tree.map(lambda *x: jnp.stack(x), *parts)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_four_devices_change_nothing_but_rounding(name):
+    built, state, batches = started(name)
+    alone, report = state, {}
+    step = quick_jit(lambda s, b: game.step(built.game, s, b))
+    for i in range(STEPS):
+        alone, report = step(alone, jax.tree.map(lambda x, i=i: x[i], batches))
+    assert int(alone.skipped) == 0
+    assert all(bool(jnp.isfinite(value)) for value in report.values())
+    together = state
+    spread = jax.pmap(
+        lambda s, b: game.step(built.game, s, b, game.AXIS)[0],
+        axis_name=game.AXIS,
+        in_axes=(None, 1),
+        out_axes=None,
+        devices=jax.devices()[:4],
+    )
+    split = jax.tree.map(lambda x: x.reshape(*x.shape[:2], 4, 2, *x.shape[3:]), batches)
+    for i in range(STEPS):
+        together = spread(together, jax.tree.map(lambda x, i=i: x[i], split))
+    kept = [jax.tree.leaves_with_path((s.params, s.stats, s.ema, s.memory)) for s in (together, alone, state)]
+    for (path, got), (_, want), (_, begun) in zip(*kept, strict=True):
+        scale = max(1e-3, float(np.abs(np.asarray(want, np.float64) - np.asarray(begun)).max()))
+        np.testing.assert_allclose(got, want, atol=max(1e-6, 1e-4 * scale), rtol=0, err_msg=str(path))
