@@ -33,7 +33,7 @@ LOOP_SECONDS = 30
 def load_data(settings: config.Experiment) -> tuple[dict[str, np.ndarray], int, bool]:
     """The config's data as arrays, its number of classes, and whether it was replaced."""
     try:
-        source = experiment.open_source(settings.data)
+        source = experiment.source_of(settings)
         return dict(stream.load(source, progress=False)), len(source.classes), False  # pyright: ignore[reportReturnType]
     except InputError:
         data, classes = settings.data, CLASSES if settings.game.conditional else 0

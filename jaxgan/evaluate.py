@@ -8,7 +8,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -250,8 +249,8 @@ def of_run(
         `features.load` and `Judge`.
     """
     trained = sample.load(path, say, best=best)
-    folder, data = RunDirectory(path), trained.built.config.data
-    train = experiment.open_source(data)
+    folder = RunDirectory(path)
+    train = experiment.source_of(trained.built.config)
     if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
     look = (network, weights, resize)
@@ -299,13 +298,8 @@ def judge_of(
     data = built.config.data
     reference, name = train, getattr(data, "split", None)
     if split is not None and split != name:
-        if name is None:
-            raise InputError("a folder of images has no splits; leave out --split")
-        reference, name = _split(data, split), split
-    test = None
-    if getattr(data, "split", "test") != "test":
-        with suppress(InputError):
-            test = _split(data, "test")
+        reference, name = experiment.source_of(built.config, split), split
+    test = experiment.held_out(built.config)
     missing = {"test": test is None, "labels": not built.classes}
     asked = chosen(names, frozenset(what for what, lacks in missing.items() if lacks), say)
     network = features.load(look[0], train.resolution, train.channels, *look[1:])
@@ -313,11 +307,6 @@ def judge_of(
     leave_out = say if names is None else None
     given = {"train": train, "test": test, "leave_out": leave_out, "progress": progress}
     return Judge(reference, network, asked, num, **given, **described)
-
-
-def _split(data: Any, split: str) -> Source:
-    """Another split of a run's data."""
-    return experiment.open_source(data.model_copy(update={"split": split}))
 
 
 class Generator:
@@ -328,12 +317,15 @@ class Generator:
     ) -> None:
         """Takes the averaged weights where there are any, or the raw ones, and latents as `sample.batches` says."""
         self._built, self._averaged = built, averaged
-        self._make = sample.maker(built, truncation=truncation)
-        decay = built.config.game.ema if averaged else 0.0
+        examples = experiment.examples(built)
+        self._most = len(examples["image"]) if examples else sys.maxsize
+        self._make = sample.maker(built, truncation=truncation, examples=examples)
+        decay = max(built.game.ema.values(), default=0.0) if averaged else 0.0
         self.made = {
             "weights": f"average, decay {decay}" if decay else "raw",
             "truncation": truncation,
             "labels": "each class in turn" if built.classes else "none",
+            **({"made_from": ", ".join(built.given)} if examples else {}),
         }
 
     def __call__(self, state: State, seed: int) -> Images:
@@ -349,7 +341,7 @@ class Generator:
 
         norm = "batch_stats" in state.stats.get("generator", {})
         made = {**self.made, "batch_norm": "running averages" if norm else "none"}
-        return Images(batches, sys.maxsize, labels if classes else None, made)
+        return Images(batches, self._most, labels if classes else None, made)
 
 
 def of_images(

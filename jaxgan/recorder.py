@@ -148,11 +148,12 @@ class Recorder:
     def _waits(self, metric: str, step: int) -> bool:
         return step < self.built.game.players[metric.split("/")[0]].start
 
-    def sheet(self, step: int, images: jax.Array) -> None:
-        """Writes the sample grid of a step."""
+    def sheet(self, step: int, images: jax.Array, examples: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes the sample grid of a step, beside the examples that samples were made from, if they were."""
         if not self.gave_up:
-            grid = pictures.grid(pictures.to_uint8(np.asarray(images)), self.built.classes or None)
-            pictures.save(grid, self.folder.samples / f"step_{step:08d}.png")
+            made = pictures.to_uint8(np.asarray(images))
+            drawn = pictures.sheet(made, self.built.classes, self.built.given, examples)
+            pictures.save(drawn, self.folder.samples / f"step_{step:08d}.png")
 
     def score(self, lines: Sequence[Mapping[str, Any]], better: int, state: State) -> None:
         """Writes down scores, and keeps the state apart if the first of them is the best so far.

@@ -237,24 +237,23 @@ def _slider(folder: RunDirectory, number: int) -> str:
 def _samples(trained: sample.Trained) -> str:
     classes = trained.built.classes
     count = max(SHOWN, classes * 6 if classes else 36)
-    made = sample.images(trained, count, 0)
-    walks = sample.images(trained, WALK * WALKS, 0, walk=WALK)
+    made, built = sample.images(trained, count, 0), trained.built
     plain = "one column for each class" if classes else "one latent each"
-    parts = [
-        "<h2>Samples of the last checkpoint</h2>",
-        _figure(_enlarged(pictures.grid(made, classes or None)), plain, "pixels"),
-        "<h2>Walks between latents</h2>",
-        _figure(
-            _enlarged(pictures.grid(walks, WALK)), "each row walks from one latent to the next", "pixels"
-        ),
-    ]
+    if built.given:
+        plain = f"what it was made from ({', '.join(built.given)}), the sample, and the real image"
+    sheet = pictures.sheet(made, classes, built.given, experiment.examples(built, count))
+    parts = ["<h2>Samples of the last checkpoint</h2>", _figure(_enlarged(sheet), plain, "pixels")]
+    if built.latents:
+        walks = _enlarged(pictures.grid(sample.images(trained, WALK * WALKS, 0, walk=WALK), WALK))
+        text = "each row walks from one latent to the next"
+        parts += ["<h2>Walks between latents</h2>", _figure(walks, text, "pixels")]
     parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
     return "\n".join(parts)
 
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     """Rows of a sample, then the training images nearest to it."""
-    source = experiment.open_source(trained.built.config.data)
+    source = experiment.source_of(trained.built.config)
     count = min(SEARCHED, len(source))
     size = min(100, count)
     try:

@@ -1,6 +1,6 @@
 """What a trained run makes: image sheets, arrays, and walks between latents."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ from jaxgan.checkpoint import sha256, unflatten
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
 from jaxgan.inspection import load_run
+from jaxgan.window import decode
 
 CHUNK = 256
 Index = TypeVar("Index", jax.Array, np.ndarray)
@@ -70,13 +71,22 @@ Maker = Callable[[State, jax.Array, Any], jax.Array]
 """Makes images from a state, a key, and the number of the first of them."""
 
 
-def maker(built: experiment.Experiment, *, walk: int = 1, truncation: float | None = None) -> Maker:
+def maker(
+    built: experiment.Experiment,
+    *,
+    walk: int = 1,
+    truncation: float | None = None,
+    examples: Mapping[str, np.ndarray] | None = None,
+) -> Maker:
     """A compiled function that makes `CHUNK` images, float32 `[CHUNK, H, W, C]`; see `batches`.
+
+    Where samples are made from `examples`, sample i is of example i, counted around.
 
     Raises:
       InputError: If a walk or truncation is asked of a run without Gaussian latents.
     """
     latents = built.latents
+    given = {name: jnp.asarray(examples[name]) for name in built.given} if examples is not None else {}
     if latents is None and (walk > 1 or truncation is not None):
         raise InputError("this run has no latents; leave out --interpolate and --truncation")
     if latents and latents.kind == "uniform" and truncation is not None:
@@ -91,7 +101,9 @@ def maker(built: experiment.Experiment, *, walk: int = 1, truncation: float | No
     @jax.jit
     def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
         index = first + jnp.arange(CHUNK, dtype=jnp.int32)
-        batch = {"label": labels(index, built.classes, walk)} if built.classes else {}
+        batch = decode({name: x[index // walk % len(x)] for name, x in given.items()})
+        if built.classes:
+            batch["label"] = labels(index, built.classes, walk)
         if walk > 1:
             a, b = (plain_latents(key, index // walk + end) for end in (0, 1))
             t = (index % walk).astype(jnp.float32)[:, None] / (walk - 1)
@@ -124,7 +136,7 @@ def batches(make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarr
 
 def images(trained: Trained, num: int, seed: int, *, walk: int = 1) -> np.ndarray:
     """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`."""
-    make = maker(trained.built, walk=walk)
+    make = maker(trained.built, walk=walk, examples=experiment.examples(trained.built, num))
     return np.concatenate(list(batches(make, trained.state.averaged(), num, seed)))
 
 
@@ -149,7 +161,8 @@ def write(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".png":
-            pictures.save(pictures.grid(made, columns or classes or None), out)
+            examples = experiment.examples(trained.built, len(made)) if walk == 1 else None
+            pictures.save(pictures.sheet(made, classes, trained.built.given, examples, columns), out)
         else:
             arrays = {"image": made, "seed": seed, "step": trained.step, "state_sha256": trained.digest}
             if classes:

@@ -126,7 +126,7 @@ def _train(
     progress: bool,
 ) -> int:
     settings = each[0]
-    source = experiment.open_source(settings.data)
+    source = experiment.source_of(settings)
     built = [experiment.build(one, source.classes, len(source), source.fields) for one in each]
     spread.rows(settings.batch_size)
     size = len(source) * example_bytes(source) * spread.copies
@@ -241,7 +241,8 @@ class _Loop:
         self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
         self.feed = self.feeds[0]
         self.window = program(built.game, self.feed, spread, settings.batch_size, settings.run.give_up_after)
-        self.sample = sampler(built)
+        self.examples = experiment.examples(built, settings.run.samples)
+        self.sample = sampler(built, self.examples)
         self.generate = evaluate.Generator(built) if judge else None
         for run in runs:
             run.alone = len(runs) == 1
@@ -397,7 +398,7 @@ class _Loop:
     def _sample_later(self, runs: Sequence[Recorder]) -> None:
         for run in runs if self.main else ():
             images = self.sample(self.spread.member(self.state, self.runs.index(run)))
-            self.late.append(partial(run.sheet, run.step, images))
+            self.late.append(partial(run.sheet, run.step, images, self.examples))
 
     def _evaluate(self, judge: evaluate.Judge, runs: Sequence[Recorder]) -> None:
         assert self.generate is not None

@@ -106,10 +106,22 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
     return Program(spread.compile(window), _options(spread, batch_size))
 
 
-def sampler(built: experiment.Experiment) -> Callable[[State], jax.Array]:
-    """A compiled function from a state on one device to the run's sample images, from the same latents every time."""
+def sampler(
+    built: experiment.Experiment, examples: Mapping[str, Any] | None = None
+) -> Callable[[State], jax.Array]:
+    """A compiled function from a state on one device to the run's sample images, always of the same draws.
+
+    Args:
+      built: The experiment.
+      examples: Those that samples are made from, where they are; as many samples are made.
+    """
     n, classes = built.config.run.samples, built.classes
-    batch = {"label": jnp.arange(n, dtype=jnp.int32) % classes} if classes else None
+    batch: dict[str, jax.Array] = {}
+    if examples is not None:
+        batch = decode({name: jnp.asarray(examples[name]) for name in built.given})
+        n = len(next(iter(batch.values())))
+    if classes:
+        batch["label"] = jnp.arange(n, dtype=jnp.int32) % classes
 
     @jax.jit
     def sample(state: State) -> jax.Array:

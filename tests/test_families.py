@@ -60,7 +60,7 @@ def test_resumed_and_in_other_windows_it_is_the_same_to_the_bit(name, tmp_path):
 def started(name: str) -> tuple[experiment.Experiment, game.State, dict[str, jax.Array]]:
     """A family's game with SGD, its first state, and the batches of a few steps of 8 examples."""
     settings = config.load(ROOT / "configs" / f"{name}.toml", overrides(name))
-    source = experiment.open_source(settings.data)
+    source = experiment.source_of(settings)
     built = experiment.build(settings, source.classes, len(source), source.fields)
     players = {n: p._replace(optimizer=optax.sgd(RATE)) for n, p in built.game.players.items()}
     built = built._replace(game=built.game._replace(players=players))

@@ -63,6 +63,14 @@ def test_layer_normalises_each_example_by_itself(x, rng):
     np.testing.assert_allclose(alone, y[:1], rtol=1e-5, atol=1e-5)
 
 
+def test_instance_norm_is_of_each_channel_of_each_example(rng):
+    x = rng.normal(2, 3, (3, 5, 4, 2)).astype(np.float32)
+    y, made = Norm("instance").init_with_output(jax.random.key(0), x, train=True)
+    assert made == {}
+    m, s2 = x.astype(np.float64).mean((1, 2), keepdims=True), x.astype(np.float64).var((1, 2), keepdims=True)
+    np.testing.assert_allclose(y, (x - m) / np.sqrt(s2 + 1e-5), rtol=1e-4, atol=1e-4)
+
+
 def test_none_is_the_identity_without_variables(x):
     y, made = Norm("none").init_with_output(jax.random.key(0), x, train=True)
     np.testing.assert_array_equal(y, x)
@@ -70,8 +78,8 @@ def test_none_is_the_identity_without_variables(x):
 
 
 def test_an_unknown_kind_is_refused_by_name(x):
-    with pytest.raises(ValueError, match=r"'instance'.*'batch', 'layer' and 'none'"):
-        Norm("instance").init(jax.random.key(0), x, train=True)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"'group'.*'batch', 'layer', 'instance' and 'none'"):
+        Norm("group").init(jax.random.key(0), x, train=True)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])

@@ -5,14 +5,28 @@ A configuration holds nothing but numbers and names, so a run directory from a s
 
 from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
 from jaxgan.config.experiment import Evaluation, Experiment, Run
-from jaxgan.config.games import GAN, SGD, Adam, Adversarial, Game, Optimizer, Regularized, Schedule
+from jaxgan.config.games import (
+    GAN,
+    SGD,
+    Adam,
+    Adversarial,
+    CycleGAN,
+    Game,
+    Optimizer,
+    Pix2Pix,
+    Regularized,
+    Schedule,
+)
 from jaxgan.config.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
+    PatchGAN,
     ResNetDiscriminator,
     ResNetGenerator,
+    Translator,
+    UNet,
 )
 from jaxgan.config.read import differences, load, parse
 
@@ -22,6 +36,7 @@ __all__ = [
     "TFDS",
     "Adam",
     "Adversarial",
+    "CycleGAN",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Embedded",
@@ -33,11 +48,15 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "Optimizer",
+    "PatchGAN",
+    "Pix2Pix",
     "Regularized",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "Run",
     "Schedule",
+    "Translator",
+    "UNet",
     "differences",
     "load",
     "parse",

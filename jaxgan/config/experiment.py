@@ -13,8 +13,11 @@ from jaxgan.config.networks import (
     DCGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
+    PatchGAN,
     ResNetDiscriminator,
     ResNetGenerator,
+    Translator,
+    UNet,
 )
 
 
@@ -64,9 +67,11 @@ class Experiment(Model):
     """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
     data: Annotated[Embedded | ImageFolder | TFDS, Field(discriminator="source")]
     feed: Feed = Feed()
-    generator: Annotated[DCGANGenerator | MLPGenerator | ResNetGenerator, Field(discriminator="network")]
+    generator: Annotated[
+        DCGANGenerator | MLPGenerator | ResNetGenerator | UNet | Translator, Field(discriminator="network")
+    ]
     discriminator: Annotated[
-        DCGANDiscriminator | MLPDiscriminator | ResNetDiscriminator, Field(discriminator="network")
+        DCGANDiscriminator | MLPDiscriminator | ResNetDiscriminator | PatchGAN, Field(discriminator="network")
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())

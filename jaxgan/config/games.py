@@ -119,5 +119,30 @@ class GAN(Adversarial):
             raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
 
 
-Game = GAN
-"""The rules, by their family: with several, `Annotated[GAN | ..., Field(discriminator="family")]`."""
+class Pix2Pix(Adversarial):
+    """Paired images to images: `jaxgan.games.pix2pix`."""
+
+    family: Literal["pix2pix"]
+    reconstruction: Weight = 100.0
+    """Of the mean absolute difference to the real image, lambda."""
+    adversarial: Weight = 1.0
+    """Of the generator's adversarial loss; 0 for pixels alone."""
+    weights: Regularized = Regularized()
+    ema: Fraction = 0.0
+    shared_draws: bool = True
+
+
+class CycleGAN(Adversarial):
+    """Unpaired images to images: `jaxgan.games.cyclegan`. Both ways have networks of one kind."""
+
+    family: Literal["cyclegan"]
+    cycle: Weight = 10.0
+    identity: Weight = 5.0
+    pool: Whole = 50
+    """Generated images of each domain that are kept for the discriminators."""
+    ema: Fraction = 0.0
+    shared_draws: bool = True
+
+
+Game = Annotated[GAN | Pix2Pix | CycleGAN, Field(discriminator="family")]
+"""The rules, by their family."""

@@ -1,5 +1,27 @@
 """A config made into a game and its data: one file for each family of games."""
 
-from jaxgan.experiment.build import Experiment, build, facts, initial, of_manifest, open_source, optimizer
+from jaxgan.experiment.build import (
+    Experiment,
+    build,
+    examples,
+    facts,
+    held_out,
+    initial,
+    of_manifest,
+    open_source,
+    source_of,
+)
+from jaxgan.experiment.rules import optimizer
 
-__all__ = ["Experiment", "build", "facts", "initial", "of_manifest", "open_source", "optimizer"]
+__all__ = [
+    "Experiment",
+    "build",
+    "examples",
+    "facts",
+    "held_out",
+    "initial",
+    "of_manifest",
+    "open_source",
+    "optimizer",
+    "source_of",
+]

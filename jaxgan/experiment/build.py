@@ -5,18 +5,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan import config, game
 from jaxgan.data import sources
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import gan
+from jaxgan.experiment import gan, translation
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.rules import optimizer as optimizer
 from jaxgan.game import Game, State
 from jaxgan.games import Latents
 
-FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {config.GAN: gan.build}
+FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
+    config.GAN: gan.build,
+    config.Pix2Pix: translation.pix2pix,
+    config.CycleGAN: translation.cyclegan,
+}
 """What builds each family's game."""
 
 
@@ -89,6 +93,51 @@ def initial(built: Experiment) -> State:
 
     batch = {name: zeros(field) for name, field in built.fields.items()}
     return game.init(built.game, jax.random.key(built.config.seed), batch)
+
+
+def source_of(settings: config.Experiment, split: str | None = None) -> sources.Source:
+    """The data of an experiment, or another split of it.
+
+    Raises:
+      InputError: If it cannot be opened, or has no such split.
+    """
+    data = settings.data
+    if split is not None and split != getattr(data, "split", None):
+        if not hasattr(data, "split"):
+            raise InputError("a folder of images has no splits; leave out --split")
+        data = data.model_copy(update={"split": split})
+    return open_source(data)
+
+
+def held_out(settings: config.Experiment) -> sources.Source | None:
+    """The split "test" of an experiment's data, if it is trained on another and there is one."""
+    if getattr(settings.data, "split", "test") == "test":
+        return None
+    try:
+        return source_of(settings, "test")
+    except InputError:
+        return None
+
+
+def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray] | None:
+    """What samples are made from and should be like: held-out examples, or if there are none the data's own.
+
+    Args:
+      built: The experiment.
+      most: How many, from all over the data; all of them if not given.
+
+    Returns:
+      The fields of `Experiment.given`, and "image", `[n, ...]` each; None where samples are not made from examples.
+
+    Raises:
+      InputError: If the data cannot be read.
+    """
+    if not built.given:
+        return None
+    source = held_out(built.config) or source_of(built.config)
+    count = len(source) if most is None else min(most, len(source))
+    chosen = [source[i * len(source) // count] for i in range(count)]
+    return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "image"))}
 
 
 def open_source(data: config.Embedded | config.ImageFolder | config.TFDS) -> sources.Source:

@@ -3,7 +3,7 @@
 from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.networks import DTYPES, Shape, module
+from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, WHOLE, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer, weights
 from jaxgan.games import Latents
 
@@ -15,10 +15,14 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
       InputError: If rules, networks and data do not fit each other.
     """
     rules = settings.game
+    assert isinstance(rules, config.GAN)
+    demand(settings, generator=FROM_LATENTS, discriminator=(*WHOLE, "patchgan"))
     if rules.conditional and not facts.classes:
         raise InputError(
             "game.conditional is true, but the data has no classes: give it labels or set it to false"
         )
+    if rules.conditional and settings.discriminator.network == "patchgan":
+        raise InputError("discriminator.network patchgan takes no labels; set game.conditional to false")
     classes = len(facts.classes) if rules.conditional else 0
     image = facts.fields["image"].shape
     shape = Shape(image[0], image[2], classes, DTYPES[settings.compute_dtype])

@@ -1,6 +1,6 @@
 """The Linen modules that settings name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -49,8 +49,38 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
     config.MLPDiscriminator: lambda net, of: networks.MLPDiscriminator(
         net.width, net.depth, of.classes, net.dropout, of.dtype
     ),
+    config.UNet: lambda net, of: networks.UNet(
+        of.channels, net.width, net.depth, net.norm, net.dropout, of.dtype
+    ),
+    config.Translator: lambda net, of: networks.Translator(
+        of.channels, net.width, net.blocks, net.norm, of.dtype
+    ),
+    config.PatchGAN: lambda net, of: networks.PatchGAN(
+        net.width, net.layers, net.norm, net.spectral, of.dtype
+    ),
 }
 """A function for each class of settings."""
+
+FROM_LATENTS = ("dcgan", "mlp", "resnet")
+"""Generators that make images from latents."""
+FROM_IMAGES = ("unet", "translator")
+"""Generators that make images from images."""
+WHOLE = ("dcgan", "mlp", "resnet")
+"""Discriminators that may be conditional on classes, and judge whole images."""
+
+
+def demand(settings: config.Experiment, **kinds: Sequence[str]) -> None:
+    """Checks that each network named is of a kind that the family can use.
+
+    Raises:
+      InputError: If one is not.
+    """
+    for where, known in kinds.items():
+        named = getattr(settings, where).network
+        if named not in known:
+            raise InputError(
+                f"game.family {settings.game.family} takes {where}.network {' or '.join(known)}, not {named}"
+            )
 
 
 def module(net: Any, of: Shape, where: str) -> nn.Module:

@@ -1,6 +1,8 @@
 """Families of GANs: each file wires networks and losses into a `jaxgan.game.Game`."""
 
 from jaxgan.games.adversary import Adversary, Weights
+from jaxgan.games.cyclegan import cyclegan
 from jaxgan.games.gan import Latents, gan
+from jaxgan.games.pix2pix import pix2pix
 
-__all__ = ["Adversary", "Latents", "Weights", "gan"]
+__all__ = ["Adversary", "Latents", "Weights", "cyclegan", "gan", "pix2pix"]

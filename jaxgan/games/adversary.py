@@ -128,6 +128,17 @@ class Adversary(NamedTuple):
         if self.top_k == 0 or self.packing < 1 or self.penalty_every < 1:
             raise ValueError("top_k must be above 0, packing and penalty_every at least 1")
 
+    def check_statistics(self, discriminator: Any) -> None:
+        """Raises ValueError where the slopes of images are penalised that batch norm mixes.
+
+        Args:
+          discriminator: Its Linen variables.
+        """
+        if self.slopes and "batch_stats" in discriminator:
+            raise ValueError(
+                f"{self.slopes[0]} needs a discriminator that judges each image by itself: leave out batch norm"
+            )
+
     def see(self, images: Array, keys: Keys, step: Array) -> tuple[Array, Array]:
         """Images as the discriminator gets them, and one key for each."""
         x = augment(images, keys.fold("augment").example, self.augment) if self.augment else images

@@ -162,10 +162,7 @@ def gan(
             "generator": generator.init(g_key, z, label(batch), train=True),
             "discriminator": discriminator.init(d_key, seen, label(batch), train=True),
         }
-        if rules.slopes and "batch_stats" in nets["discriminator"]:
-            raise ValueError(
-                f"{rules.slopes[0]} needs a discriminator that judges each image by itself: leave out batch norm"
-            )
+        rules.check_statistics(nets["discriminator"])
         return nets
 
     def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 from jaxgan import axis
 
-NormKind = Literal["batch", "layer", "none"]
+NormKind = Literal["batch", "layer", "instance", "none"]
 
 
 class Norm(nn.Module):
     """Flax's normalisations under one name, so that networks take the kind as a field.
 
     "batch" normalises over the whole batch, however many devices it is split over, and keeps running averages with
-    momentum 0.9 for use when `train` is false. "layer" normalises each example by itself. "none" is the identity.
-    Statistics are float32 and are applied in float32; the result is of `dtype`.
+    momentum 0.9 for use when `train` is false. "layer" normalises each example by itself, "instance" each channel of
+    each example, without scale and bias. "none" is the identity. Statistics are float32 and are applied in float32;
+    the result is of `dtype`.
     """
 
     kind: NormKind = "batch"
@@ -35,6 +36,8 @@ class Norm(nn.Module):
         if self.kind == "layer":
             axes = tuple(range(1, x.ndim))
             norm = nn.LayerNorm(1e-5, reduction_axes=axes, scale_init=self.scale_init, dtype=jnp.float32)
+        elif self.kind == "instance":
+            norm = nn.InstanceNorm(epsilon=1e-5, use_bias=False, use_scale=False, dtype=jnp.float32)
         elif self.kind == "batch":
             norm = nn.BatchNorm(
                 use_running_average=not train,
@@ -45,5 +48,5 @@ class Norm(nn.Module):
                 dtype=jnp.float32,
             )
         else:
-            raise ValueError(f"norm is {self.kind!r}; known are 'batch', 'layer' and 'none'")
+            raise ValueError(f"norm is {self.kind!r}; known are 'batch', 'layer', 'instance' and 'none'")
         return norm(x.astype(jnp.float32)).astype(self.dtype)

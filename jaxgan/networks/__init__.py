@@ -2,20 +2,29 @@
 
 Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
 `discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels
-`[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`.
+`[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`,
+of patches `[N, h, w]`.
+
+Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size.
 
 Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
 """
 
 from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from jaxgan.networks.mlp import MLPDiscriminator, MLPGenerator
+from jaxgan.networks.patchgan import PatchGAN
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from jaxgan.networks.translator import Translator
+from jaxgan.networks.unet import UNet
 
 __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PatchGAN",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "Translator",
+    "UNet",
 ]

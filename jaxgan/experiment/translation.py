@@ -1,0 +1,83 @@
+"""Images to images, from settings: pix2pix and CycleGAN."""
+
+from jaxgan import config, games
+from jaxgan.errors import InputError
+from jaxgan.experiment.facts import Built, Facts
+from jaxgan.experiment.networks import DTYPES, FROM_IMAGES, WHOLE, Shape, demand, module
+from jaxgan.experiment.rules import adversary, optimizer, weights
+
+
+def _shapes(settings: config.Experiment, facts: Facts, field: str, kind: str) -> tuple[Shape, Shape]:
+    """Of the image and of what it is made from."""
+    demand(settings, generator=FROM_IMAGES, discriminator=("patchgan", *WHOLE))
+    if field not in facts.fields:
+        raise InputError(
+            f"game.family {settings.game.family} needs {kind}, and the data has only "  # pyright: ignore[reportAttributeAccessIssue]
+            f"{', '.join(facts.fields)}; choose another data.source or data.task"
+        )
+    image, given = (facts.fields[name].shape for name in ("image", field))
+    if image[:2] != given[:2]:
+        raise InputError(
+            f"images are {image[0]}x{image[1]} and what they are made from {given[0]}x{given[1]}; make them one size"
+        )
+    dtype = DTYPES[settings.compute_dtype]
+    return Shape(image[0], image[2], dtype=dtype), Shape(given[0], given[2], dtype=dtype)
+
+
+def pix2pix(settings: config.Experiment, facts: Facts) -> Built:
+    """The game of `jaxgan.games.pix2pix`.
+
+    Raises:
+      InputError: If networks and data do not fit each other.
+    """
+    rules = settings.game
+    assert isinstance(rules, config.Pix2Pix)
+    image, given = _shapes(settings, facts, "input", "pairs of images")
+    game = games.pix2pix(
+        module(settings.generator, image, "generator"),
+        module(
+            settings.discriminator,
+            image._replace(channels=(image.channels + given.channels) * rules.packing),
+            "discriminator",
+        ),
+        adversary(rules, settings.discriminator, settings.batch_size),
+        reconstruction=rules.reconstruction,
+        adversarial=rules.adversarial,
+        weights=weights(rules.weights),
+        generator_optimizer=optimizer(settings.generator_optimizer),
+        discriminator_optimizer=optimizer(settings.discriminator_optimizer),
+        ema=rules.ema,
+        shared_draws=rules.shared_draws,
+    )
+    return Built(game, given=("input",))
+
+
+def cyclegan(settings: config.Experiment, facts: Facts) -> Built:
+    """The game of `jaxgan.games.cyclegan`, both ways with networks of the same settings.
+
+    Raises:
+      InputError: If networks and data do not fit each other.
+    """
+    rules = settings.game
+    assert isinstance(rules, config.CycleGAN)
+    image, other = _shapes(settings, facts, "other", "images of two domains")
+    if rules.identity and image != other:
+        raise InputError(
+            f"game.identity needs two domains with as many channels, and these have {image.channels} and "
+            f"{other.channels}; set it to 0"
+        )
+    judged = (x._replace(channels=x.channels * rules.packing) for x in (image, other))
+    game = games.cyclegan(
+        module(settings.generator, image, "generator"),
+        module(settings.generator, other, "generator"),
+        *(module(settings.discriminator, x, "discriminator") for x in judged),
+        adversary=adversary(rules, settings.discriminator, settings.batch_size),
+        cycle=rules.cycle,
+        identity=rules.identity,
+        pool=rules.pool,
+        generator_optimizer=optimizer(settings.generator_optimizer),
+        discriminator_optimizer=optimizer(settings.discriminator_optimizer),
+        ema=rules.ema,
+        shared_draws=rules.shared_draws,
+    )
+    return Built(game, given=("other",))

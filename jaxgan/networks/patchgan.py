@@ -1,0 +1,64 @@
+"""PatchGAN (Isola et al., 2017): a discriminator that judges every patch of an image by itself."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers import Conv, Norm, SpectralNorm
+from jaxgan.layers.norm import NormKind
+from jaxgan.networks.dcgan import scales, weights
+
+
+def receptive_field(layers: int) -> int:
+    """Side of the patches that a discriminator with so many strided layers judges: 16, 34, 70, 142, ..."""
+    side = 1
+    for stride in (1, 1, *[2] * layers):
+        side = (side - 1) * stride + 4
+    return side if layers else 1
+
+
+class PatchGAN(nn.Module):
+    """Images `[N, H, W, C]` to logits of patches `[N, h, w]`, float32.
+
+    `layers` strided 4x4 convolutions and two more see patches of `receptive_field(layers)` pixels: 70 for the published
+    3. With no layers it is the paper's PixelGAN, of 1x1 convolutions.
+
+    References:
+      Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2.
+    """
+
+    width: int = 64
+    layers: int = 3
+    norm: NormKind = "batch"
+    spectral: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        image: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """`[N, H, W, C]` to `[N, h, w]`.
+
+        Raises:
+          ValueError: If nothing is left of so small an image.
+        """
+
+        def conv(x: jax.Array, features: int, stride: int, norm: NormKind) -> jax.Array:
+            kernel, padding = (4, 1) if self.layers else (1, 0)
+            bias = norm in ("none", "instance")
+            layer = Conv(features, kernel, stride, padding, bias, weights, self.dtype)
+            x = SpectralNorm(layer)(x, train=train) if self.spectral else layer(x)
+            return Norm(norm, scales, self.dtype)(x, train=train)
+
+        x = nn.leaky_relu(conv(image.astype(self.dtype), self.width, 2 if self.layers else 1, "none"), 0.2)
+        for i in range(1, self.layers + 1) if self.layers else (1,):
+            stride = 2 if i < self.layers else 1
+            x = nn.leaky_relu(conv(x, self.width * min(2**i, 8), stride, self.norm), 0.2)
+        return conv(x, 1, 1, "none").astype(jnp.float32)[..., 0]

@@ -1,0 +1,282 @@
+"""Translation, paired and unpaired: networks as published, losses by hand, the image pool as a plain program."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from quick import quick_jit
+
+from jaxgan import config, experiment, game, losses
+from jaxgan.data.sources import Field
+from jaxgan.errors import InputError
+from jaxgan.game import Keys
+from jaxgan.games import Adversary, cyclegan, pix2pix
+from jaxgan.games import pool as pools
+from jaxgan.networks import PatchGAN, Translator, UNet
+from jaxgan.networks.patchgan import receptive_field
+
+KEY, N, LR = jax.random.key(0), 4, 0.1
+
+
+def shapes(module, *shape):
+    return jax.eval_shape(lambda x: module.init_with_output(KEY, x, train=True), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "millions"),
+    [
+        (UNet(), (1, 256, 256, 3), 54.41),
+        (PatchGAN(), (1, 256, 256, 6), 2.769),
+        (Translator(), (1, 256, 256, 3), 11.378),
+        (PatchGAN(norm="instance"), (1, 256, 256, 3), 2.765),
+    ],
+    ids=["U-Net", "PatchGAN of pairs", "ResNet of 9 blocks", "PatchGAN"],
+)
+def test_published_networks_have_the_published_number_of_parameters(module, shape, millions):
+    """As pytorch-CycleGAN-and-pix2pix prints them: 54.414, 2.769, 11.378 and 2.765 million."""
+    _, variables = shapes(module, *shape)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    assert count / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (30, 41), (64, 16)])
+def test_images_of_any_size_keep_it(size):
+    for module in (UNet(1, 4, 3), Translator(1, 4, 1)):
+        made, _ = shapes(module, 2, *size, 3)
+        assert made.shape == (2, *size, 1)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_a_patch_is_as_large_as_it_says(layers, rng):
+    """A logit changes with the pixels of its patch, and with no other."""
+    side = receptive_field(layers)
+    assert side == {0: 1, 1: 16, 2: 34}[layers]
+    size = side + 15
+    module = PatchGAN(2, layers, norm="none")
+    variables = module.init(KEY, jnp.zeros((1, size, size, 1)))
+    x = jnp.asarray(rng.normal(size=(1, size, size, 1)), jnp.float32)
+    middle = shapes(module, 1, size, size, 1)[0].shape[1] // 2
+    slopes = quick_jit(jax.grad(lambda x: module.apply(variables, x)[0, middle, middle]))(x)[0, ..., 0]
+    for seen in (np.flatnonzero(np.any(slopes != 0, 1)), np.flatnonzero(np.any(slopes != 0, 0))):
+        assert seen[-1] - seen[0] + 1 == side
+
+
+class Affine(nn.Module):
+    """A translator small enough to write down: every channel mixed, then tanh."""
+
+    channels: int = 1
+
+    @nn.compact
+    def __call__(self, image, *, train=False, keys=None):
+        return jnp.tanh(nn.Dense(self.channels)(image))
+
+
+class Patches(nn.Module):
+    """A discriminator of single pixels."""
+
+    @nn.compact
+    def __call__(self, image, label=None, *, train=False, keys=None):
+        return nn.Dense(1)(nn.leaky_relu(nn.Dense(3)(image)))[..., 0]
+
+
+def run(module, params, *args):
+    return module.apply({"params": params}, *args)
+
+
+def batches(rng, *names, turns=1):
+    draw = lambda: jnp.asarray(rng.uniform(-1, 1, (turns, N, 6, 6, 1)), jnp.float32)  # noqa: E731
+    return {name: draw() for name in names}
+
+
+def sgd(**settings):
+    return {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")} | settings
+
+
+def moved(params, grads):
+    return jax.tree.map(lambda p, g: p - LR * g, params, grads)
+
+
+def close(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, want)
+
+
+def test_pix2pix_by_hand(rng):
+    """Equations 1 to 4: D sees the input beside the image, G pays for every pixel."""
+    rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=7.0))
+    batch = batches(rng, "input", "image")
+    x, y = batch["input"][0], batch["image"][0]
+    state = game.init(rules, KEY, {"input": x, "image": y})
+    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
+    g, d = state.params["generator"], state.params["discriminator"]
+
+    def judge(d, image):
+        return jax.nn.sigmoid(run(Patches(), d, jnp.concatenate([x, image], 3)))
+
+    def d_value(d):
+        return -jnp.mean(jnp.log(judge(d, y))) - jnp.mean(jnp.log(1 - judge(d, run(Affine(), g, x))))
+
+    after = moved(d, jax.grad(d_value)(d))
+
+    def g_value(g):
+        fake = run(Affine(), g, x)
+        return -jnp.mean(jnp.log(judge(after, fake))) + 7 * jnp.mean(jnp.abs(y - fake))
+
+    close(new.params, {"discriminator": after, "generator": moved(g, jax.grad(g_value)(g))})
+    np.testing.assert_allclose(metrics["generator/loss"], g_value(g), rtol=1e-5)
+    made = rules.sample(state, Keys.of(KEY, N), {"input": x})
+    np.testing.assert_allclose(made, run(Affine(), g, x), rtol=1e-6)
+
+
+def test_pixels_alone_leave_the_discriminator_out(rng):
+    rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=1.0, adversarial=0.0))
+    batch = batches(rng, "input", "image")
+    x, y = batch["input"][0], batch["image"][0]
+    state = game.init(rules, KEY, {"input": x, "image": y})
+    new, _ = game.step(rules, state, batch)
+    grads = jax.grad(lambda g: jnp.mean(jnp.abs(y - run(Affine(), g, x))))(state.params["generator"])
+    close(new.params["generator"], moved(state.params["generator"], grads))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_cyclegan_by_hand(shared, rng):
+    """Equations 1 to 3 and the identity term, with a pool that is not full yet: it returns what it is given."""
+    adversary = Adversary(losses.least_squares)
+    rules = cyclegan(
+        Affine(),
+        Affine(),
+        Patches(),
+        Patches(),
+        adversary,
+        **sgd(cycle=3.0, identity=2.0, shared_draws=shared),
+    )
+    batch = batches(rng, "image", "other", turns=rules.turns)
+    state = game.init(rules, KEY, jax.tree.map(lambda x: x[0], batch))
+    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
+    p = state.params
+
+    def square(x):
+        return jnp.mean(jnp.square(x)) / 2
+
+    def d_value(judges):
+        b, a = batch["image"][0], batch["other"][0]
+        total = 0
+        for name, maker, real, given in (
+            ("discriminator", "generator", b, a),
+            ("inverse_discriminator", "inverse", a, b),
+        ):
+            fake = run(Affine(), p[maker], given)
+            total += square(run(Patches(), judges[name], real) - 1) + square(
+                run(Patches(), judges[name], fake)
+            )
+        return total
+
+    judges = {name: p[name] for name in ("discriminator", "inverse_discriminator")}
+    judges = moved(judges, jax.grad(d_value)(judges))
+
+    def g_value(makers):
+        b, a = batch["image"][-1], batch["other"][-1]
+        forth = lambda x: run(Affine(), makers["generator"], x)  # noqa: E731
+        back = lambda x: run(Affine(), makers["inverse"], x)  # noqa: E731
+        fooled = square(run(Patches(), judges["discriminator"], forth(a)) - 1)
+        fooled += square(run(Patches(), judges["inverse_discriminator"], back(b)) - 1)
+        cycles = jnp.mean(jnp.abs(back(forth(a)) - a)) + jnp.mean(jnp.abs(forth(back(b)) - b))
+        same = jnp.mean(jnp.abs(forth(b) - b)) + jnp.mean(jnp.abs(back(a) - a))
+        return fooled + 3 * cycles + 2 * same
+
+    makers = {name: p[name] for name in ("generator", "inverse")}
+    close(new.params, {**judges, **moved(makers, jax.grad(g_value)(makers))})
+    np.testing.assert_allclose(metrics["generator/loss"], g_value(makers), rtol=1e-5)
+    assert int(new.memory["image"]["filled"]) == N
+    kept = new.memory["other"]["images"][:N]
+    np.testing.assert_allclose(kept, run(Affine(), p["inverse"], batch["image"][0]), rtol=1e-5, atol=1e-6)
+    x = batch["image"][0]
+    back = rules.sample(state, Keys.of(KEY, N), {"image": x})
+    np.testing.assert_allclose(back, run(Affine(), p["inverse"], x), rtol=1e-6)
+
+
+def test_the_pool_is_a_plain_program(rng):
+    """Twenty batches of three in a pool of five, image by image in Python, from the same coins and places."""
+    size, shape = 5, (1, 1, 1)
+    pool, held, filled = pools.empty(size, jnp.zeros((1, *shape))), [0.0] * size, 0
+    turn = jax.jit(
+        lambda pool, fresh, keys: (q := pools.query(pool, fresh, keys), pools.remember(pool, q[1]))
+    )
+    exchanged = 0
+    for step in range(20):
+        fresh = np.arange(3 * step + 1, 3 * step + 4, dtype=np.float32)
+        keys = Keys.of(jax.random.fold_in(KEY, step), 3)
+        (seen, _), pool = turn(pool, fresh.reshape(3, *shape), keys)
+        coins = np.asarray(keys.fold("swap").uniform()) < 0.5
+        places = (np.asarray(keys.fold("place").uniform()) * size).astype(int)
+        before, expected = list(held), []
+        for image, coin, place in zip(fresh, coins, places, strict=True):
+            if filled < size:
+                held[filled], filled = image, filled + 1
+                expected.append(image)
+            elif coin:
+                expected.append(before[place])
+                held[place] = image
+                exchanged += 1
+            else:
+                expected.append(image)
+        np.testing.assert_array_equal(np.ravel(seen), expected)
+        np.testing.assert_array_equal(np.ravel(pool["images"]), held)
+        assert int(pool["filled"]) == filled
+    assert 20 < exchanged < 40
+
+
+def test_a_pool_of_none_changes_nothing(rng):
+    fresh = jnp.ones((2, 3))
+    assert pools.empty(0, fresh) == {}
+    seen, candidates = pools.query({}, fresh, Keys.of(KEY, 2))
+    assert candidates is None
+    np.testing.assert_array_equal(seen, fresh)
+
+
+SETTINGS = {
+    "name": "t",
+    "steps": 1,
+    "batch_size": 4,
+    "data": {"source": "embedded"},
+    "generator": {"network": "unet", "depth": 2, "width": 4},
+    "discriminator": {"network": "patchgan", "layers": 1, "width": 4},
+}
+IMAGE, OTHER = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fields", "message"),
+    [
+        ({"game.family": "pix2pix"}, {"image": IMAGE}, "needs pairs of images"),
+        ({"game.family": "cyclegan"}, {"image": IMAGE}, "needs images of two domains"),
+        ({"game.family": "cyclegan"}, {"image": IMAGE, "other": OTHER}, "game.identity needs"),
+        (
+            {"game.family": "pix2pix"},
+            {"image": IMAGE, "input": Field((14, 14, 1), "uint8")},
+            "28x28 and what they are made from 14x14",
+        ),
+        ({"game.family": "pix2pix", "generator.network": "dcgan"}, {"image": IMAGE}, "unet or translator"),
+        ({"generator.network": "unet"}, {"image": IMAGE}, "dcgan or mlp or resnet"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):
+    settings = config.parse(SETTINGS, overrides)
+    with pytest.raises(InputError, match=message):
+        experiment.build(settings, [], 100, fields)
+
+
+def test_settings_become_games():
+    built = experiment.build(
+        config.parse(SETTINGS, {"game.family": "cyclegan", "game.identity": "0"}),
+        [],
+        100,
+        {"image": IMAGE, "other": OTHER},
+    )
+    state = jax.eval_shape(lambda: experiment.initial(built))
+    assert built.given == ("other",)
+    assert state.memory["image"]["images"].shape == (50, 28, 28, 1)
+    assert state.memory["other"]["images"].shape == (50, 28, 28, 3)
