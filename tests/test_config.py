@@ -120,7 +120,10 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
         ),
         # Known to DCGAN, not to the MLP that this generator is.
         ({"generator__norm": "batch"}, "unknown key generator.norm; known here are width, network, depth"),
-        ({"data__zzz": "1"}, "unknown key data.zzz; known here are source, split, resolution, channels"),
+        (
+            {"data__zzz": "1"},
+            "unknown key data.zzz; known here are source, split, resolution, channels, task, text_length, scale",
+        ),
         ({"steps": "ten"}, "steps: Input should be a valid integer, got 'ten'"),
         ({"steps": "10.0"}, "steps: Input should be a valid integer, got 10.0"),
         ({"steps": "true"}, "steps: Input should be a valid integer, got True"),
@@ -150,7 +153,16 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
         ({"game__r1": "true"}, "game.r1: Input should be a valid number, got True"),
         ({"compute_dtype": "float16"}, "compute_dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),
         ({"name": "a/b"}, r"name: String should match pattern '^[\w.-]+$', got 'a/b'"),
-        ({"data__source": "foldr"}, "data.source: Input should be one of 'embedded', 'folder', 'tfds', got 'foldr'"),
+        (
+            {"data__source": "foldr"},
+            ("data.source: Input should be one of 'embedded', 'folder', 'pairs', 'unpaired', 'captions', "
+            "'tfds', got 'foldr'"),
+        ),
+        (
+            {"data__task": "edges", "data__scale": "2"},
+            ("data: has a scale and a task; leave out scale or set task to 'none', got "
+            "{'source': 'embedded', 'task': 'edges', 'scale': 2}"),
+        ),
         (
             {"generator__network": "unet"},
             "generator.network: Input should be one of 'dcgan', 'mlp', 'resnet', got 'unet'",

@@ -3,7 +3,7 @@
 A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
 """
 
-from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
+from jaxgan.config.data import TFDS, Captions, Data, Embedded, Feed, ImageFolder, Pairs, Unpaired
 from jaxgan.config.experiment import Evaluation, Experiment, Run
 from jaxgan.config.games import (
     GAN,
@@ -36,9 +36,11 @@ __all__ = [
     "TFDS",
     "Adam",
     "Adversarial",
+    "Captions",
     "CycleGAN",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "Data",
     "Embedded",
     "Evaluation",
     "Experiment",
@@ -48,6 +50,7 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "Optimizer",
+    "Pairs",
     "PatchGAN",
     "Pix2Pix",
     "Regularized",
@@ -57,6 +60,7 @@ __all__ = [
     "Schedule",
     "Translator",
     "UNet",
+    "Unpaired",
     "differences",
     "load",
     "parse",

@@ -6,7 +6,7 @@ import tomli_w
 from pydantic import Field
 
 from jaxgan.config.base import Count, Model, Whole
-from jaxgan.config.data import TFDS, Embedded, Feed, ImageFolder
+from jaxgan.config.data import Data, Feed
 from jaxgan.config.games import GAN, Adam, Game, Optimizer
 from jaxgan.config.networks import (
     DCGANDiscriminator,
@@ -65,7 +65,7 @@ class Experiment(Model):
     """Examples in each player's turn, over all devices."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
-    data: Annotated[Embedded | ImageFolder | TFDS, Field(discriminator="source")]
+    data: Data
     feed: Feed = Feed()
     generator: Annotated[
         DCGANGenerator | MLPGenerator | ResNetGenerator | UNet | Translator, Field(discriminator="network")

@@ -24,8 +24,8 @@ class Contents(NamedTuple):
     length: int
     classes: tuple[str, ...]
     files: tuple[Path, ...]
-    image: str
-    label: str | None
+    features: Mapping[str, str]
+    """What to read, by the names of `sources`: "image", and "label", "input", "other", "text" where there are any."""
 
 
 def tfds() -> ModuleType:
@@ -93,8 +93,10 @@ def _find_below(folder: Path) -> Path:
     )
 
 
-def describe(directory: Path, split: str) -> Contents:
+def describe(directory: Path, split: str, image: str | None = None, given: str | None = None) -> Contents:
     """What one split of the prepared data set in `directory` holds; opens no shard.
+
+    `image` and `given` name the features that are to be "image" and "input", as of `sources.TFDS`.
 
     Raises:
       InputError: where its files are damaged, missing or not ArrayRecord, it lacks the split, or its features hold no
@@ -108,7 +110,7 @@ def describe(directory: Path, split: str) -> Contents:
             f"{directory}: its files are {' and '.join(sorted(formats)) or 'of an unknown format'}, which only "
             "TensorFlow reads; prepare it again with file_format='array_record' (`jaxgan prepare tfds:NAME`)"
         )
-    image, label = _features(directory, builder)
+    features = _features(directory, builder, image, given)
     try:
         chosen = info.splits[split]
         instructions = chosen.file_instructions
@@ -121,33 +123,32 @@ def describe(directory: Path, split: str) -> Contents:
             raise InputError(f"{file}: this part of the data set is missing; prepare it again")
     if not chosen.num_examples:
         raise InputError(f"{directory}: split {split!r} is empty; name another")
-    classes = tuple(info.features[label].names) if label is not None else ()
-    return Contents(int(chosen.num_examples), classes, files, image, label)
+    classes = tuple(info.features[features["label"]].names) if "label" in features else ()
+    return Contents(int(chosen.num_examples), classes, files, features)
 
 
 class Records:
-    """A split's examples by random access: `records[i]` is (image bytes as stored, label); nothing else is parsed."""
+    """A split's examples by random access: `records[i]` has the bytes of images and text and the number of the label,
+    under the names of `Contents.features`; nothing else is parsed.
+    """
 
-    def __init__(self, directory: Path, split: str, image: str, label: str | None) -> None:
+    def __init__(self, directory: Path, split: str, features: Mapping[str, str]) -> None:
         modules = tfds()
         builder = _builder(directory)
-        features = builder.info.features
-        wanted = [image] if label is None else [image, label]
+        every = builder.info.features
         # Not tfds.decode.PartialDecoding, which would import TensorFlow.
-        self._features = modules.features.FeaturesDict({key: features[key] for key in wanted})
-        self._decoders = {image: modules.decode.SkipDecoding()}
+        self._parsed = modules.features.FeaturesDict({key: every[key] for key in features.values()})
+        pictures = [key for key in features.values() if isinstance(every[key], modules.features.Image)]
+        self._decoders = {key: modules.decode.SkipDecoding() for key in pictures}
         self._records = builder.as_data_source(
             split, deserialize_method=modules.decode.DeserializeMethod.RAW_BYTES
         )
-        self._keys = image, label
+        self._features = features
 
-    def __getitem__(self, index: int) -> tuple[bytes, int]:
-        example = self._features.deserialize_example_np(self._records[index], decoders=self._decoders)
-        image, label = self._keys
-        stored = example[image]
-        return stored.item() if isinstance(stored, np.ndarray) else stored, 0 if label is None else int(
-            example[label]
-        )
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example = self._parsed.deserialize_example_np(self._records[index], decoders=self._decoders)
+        found = {name: example[key] for name, key in self._features.items()}
+        return {name: x.item() if isinstance(x, np.ndarray | np.generic) else x for name, x in found.items()}
 
 
 def _builder(directory: Path) -> Any:
@@ -161,48 +162,64 @@ def _builder(directory: Path) -> Any:
         ) from error
 
 
-def _features(directory: Path, builder: Any) -> tuple[str, str | None]:
-    """The keys of the image and of the label (None where there is no single one)."""
+def _features(
+    directory: Path, builder: Any, image: str | None = None, given: str | None = None
+) -> dict[str, str]:
+    """The keys of what `Contents.features` names."""
     features = tfds().features
     every = dict(builder.info.features.items())
     pictures = [
         key
-        for key, feature in every.items()
+        for key, feature in sorted(every.items())
         if isinstance(feature, features.Image)
         and not isinstance(feature, features.LabeledImage)
         and feature.np_dtype != np.float32  # stored bit-cast, not as a picture
     ]
-    if "image" in pictures:
-        image = "image"
-    elif len(pictures) == 1:
-        image = pictures[0]
-    else:
-        what = f"several images ({', '.join(pictures)}), none named 'image'" if pictures else "no image"
-        raise InputError(f"{directory}: its features hold {what}; take another data set")
+    for key in (image, given):
+        if key is not None and key not in pictures:
+            there = f"its images are {', '.join(pictures)}" if pictures else "it has none"
+            raise InputError(f"{directory}: has no image feature {key!r}; {there}")
+    picture = image or ("image" if "image" in pictures else "".join(pictures[:1]))
+    if image is None and picture != "image" and len(pictures) != 1:
+        several = f"several images ({', '.join(pictures)}), none named 'image'; name one of them"
+        what = several if pictures else "no image; take another data set"
+        raise InputError(f"{directory}: its features hold {what}")
+    found = {"image": picture}
     labels = [key for key, feature in every.items() if isinstance(feature, features.ClassLabel)]
-    if "label" in labels:
-        return image, "label"
-    return image, labels[0] if len(labels) == 1 else None
+    if "label" in labels or len(labels) == 1:
+        found["label"] = "label" if "label" in labels else labels[0]
+    if given is not None or "input" in pictures:
+        found["input"] = given or "input"
+    if "other" in pictures:
+        found["other"] = "other"
+    if isinstance(every.get("text"), features.Text):
+        found["text"] = "text"
+    return found
 
 
 def write(
     name: str,
     folder: Path,
     splits: Mapping[str, Callable[[], Iterator[tuple[str | bytes, dict[str, Any]]]]],
-    resolution: int,
-    channels: int,
+    pictures: Mapping[str, tuple[int, int, int]],
     classes: tuple[str, ...],
+    text: bool = False,
+    description: str = "Images prepared by jaxgan.",
 ) -> None:
-    """Writes folder/name/1.0.0 with one split for each entry of `splits`, which make (key, {image: PNG bytes, label}).
+    """Writes folder/name/1.0.0 with one split for each entry of `splits`, which make (key, features).
 
-    The order within a split is that of a hash of the keys, the same whenever the keys are the same.
+    The features are PNG bytes for each of `pictures`, which gives their shapes; a label if there are `classes`; and a
+    "text" if there is to be one. The order within a split is that of a hash of the keys, the same whenever the keys are
+    the same.
     """
     modules = tfds()
     features: dict[str, Any] = {
-        "image": modules.features.Image(shape=(resolution, resolution, channels), encoding_format="png")
+        key: modules.features.Image(shape=shape, encoding_format="png") for key, shape in pictures.items()
     }
     if classes:
         features["label"] = modules.features.ClassLabel(names=list(classes))
+    if text:
+        features["text"] = modules.features.Text()
 
     class Prepared(modules.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
         """The builder; its class attribute `name` is set below, as TFDS would make it from the class's name."""
@@ -214,7 +231,7 @@ def write(
             return self.dataset_info_from_configs(
                 features=modules.features.FeaturesDict(features),
                 supervised_keys=("image", "label") if classes else None,
-                description="Images prepared by jaxgan.",
+                description=description,
             )
 
         def _split_generators(self, dl_manager: Any) -> Any:
@@ -262,7 +279,7 @@ def summary(directory: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """A prepared data set's examples by split, and its class names."""
     builder = _builder(directory)
     counts = {str(split): int(info.num_examples) for split, info in builder.info.splits.items()}
-    _, label = _features(directory, builder)
+    label = _features(directory, builder).get("label")
     return counts, tuple(builder.info.features[label].names) if label is not None else ()
 
 

@@ -80,6 +80,64 @@ def read(path: str | os.PathLike[str], resolution: int, channels: int) -> np.nda
         raise InputError(f"{path}: {reason(error, path)}; replace or remove the file") from error
 
 
+def read_pair(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str] | None,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two pictures of one size as uint8 [resolution, resolution, channels] each, decoded in full (see `to_array`).
+
+    Args:
+      first: a file.
+      second: another one; None where both are the left and the right half of the first.
+      sizes: resolution and channels of both.
+
+    Raises:
+      InputError: as `read`; for two files that do not have one size, or where the resolutions differ, one shape; and
+        for a picture that has no two halves.
+    """
+    for size in sizes:
+        check_size(*size)
+    if second is None:
+        whole = _decoded(first)
+        width, height = whole.size
+        if width % 2:
+            raise InputError(
+                f"{first}: is {width}x{height} pixels, which has no two halves; mend or remove it"
+            )
+        both = whole.crop((0, 0, width // 2, height)), whole.crop((width // 2, 0, width, height))
+    else:
+        both = _decoded(first), _decoded(second)
+        (width, height), (other_width, other_height) = both[0].size, both[1].size
+        alike = both[0].size == both[1].size
+        if sizes[0][0] != sizes[1][0]:
+            alike = width * other_height == height * other_width
+        if not alike:
+            raise InputError(
+                f"{second}: is {other_width}x{other_height} pixels, but its partner {first} {width}x{height}; "
+                "make both alike"
+            )
+    made = []
+    for image, size, path in zip(both, sizes, (first, second or first), strict=True):
+        try:
+            made.append(to_array(image, *size))
+        except InputError as error:
+            raise InputError(f"{path}: {error}; replace or remove the file") from error
+    return made[0], made[1]
+
+
+def _decoded(path: str | os.PathLike[str]) -> Image.Image:
+    """The upright picture of a file; InputError as `read`."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise InputError(f"{path}: {reason(error, path)}; replace or remove the file") from error
+
+
 def reason(error: Exception, path: str | os.PathLike[str]) -> str:
     """Why an image file could not be read, in a few words on one line."""
     if isinstance(error, FileNotFoundError):

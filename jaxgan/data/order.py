@@ -46,6 +46,19 @@ def permutation(seed: int, length: int, epoch: int) -> np.ndarray:
         return _permutation(int(seed), int(length), int(epoch))
 
 
+def inverse(seed: int, length: int, epoch: int) -> np.ndarray:
+    """Where each example stands in the order of one whole epoch: int64 [length], read-only."""
+    with _lock:
+        return _inverse(int(seed), int(length), int(epoch))
+
+
+@functools.lru_cache(maxsize=4)
+def _inverse(seed: int, length: int, epoch: int) -> np.ndarray:
+    result = np.argsort(_permutation(seed, length, epoch), kind="stable")
+    result.flags.writeable = False
+    return result
+
+
 # An epoch's order takes 8 bytes an example; readers straddle two epochs, and two sets may be read in turns.
 @functools.lru_cache(maxsize=4)
 def _permutation(seed: int, length: int, epoch: int) -> np.ndarray:

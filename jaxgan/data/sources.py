@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import images
+from jaxgan.data import images, text
 from jaxgan.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class ImageFolder:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over relative paths and sizes; and over the files' bytes where they total up to 64 MiB."""
-        return _digest(((file, self.path / file) for file in self.files), self.classes)
+        return digest_files(((file, self.path / file) for file in self.files), self.classes)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -184,7 +184,8 @@ class TFDS:
     """One split of a data set that TFDS (or `jaxgan prepare`) prepared as ArrayRecord. Needs no TensorFlow.
 
     The image is the feature "image", or else the only image feature. The label is the feature "label", or else the
-    only ClassLabel; without one the set is unlabelled.
+    only ClassLabel; without one the set is unlabelled. Where they are there, the image features "input" and "other"
+    and the text feature "text" come along.
 
     Args:
       name: a TFDS name such as "mnist" or "celeb_a/config:2.0.1", looked up in `directory` or, where that is None, in
@@ -192,6 +193,9 @@ class TFDS:
       directory: see `name`; the folder that holds dataset_info.json, or one with a single such folder below.
       split: a split's name, or part of one as TFDS writes it ("train[:90%]").
       resolution, channels: what each image is cropped, resized and converted to (`images.to_array`).
+      image, input: image features to be taken for these two; None: as above.
+      input_resolution, input_channels: what "input" is converted to; as images if not given.
+      text_length: of "text"; longer captions are cut (`text.encode`).
 
     Raises:
       InputError: where the data set is not prepared, is not in ArrayRecord, lacks files, the split or an image
@@ -205,19 +209,33 @@ class TFDS:
         split: str = "train",
         resolution: int = 28,
         channels: int = 1,
+        *,
+        image: str | None = None,
+        input: str | None = None,
+        input_resolution: int | None = None,
+        input_channels: int | None = None,
+        text_length: int = 64,
     ) -> None:
         from jaxgan.data import arrayrecord
 
-        images.check_size(resolution, channels)
+        size, of_input = (
+            (resolution, channels),
+            (input_resolution or resolution, input_channels or channels),
+        )
+        for each in (size, of_input):
+            images.check_size(*each)
         self.directory = arrayrecord.find(name, directory)
         self.split = split
         self.resolution = resolution
         self.channels = channels
-        contents = arrayrecord.describe(self.directory, split)
+        contents = arrayrecord.describe(self.directory, split, image, input)
         self.classes = contents.classes
         self._files = contents.files
-        self._image, self._label = contents.image, contents.label
+        self._features = contents.features
         self._length = contents.length
+        sizes = {"image": size, "input": of_input, "other": size}
+        self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
+        self._text_length = text_length
         self._records: arrayrecord.Records | None = None
 
     def __getstate__(self) -> dict:
@@ -226,13 +244,20 @@ class TFDS:
     @property
     def fields(self) -> dict[str, Field]:
         """Of each example."""
-        return labelled(self.resolution, self.channels)
+        fields = labelled(self.resolution, self.channels)
+        for name, (side, channels) in self._sizes.items():
+            fields[name] = Field((side, side, channels), "uint8")
+        if "text" in self._features:
+            fields["text"] = Field((self._text_length,), "int32")
+        return fields
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the split, the features, and the shards' names and sizes; bytes too up to 64 MiB."""
         features = (self.directory / "features.json").read_text(encoding="utf-8")
-        return _digest(((path.name, path) for path in self._files), (self.split, features, *self.classes))
+        return digest_files(
+            ((path.name, path) for path in self._files), (self.split, features, *self.classes)
+        )
 
     def __len__(self) -> int:
         return self._length
@@ -241,21 +266,25 @@ class TFDS:
         if not -self._length <= index < self._length:
             raise IndexError(f"example {index} of {self._length}")
         records = self._open()
+        example: dict[str, Any] = {}
         try:
-            stored, label = records[int(index) % self._length]
-            pixels = images.to_array(Image.open(io.BytesIO(stored)), self.resolution, self.channels)
+            stored = records[int(index) % self._length]
+            for name, (side, channels) in self._sizes.items():
+                example[name] = images.to_array(Image.open(io.BytesIO(stored[name])), side, channels)
+            if "text" in stored:
+                example["text"] = text.encode(stored["text"].decode(), self._text_length)
         except MemoryError:
             raise
         except Exception as error:  # damaged shards and pictures raise nearly anything
             where = f"{self.directory}: example {index} of split {self.split!r}"
             why = images.reason(error, self.directory)
             raise InputError(f"{where} {why}; prepare the data set again") from error
-        return {"image": pixels, "label": np.int32(label)}
+        return {**example, "label": np.int32(stored.get("label", 0))}
 
     def stored(self, index: int) -> tuple[str, io.BytesIO]:
         """Where an image is, in words, and its file."""
         return f"{self.directory}: example {index} of split {self.split!r}", io.BytesIO(
-            self._open()[index][0]
+            self._open()[index]["image"]
         )
 
     def _open(self) -> "arrayrecord.Records":
@@ -263,7 +292,7 @@ class TFDS:
 
         with _opening:  # reading threads that come together open the files once
             if self._records is None:
-                self._records = arrayrecord.Records(self.directory, self.split, self._image, self._label)
+                self._records = arrayrecord.Records(self.directory, self.split, self._features)
         return self._records
 
 
@@ -323,7 +352,7 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(below):
-        found = sorted(_images_below(folder, name))
+        found = sorted(images_below(folder, name))
         if not found:
             raise InputError(
                 f"{folder / name}: this class folder holds no images ({_endings()}); remove or fill it"
@@ -344,7 +373,8 @@ def _visible(folder: Path) -> list[str]:
         raise InputError(f"{folder}: cannot be listed ({error.strerror}); name a folder of images") from error
 
 
-def _images_below(root: Path, name: str) -> Iterable[str]:
+def images_below(root: Path, name: str) -> Iterable[str]:
+    """The image files below root/name, as paths relative to root, in no order."""
     for folder, folders, files in os.walk(root / name):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
@@ -360,12 +390,12 @@ def _endings() -> str:
     return ".png, .jpg, .webp and the like"
 
 
-def _digest(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:
+def digest_files(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:
     """SHA-256 over names and sizes, the strings of `more`, and the bytes of all files if they are small in total."""
     digest = hashlib.sha256()
     entries = [(name, path, path.stat().st_size) for name, path in files]
-    for text in (*more, *(f"{name}\0{size}" for name, _, size in entries)):
-        digest.update(os.fsencode(text) + b"\0\n")
+    for entry in (*more, *(f"{name}\0{size}" for name, _, size in entries)):
+        digest.update(os.fsencode(entry) + b"\0\n")
     if sum(size for _, _, size in entries) <= FINGERPRINT_BYTES:
         for _, path, _ in entries:
             digest.update(path.read_bytes())

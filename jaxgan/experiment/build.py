@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, game
-from jaxgan.data import sources
+from jaxgan.data import derived, folders, sources
+from jaxgan.data.garments import Garments
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.experiment import gan, translation
@@ -140,10 +141,35 @@ def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray
     return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "image"))}
 
 
-def open_source(data: config.Embedded | config.ImageFolder | config.TFDS) -> sources.Source:
-    """The source that a configuration names."""
+def open_source(data: config.Data) -> sources.Source:
+    """The source that a configuration names.
+
+    Raises:
+      InputError: If it is not as the configuration says.
+    """
+    size = (data.resolution, data.channels)
     if isinstance(data, config.Embedded):
-        return sources.Embedded(data.split, data.resolution, data.channels)
-    if isinstance(data, config.ImageFolder):
-        return sources.ImageFolder(data.path, data.resolution, data.channels)
-    return sources.TFDS(data.name, data.directory, data.split, data.resolution, data.channels)
+        if data.task == "captions":
+            return Garments(data.split, *size, data.text_length)
+        source: sources.Source = sources.Embedded(data.split, *size)
+        if data.task != "none":
+            source = derived.Edges(source)
+        unpaired, scale = data.task == "unpaired-edges", data.scale
+    elif isinstance(data, config.ImageFolder):
+        source, unpaired, scale = sources.ImageFolder(data.path, *size), False, data.scale
+    elif isinstance(data, config.Pairs):
+        of_input = (data.input_resolution, data.input_channels)
+        source = folders.Pairs(data.path, data.inputs, *size, *of_input, data.direction)
+        unpaired, scale = data.unpaired, None
+    elif isinstance(data, config.Unpaired):
+        return folders.Unpaired(data.path, data.other, *size)
+    elif isinstance(data, config.Captions):
+        return folders.Captions(data.path, *size, data.text_length)
+    else:
+        keys = ("image", "input", "input_resolution", "input_channels", "text_length")
+        chosen = {key: getattr(data, key) for key in keys}
+        source = sources.TFDS(data.name, data.directory, data.split, *size, **chosen)
+        unpaired, scale = data.unpaired, data.scale
+    if unpaired:
+        source = derived.HiddenPairs(source)
+    return derived.Degraded(source, scale) if scale else source

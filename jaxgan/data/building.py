@@ -1,0 +1,203 @@
+"""The making of a prepared data set, whatever its source: examples to ArrayRecord, in place only when it is whole."""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxgan.data import arrayrecord
+from jaxgan.errors import InputError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `prepare` did.
+
+    Attributes:
+      directory: the prepared data set, to be named in a config.
+      counts: examples written, by split.
+      classes: class names in the order of the labels; empty when unlabelled.
+      resolution, channels: of the stored images; None where TFDS prepared them in sizes of its own.
+      unreadable: (file, reason) of each file that was left out.
+    """
+
+    directory: Path
+    counts: Mapping[str, int]
+    classes: tuple[str, ...]
+    resolution: int | None
+    channels: int | None
+    unreadable: tuple[tuple[str, str], ...]
+
+
+class Item(NamedTuple):
+    """An example to be made."""
+
+    key: str | bytes
+    """Unique in its split; TFDS orders the examples by its hash, the same in every run."""
+    make: Callable[[], Mapping[str, Any]]
+    """Its features: images uint8 [R, R, C], and whatever else there is. InputError for what is unreadable."""
+    name: str
+    """For the report."""
+
+
+class Plan(NamedTuple):
+    """A data set to be made."""
+
+    splits: Mapping[str, list[Item]]
+    classes: tuple[str, ...]
+    pictures: Mapping[str, tuple[int, int, int]]
+    """The images of each example and their shapes, "image" among them."""
+    text: bool = False
+    """Whether there is a caption, "text"."""
+    description: str = "Images prepared by jaxgan."
+    notes: Mapping[str, str] = {}
+    """Texts to be laid beside the data, by file name: licences."""
+
+
+def make(plan: Plan, name: str, where: str, target: Path, progress: bool) -> Report:
+    """Writes a data set into the folder `target`, which `check_target` found free.
+
+    Args:
+      plan: what.
+      name: of the data set.
+      where: the source, for errors.
+      target: becomes the folder, when all of it is there.
+      progress: whether to draw a progress bar.
+
+    Raises:
+      InputError: where nothing of a split is readable, or the place cannot be written.
+    """
+    with building(target) as work:
+        unreadable: list[tuple[str, str]] = []
+        counts = _write(plan, name, where, work, unreadable, progress)
+        for file, content in plan.notes.items():
+            (work / name / "1.0.0" / file).write_text(content, encoding="utf-8")
+        publish(work / name / "1.0.0", target)
+    resolution, _, channels = plan.pictures["image"]
+    return Report(target, counts, plan.classes, resolution, channels, tuple(unreadable))
+
+
+def check_target(target: Path) -> None:
+    """Raises InputError where `target` is taken."""
+    if (target / "dataset_info.json").exists():
+        raise InputError(
+            f"{target}: already holds a prepared data set; remove it first or name another folder"
+        )
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; name a folder to make")
+    if target.exists() and any(target.iterdir()):
+        raise InputError(f"{target}: is not empty; name a new folder")
+
+
+@contextlib.contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target`, removed at the end whatever happens; a killed process leaves only that."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.preparing-", dir=target.parent))
+    except OSError as error:
+        raise InputError(
+            f"{target.parent}: cannot be written ({error.strerror}); name another place"
+        ) from error
+    try:
+        yield work
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno is None:
+            raise
+        raise InputError(
+            f"{target}: could not be written ({error.strerror}); free the disk or name another place"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(built: Path, target: Path) -> None:
+    """Moves what is built into its place."""
+    if target.is_dir():
+        target.rmdir()  # it is empty, or this raises: another process was faster
+    os.rename(built, target)
+
+
+def bar(items: Any, total: int, what: str, progress: bool) -> Any:
+    """A progress bar on stderr, where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=what, unit="img", leave=False, disable=None if progress else True)
+
+
+def _write(
+    plan: Plan, name: str, where: str, work: Path, unreadable: list[tuple[str, str]], progress: bool
+) -> dict[str, int]:
+    """Builds the data set in `work`/name/1.0.0; returns the examples by split, and appends to `unreadable`."""
+    counts: dict[str, int] = {}
+    total = sum(len(items) for items in plan.splits.values())
+    with bar(None, total, "Preparing", progress) as drawn:
+
+        def examples(split: str, items: list[Item]) -> Iterator[tuple[str | bytes, dict[str, Any]]]:
+            counts[split] = 0
+            for item, result in _parallel(items):
+                drawn.update()
+                if isinstance(result, InputError):
+                    unreadable.append((_printable(item.name), _reason(result, item.name)))
+                    continue
+                counts[split] += 1
+                yield item.key, result
+            if not counts[split]:
+                why = f"none of its {len(items)} {split} images can be read ({unreadable[-1][0]}: {unreadable[-1][1]})"
+                raise InputError(f"{where}: {why}; nothing was written")
+
+        generators = {s: (lambda s=s, items=items: examples(s, items)) for s, items in plan.splits.items()}
+        with arrayrecord.silence():
+            shape = (plan.pictures, plan.classes, plan.text, plan.description)
+            arrayrecord.write(name, work, generators, *shape)
+    return counts
+
+
+def _encode(item: Item) -> dict[str, Any] | InputError:
+    """An item's features, images as PNG bytes, or why there are none."""
+    try:
+        example = item.make()
+    except InputError as error:
+        return error
+    return {name: _png(x) if isinstance(x, np.ndarray) else x for name, x in example.items()}
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _parallel(items: list[Item]) -> Iterator[tuple[Item, dict[str, Any] | InputError]]:
+    """(item, _encode(item)) in order, computed by a few threads that keep at most a window ahead."""
+    threads = min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[Item, Future[dict[str, Any] | InputError]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(_encode, item)))
+                if len(waiting) > 4 * threads:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            for done, future in waiting:
+                yield done, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()  # file names need not be valid text
+
+
+def _reason(error: InputError, name: str) -> str:
+    return str(error).removeprefix(f"{name}: ").removesuffix("; replace or remove the file")

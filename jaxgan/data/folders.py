@@ -1,0 +1,282 @@
+"""Folders of images for translation and text to image: in pairs, of two domains, with captions."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxgan.data import images, order, text
+from jaxgan.data.sources import Example, Field, digest_files, images_below, labelled, scan
+from jaxgan.errors import InputError
+
+
+class Pairs:
+    """Images, each with the one that it is to be made from: "image" and "input".
+
+    They are in two folders, matched by their paths below them without the ending, or side by side in the files of one
+    folder. The first folder's subfolders are classes, as of `sources.ImageFolder`.
+
+    Args:
+      path: the folder of the images, or of the files that hold both.
+      inputs: the folder of the inputs; None where they are side by side.
+      resolution, channels: what images are cropped, resized and converted to (`images.to_array`).
+      input_resolution, input_channels: the same of inputs; as of the images if not given.
+      direction: of files that hold both: whether the left half is the input or the right one.
+
+    Raises:
+      InputError: for a bad resolution or channels, what `sources.ImageFolder` refuses, two images of one name, or an
+        image or input without a partner. `source[i]`: for pairs that do not have one size (one shape, where the
+        resolutions differ), or a file with no two halves.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        inputs: str | os.PathLike[str] | None,
+        resolution: int,
+        channels: int,
+        input_resolution: int | None = None,
+        input_channels: int | None = None,
+        direction: Literal["left-to-right", "right-to-left"] = "left-to-right",
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.resolution, self.channels = resolution, channels
+        self._sizes = (resolution, channels), (input_resolution or resolution, input_channels or channels)
+        for size in self._sizes:
+            images.check_size(*size)
+        self.direction = direction
+        self.classes, self._files, self._labels = scan(self.path)
+        self.inputs = None if inputs is None else Path(inputs).expanduser()
+        if self.inputs is not None:
+            of_inputs = _by_stem(self.inputs, _below(self.inputs))
+            of_images = _by_stem(self.path, self._files)
+            _check_partners(self.path, of_images, self.inputs, of_inputs)
+            self._partners = [of_inputs[_stem(file)] for file in self._files]
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Of each example."""
+        side, channels = self._sizes[1]
+        return {**labelled(self.resolution, self.channels), "input": Field((side, side, channels), "uint8")}
+
+    @property
+    def fingerprint(self) -> str:
+        """As of `sources.ImageFolder`, over both folders."""
+        files = [(file, self.path / file) for file in self._files]
+        if self.inputs is None:
+            return digest_files(files, (*self.classes, self.direction))
+        return digest_files([*files, *((f, self.inputs / f) for f in self._partners)], self.classes)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int, /) -> Example:
+        file = self.path / self._files[index]
+        if self.inputs is not None:
+            image, given = images.read_pair(file, self.inputs / self._partners[index], self._sizes)
+        elif self.direction == "right-to-left":
+            image, given = images.read_pair(file, None, self._sizes)
+        else:
+            given, image = images.read_pair(file, None, (self._sizes[1], self._sizes[0]))
+        return {"image": image, "label": self._labels[index], "input": given}
+
+
+class Unpaired:
+    """Images of two domains that do not belong together: "image" and "other".
+
+    An epoch visits each image of the larger folder once. Example i has the image i, counted on from the first again
+    where there are fewer of them, and an "other" that a shuffle chose which knows nothing of the images.
+
+    Args:
+      path: the folder of the images; its subfolders are classes, as of `sources.ImageFolder`.
+      other: the folder of the other domain, whose subfolders mean nothing.
+      resolution, channels: what images of both are cropped, resized and converted to (`images.to_array`).
+
+    Raises:
+      InputError: for a bad resolution or channels, and what `sources.ImageFolder` refuses.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        other: str | os.PathLike[str],
+        resolution: int,
+        channels: int,
+    ) -> None:
+        images.check_size(resolution, channels)
+        self.path, self.other = Path(path).expanduser(), Path(other).expanduser()
+        self.resolution, self.channels = resolution, channels
+        self.classes, self._files, self._labels = scan(self.path)
+        self._others = _below(self.other)
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Of each example."""
+        fields = labelled(self.resolution, self.channels)
+        return {**fields, "other": fields["image"]}
+
+    @property
+    def fingerprint(self) -> str:
+        """As of `sources.ImageFolder`, over both folders."""
+        first = digest_files(((file, self.path / file) for file in self._files), self.classes)
+        second = digest_files(((file, self.other / file) for file in self._others), ())
+        return hashlib.sha256(f"{first} {second}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return max(len(self._files), len(self._others))
+
+    def __getitem__(self, index: int, /) -> Example:
+        at = range(len(self))[index]
+        own = at % len(self._files)
+        chosen = int(order.indices(0, len(self._others), at, 1)[0])
+        size = self.resolution, self.channels
+        return {
+            "image": images.read(self.path / self._files[own], *size),
+            "label": self._labels[own],
+            "other": images.read(self.other / self._others[chosen], *size),
+        }
+
+
+class Captions:
+    """A folder of images with a caption each ("text"): a .txt file beside it, of which the first line counts, or one
+    metadata.jsonl in the folder, with "file_name" and "text" in each line.
+
+    Args:
+      path: the folder; its subfolders are classes, as of `sources.ImageFolder`.
+      resolution, channels: what images are cropped, resized and converted to (`images.to_array`).
+      text_length: of "text"; longer captions are cut (`text.encode`).
+
+    Raises:
+      InputError: for a bad resolution or channels, what `sources.ImageFolder` refuses, and for a caption that is
+        missing, empty, not UTF-8 or without its image.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], resolution: int, channels: int, text_length: int = 64
+    ) -> None:
+        images.check_size(resolution, channels)
+        self.path = Path(path).expanduser()
+        self.resolution, self.channels, self.text_length = resolution, channels, text_length
+        self.classes, self._files, self._labels = scan(self.path)
+        listed = self.path / "metadata.jsonl"
+        if listed.is_file():
+            self.captions = _listed(listed, self._files)
+        else:
+            self.captions = [_beside(self.path / file) for file in self._files]
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Of each example."""
+        return {**labelled(self.resolution, self.channels), "text": Field((self.text_length,), "int32")}
+
+    @property
+    def fingerprint(self) -> str:
+        """As of `sources.ImageFolder`, over the captions too."""
+        return digest_files(
+            ((file, self.path / file) for file in self._files), (*self.classes, *self.captions)
+        )
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return {
+            "image": images.read(self.path / self._files[index], self.resolution, self.channels),
+            "label": self._labels[index],
+            "text": text.encode(self.captions[index], self.text_length),
+        }
+
+
+def _below(folder: Path) -> list[str]:
+    """The image files of a folder and of those below it, as relative paths in order."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name a folder of images")
+    found = sorted(images_below(folder, "."))
+    if not found:
+        raise InputError(f"{folder}: holds no images; name a folder that does")
+    return found
+
+
+def _stem(file: str) -> str:
+    return os.path.splitext(file)[0]
+
+
+def _by_stem(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in files:
+        first = found.setdefault(_stem(file), file)
+        if first != file:
+            raise InputError(f"{folder}: {first} and {file} have one name, so pairs are unclear; remove one")
+    return found
+
+
+def _check_partners(path: Path, ours: Mapping[str, str], inputs: Path, theirs: Mapping[str, str]) -> None:
+    alone = [(path / ours[stem], inputs) for stem in sorted(ours.keys() - theirs.keys())]
+    alone += [(inputs / theirs[stem], path) for stem in sorted(theirs.keys() - ours.keys())]
+    if alone:
+        names = ", ".join(str(file) for file, _ in alone[:3]) + (", ..." if len(alone) > 3 else "")
+        raise InputError(
+            f"{names}: {len(alone)} without a partner of the same name in {alone[0][1]}; add or remove"
+        )
+
+
+def _beside(image: Path) -> str:
+    file = image.with_suffix(".txt")
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"{image}: has no caption; write one into {file.name} beside it, or into metadata.jsonl"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is not UTF-8 text; convert it") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
+    return _checked(lines[0] if lines else "", str(file))
+
+
+def _listed(file: Path, images_there: list[str]) -> list[str]:
+    """The captions that a metadata.jsonl has for the images, in their order."""
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is not UTF-8 text; convert it") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
+    there, found = set(images_there), {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{file}: line {number}"
+        try:
+            entry: Any = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where} is not JSON ({error}); mend it") from error
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not isinstance(entry.get("text"), str):
+            raise InputError(f'{where} must be an object with the strings "file_name" and "text"; mend it')
+        name = Path(name).as_posix()
+        if name not in there:
+            raise InputError(
+                f"{where} names {name}, which is not an image of {file.parent}; mend or remove it"
+            )
+        if name in found:
+            raise InputError(f"{where} names {name} a second time; keep one caption")
+        found[name] = _checked(entry["text"], f"{where} ({name})")
+    for name in images_there:
+        if name not in found:
+            raise InputError(f"{file.parent / name}: has no caption in {file.name}; add a line for it")
+    return [found[name] for name in images_there]
+
+
+def _checked(caption: str, where: str) -> str:
+    caption = caption.strip().strip("\ufeff")
+    try:
+        caption.encode()
+    except UnicodeEncodeError as error:  # JSON can escape halves of characters
+        raise InputError(f"{where}: the caption is not valid text; mend it") from error
+    if not caption or "\0" in caption:
+        raise InputError(f"{where}: the caption {'holds a zero' if caption else 'is empty'}; write one")
+    return caption
