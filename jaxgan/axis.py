@@ -34,6 +34,11 @@ def index(axis: str | None) -> jax.Array | int:
     return 0 if axis is None or _alone(axis) else lax.axis_index(axis)
 
 
+def size(axis: str | None) -> int:
+    """How many devices there are along `axis`; 1 when there is none."""
+    return 1 if axis is None else lax.axis_size(axis)
+
+
 def mean(tree: T, axis: str | None) -> T:
     """Mean over `axis` of every leaf of real numbers; integers are the same everywhere and stay as they are."""
     if axis is None or _alone(axis):

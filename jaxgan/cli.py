@@ -185,14 +185,22 @@ def _sample(options: argparse.Namespace) -> int:
         given = getattr(options, name)
         if given is not None and not least <= given < most:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    _check_standing(options.standing)
     cache.keep(_say)
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
     walk = (options.columns or 8) if options.interpolate else 1
-    made = sample.images(trained, options.num, options.seed, walk=walk)
+    made = sample.images(
+        trained, options.num, options.seed, walk=walk, standing_batches=options.standing or 0
+    )
     columns = walk if options.interpolate else options.columns
     sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk)
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
     return 0
+
+
+def _check_standing(batches: int | None) -> None:
+    if batches is not None and not 1 <= batches < 2**16:
+        raise InputError(f"--standing is {batches}; it must be at least 1 and less than {2**16}")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -211,6 +219,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise InputError(f"--num is {options.num}; it must be at least {least} and less than {2**31}")
     if options.truncation is not None and not options.truncation > 0:
         raise InputError(f"--truncation is {options.truncation}; it must be above 0")
+    _check_standing(options.standing)
     seeds = _seeds(options.seeds)
     from jaxgan import cache, evaluate, scores
 
@@ -240,6 +249,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             averaged=not options.raw,
             truncation=options.truncation,
             best=options.best,
+            standing=options.standing or 0,
             **shared,
         )
     if options.json:
@@ -359,6 +369,9 @@ def _parser() -> argparse.ArgumentParser:
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
     sample.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
+    sample.add_argument(
+        "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
+    )
     sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
 
     evaluate = command(
@@ -395,6 +408,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--raw", action="store_true", help="the weights themselves, not their average")
     evaluate.add_argument("--truncation", type=float, metavar="T", help="latents within T (default: all)")
     evaluate.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
+    evaluate.add_argument(
+        "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
+    )
     evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
     evaluate.add_argument("--json", action="store_true", help="print the lines of evaluation.jsonl")
 

@@ -220,6 +220,7 @@ def of_run(
     averaged: bool = True,
     truncation: float | None = None,
     best: bool = False,
+    standing: int = 0,
     say: Say = print,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -238,6 +239,7 @@ def of_run(
       averaged: Whether to generate with the averaged weights where there are any.
       truncation: See `sample.batches`.
       best: Whether to take the checkpoint that scored best while the run was trained.
+      standing: Batches for standing statistics, see `sample.standing`; 0 for the running averages.
       say: Called with each line for the user.
       progress: Whether to draw progress bars.
 
@@ -255,7 +257,7 @@ def of_run(
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
     look = (network, weights, resize)
     judge = judge_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)
-    generate = Generator(trained.built, averaged=averaged, truncation=truncation)
+    generate = Generator(trained.built, averaged=averaged, truncation=truncation, standing=standing)
     lines = []
     for seed in seeds:
         scores = judge.score(generate(trained.state, seed))
@@ -313,10 +315,18 @@ class Generator:
     """What a run generates, as images to be scored: compiled once for all states and seeds."""
 
     def __init__(
-        self, built: experiment.Experiment, *, averaged: bool = True, truncation: float | None = None
+        self,
+        built: experiment.Experiment,
+        *,
+        averaged: bool = True,
+        truncation: float | None = None,
+        standing: int = 0,
     ) -> None:
-        """Takes the averaged weights where there are any, or the raw ones, and latents as `sample.batches` says."""
-        self._built, self._averaged = built, averaged
+        """Takes the averaged weights where there are any, or the raw ones, and latents as `sample.batches` says.
+
+        With `standing`, batch norm uses `sample.standing` statistics of so many batches.
+        """
+        self._built, self._averaged, self._standing = built, averaged, standing
         examples = experiment.examples(built)
         self._most = len(examples["image"]) if examples else sys.maxsize
         self._make = sample.maker(built, truncation=truncation, examples=examples)
@@ -339,8 +349,11 @@ class Generator:
         def labels(count: int) -> np.ndarray:
             return sample.labels(np.arange(count, dtype=np.int32), classes, 1)
 
-        norm = "batch_stats" in state.stats.get("generator", {})
-        made = {**self.made, "batch_norm": "running averages" if norm else "none"}
+        norm = "running averages" if "batch_stats" in state.stats.get("generator", {}) else "none"
+        if self._standing:
+            state = sample.standing(self._built, state, self._standing, seed)
+            norm = f"standing, {self._standing} batches of {self._built.config.batch_size}"
+        made = {**self.made, "batch_norm": norm}
         return Images(batches, self._most, labels if classes else None, made)
 
 

@@ -1,11 +1,12 @@
 """Penalties: on the slope of a critic, functions of it and of images; on weights; scalars out, float32.
 
-A critic here is a function of images alone, `[N, ...]` to logits `[N]`, with parameters, labels and masks closed over;
-a penalty is differentiated once more, with respect to those parameters.
+A critic here is a function of images alone, `[N, ...]` to logits `[N]`, with parameters, labels and masks closed
+over; a penalty is differentiated once more, with respect to those parameters.
 
 The slopes of all examples come from one backward pass, as the gradient of the sum of the logits. That is each
 example's own slope only while the logit of an example depends on no other example: batch norm that uses the batch's
-statistics, or minibatch statistics, mix the examples, and such a critic must not be penalised.
+statistics, or minibatch statistics, mix the examples. With batch norm a critic must not be penalised; with minibatch
+statistics published code does so.
 """
 
 from collections.abc import Callable
@@ -130,8 +131,10 @@ def orthogonal(params: Any) -> jax.Array:
     """
     total = jnp.float32(0)
     for w in _kernels(params):
-        products = jnp.matmul(w, w.T)
-        total += jnp.sum(jnp.square(products)) - jnp.sum(jnp.square(jnp.diagonal(products)))
+        # ||W W^T|| = ||W^T W||: of the two the smaller. Its diagonal are the squared lengths of the rows of W.
+        products = jnp.matmul(w, w.T) if w.shape[0] <= w.shape[1] else jnp.matmul(w.T, w)
+        lengths = jnp.sum(jnp.square(w), 1)
+        total += jnp.sum(jnp.square(products)) - jnp.sum(jnp.square(lengths))
     return total
 
 

@@ -13,6 +13,7 @@ from jaxgan.checkpoint import sha256, unflatten
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
 from jaxgan.inspection import load_run
+from jaxgan.layers.norm import MOMENTUM
 from jaxgan.window import decode
 
 CHUNK = 256
@@ -134,10 +135,59 @@ def batches(make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarr
         yield pictures.to_uint8(np.asarray(make(state, key, np.int32(i))))[: num - i]
 
 
-def images(trained: Trained, num: int, seed: int, *, walk: int = 1) -> np.ndarray:
-    """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`."""
+def standing(built: experiment.Experiment, state: State, count: int, seed: int) -> State:
+    """The state with standing statistics in place of batch norm's running averages: means over so many batches.
+
+    Running averages are those of raw weights, and of weights that have gone on changing; these are of the state's own.
+    Batches are as large as in training, of latents that are not truncated and of each class in turn.
+
+    Args:
+      built: The experiment.
+      state: See `State.averaged`.
+      count: How many batches.
+      seed: Of their latents, which are not those of images of this seed.
+
+    Raises:
+      InputError: If there is no batch norm, or images are not made of latents.
+
+    References:
+      Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix C.
+    """
+    fakes, size = built.game.fakes, built.config.batch_size
+    names = [name for name in fakes.networks if "batch_stats" in state.stats[name]] if fakes else []
+    if fakes is None or built.latents is None or not names:
+        raise InputError("this run makes no images from latents through batch norm; leave out --standing")
+    # A running average that starts at 0 holds what one batch adds to it, and nothing else.
+    none = {name: jax.tree.map(jnp.zeros_like, state.stats[name]["batch_stats"]) for name in names}
+
+    def with_statistics(state: State, of: Mapping[str, Any]) -> State:
+        new = {name: {**state.stats[name], "batch_stats": of[name]} for name in names}
+        return state.replace(stats={**state.stats, **new})
+
+    @jax.jit
+    def compute(state: State, key: jax.Array) -> State:
+        def add(i: jax.Array, total: Any) -> Any:
+            index = i * size + jnp.arange(size, dtype=jnp.int32)
+            batch = {"label": labels(index, built.classes, 1)} if built.classes else {}
+            keys = Keys.of(key, size, i * size).fold("standing")
+            _, aux = fakes.make(with_statistics(state, none), batch, keys)
+            return jax.tree.map(jnp.add, total, {name: aux.stats[name]["batch_stats"] for name in names})
+
+        total = jax.lax.fori_loop(0, count, add, none)
+        return with_statistics(state, jax.tree.map(lambda x: x / (count * (1 - MOMENTUM)), total))
+
+    return compute(state, jax.random.key(seed))
+
+
+def images(trained: Trained, num: int, seed: int, *, walk: int = 1, standing_batches: int = 0) -> np.ndarray:
+    """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`.
+
+    With `standing_batches`, batch norm uses `standing` statistics of so many.
+    """
     make = maker(trained.built, walk=walk, examples=experiment.examples(trained.built, num))
-    return np.concatenate(list(batches(make, trained.state.averaged(), num, seed)))
+    state = trained.state.averaged()
+    state = standing(trained.built, state, standing_batches, seed) if standing_batches else state
+    return np.concatenate(list(batches(make, state, num, seed)))
 
 
 def write(

@@ -25,7 +25,13 @@ MLPS = {
 FAMILIES: dict[str, dict[str, str]] = {
     "mlp": {**MLPS, "discriminator.dropout": "0.1", "game.latent": "4"},
     "pix2pix": {"generator.width": "2", "generator.depth": "2", "discriminator.width": "2"},
-    "cyclegan": {"generator.width": "2", "generator.blocks": "1", "discriminator.width": "2", "game.pool": "12"},
+    "cyclegan": {
+        "generator.width": "2",
+        "generator.blocks": "1",
+        "discriminator.width": "2",
+        "game.pool": "12",
+    },
+    "projection": {**MLPS, "game.latent": "4", "discriminator.minibatch_std": "true", "run.samples": "10"},
 }
 """For each config of a family what makes it small. A new family joins by a line."""
 SMALL = {

@@ -7,7 +7,7 @@ import pytest
 from quick import quick_jit
 
 from jaxgan.axis import AXIS
-from jaxgan.layers import Norm
+from jaxgan.layers import ConditionalNorm, Norm
 
 DEVICES = 4
 
@@ -146,3 +146,47 @@ def test_several_devices_normalise_over_the_whole_batch(x, rng):
         jax.tree.map(lambda a, b, device=device: close(a[device], b), pparams_grad, params_grad)
     # A device's loss is the mean over its quarter, and all of them count: d(mean loss)/dx is a quarter of their sum.
     close(join(px_grad) / DEVICES, x_grad)
+
+
+def test_instance_norm_needs_a_map():
+    with pytest.raises(ValueError, match="of maps"):
+        Norm("instance").init(jax.random.key(0), jnp.zeros((3, 4)), train=True)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("spectral", [False, True])
+def test_conditional_norm_by_hand(train, spectral, x, rng):
+    """Batch norm without scale and bias, then a scale of 1 plus a projection of the condition and another as bias."""
+    condition = rng.normal(size=(8, 3)).astype(np.float32)
+    module = ConditionalNorm("batch", spectral, jax.nn.initializers.normal(1.0))
+    v = module.init(jax.random.key(0), x, condition, train=True)
+    stats = {"mean": rng.normal(size=6).astype(np.float32), "var": np.arange(1, 7, dtype=np.float32)}
+    v = {**v, "batch_stats": {"Norm_0": {"BatchNorm_0": stats}}}
+    assert set(v["params"]) == {"scale", "bias"}
+    y, new = module.apply(v, x, condition, train=train, mutable=["batch_stats", "spectral"])
+    x64 = x.astype(np.float64)
+    mean, var = (x64.mean((0, 1, 2)), x64.var((0, 1, 2))) if train else (stats["mean"], stats["var"])
+    kernels = {name: np.asarray(v["params"][name]["kernel"], np.float64) for name in ("scale", "bias")}
+    if spectral:
+        vectors = new["spectral"] if train else v["spectral"]
+        for i, name in enumerate(kernels):  # in the order of their calls
+            kernels[name] /= np.linalg.norm(kernels[name] @ np.asarray(vectors[f"SpectralNorm_{i}"]["u"]))
+    scale, bias = ((condition @ k)[:, None, None] for k in kernels.values())
+    np.testing.assert_allclose(
+        y, (x64 - mean) / np.sqrt(var + 1e-5) * (1 + scale) + bias, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_conditional_norm_starts_as_the_norm_of_any_class_and_gathers_statistics(x):
+    condition = jnp.eye(4)[jnp.arange(8) % 4]
+    module = ConditionalNorm()
+    v = module.init(jax.random.key(0), x, condition, train=True)
+    y, new = module.apply(v, x, condition, train=True, mutable=["batch_stats"])
+    plain, same = Norm(affine=False).init_with_output(jax.random.key(0), x, train=True)
+    assert set(same) == {"batch_stats"}
+    np.testing.assert_allclose(y, plain, rtol=1e-6)
+    split = lambda a: a.reshape(DEVICES, -1, *a.shape[1:])  # noqa: E731
+    run = lambda x, c: module.apply(v, x, c, train=True, mutable=["batch_stats"])  # noqa: E731
+    many, stats = jax.pmap(run, axis_name=AXIS, devices=jax.devices()[:DEVICES])(split(x), split(condition))
+    np.testing.assert_allclose(many.reshape(x.shape), y, rtol=1e-4, atol=1e-4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-5), stats, new)

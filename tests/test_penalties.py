@@ -134,3 +134,16 @@ def test_shapes_that_would_broadcast_are_refused(fake, mix):
         penalties.gradient_penalty(
             lambda x: x[:, 0, 0, 0], jnp.zeros((N, *SHAPE)), jnp.zeros(fake), jnp.zeros(mix)
         )
+
+
+def test_dragan_of_a_linear_critic_has_one_slope_and_of_a_quadratic_one_tells_where(images, rng):
+    """Slope |a| everywhere; and x itself for |x|^2 / 2, at real + deviation / 2 * noise."""
+    real, noise = images[0], rng.uniform(size=images[0].shape).astype(np.float32)
+    a = rng.normal(size=SIZE).astype(np.float32)
+    found = penalties.dragan(lambda x: rows(x) @ a, real, noise)
+    np.testing.assert_allclose(found, (np.linalg.norm(a.astype(np.float64)) - 1) ** 2, rtol=1e-5)
+    found = penalties.dragan(lambda x: jnp.sum(jnp.square(rows(x)), 1) / 2, real, noise)
+    at = real.astype(np.float64) + 0.5 * real.astype(np.float64).std() * noise
+    np.testing.assert_allclose(found, np.mean((np.linalg.norm(rows(at), axis=1) - 1) ** 2), rtol=1e-5)
+    with pytest.raises(ValueError, match="dragan needs noise of the images' shape"):
+        penalties.dragan(lambda x: x[:, 0, 0, 0], real, noise[:1])

@@ -18,6 +18,8 @@ from jaxgan.config.games import (
     Schedule,
 )
 from jaxgan.config.networks import (
+    BigGANDiscriminator,
+    BigGANGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     MLPDiscriminator,
@@ -25,6 +27,8 @@ from jaxgan.config.networks import (
     PatchGAN,
     ResNetDiscriminator,
     ResNetGenerator,
+    SAGANDiscriminator,
+    SAGANGenerator,
     Translator,
     UNet,
 )
@@ -36,6 +40,8 @@ __all__ = [
     "TFDS",
     "Adam",
     "Adversarial",
+    "BigGANDiscriminator",
+    "BigGANGenerator",
     "Captions",
     "CycleGAN",
     "DCGANDiscriminator",
@@ -57,6 +63,8 @@ __all__ = [
     "ResNetDiscriminator",
     "ResNetGenerator",
     "Run",
+    "SAGANDiscriminator",
+    "SAGANGenerator",
     "Schedule",
     "Translator",
     "UNet",

@@ -9,6 +9,8 @@ from jaxgan.config.base import Count, Model, Whole
 from jaxgan.config.data import Data, Feed
 from jaxgan.config.games import GAN, Adam, Game, Optimizer
 from jaxgan.config.networks import (
+    BigGANDiscriminator,
+    BigGANGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     MLPDiscriminator,
@@ -16,6 +18,8 @@ from jaxgan.config.networks import (
     PatchGAN,
     ResNetDiscriminator,
     ResNetGenerator,
+    SAGANDiscriminator,
+    SAGANGenerator,
     Translator,
     UNet,
 )
@@ -68,10 +72,23 @@ class Experiment(Model):
     data: Data
     feed: Feed = Feed()
     generator: Annotated[
-        DCGANGenerator | MLPGenerator | ResNetGenerator | UNet | Translator, Field(discriminator="network")
+        DCGANGenerator
+        | MLPGenerator
+        | ResNetGenerator
+        | SAGANGenerator
+        | BigGANGenerator
+        | UNet
+        | Translator,
+        Field(discriminator="network"),
     ]
     discriminator: Annotated[
-        DCGANDiscriminator | MLPDiscriminator | ResNetDiscriminator | PatchGAN, Field(discriminator="network")
+        DCGANDiscriminator
+        | MLPDiscriminator
+        | ResNetDiscriminator
+        | SAGANDiscriminator
+        | BigGANDiscriminator
+        | PatchGAN,
+        Field(discriminator="network"),
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())

@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxgan.config.base import Count, Fraction, Model
+from jaxgan.config.base import Count, Fraction, Model, Whole
+
+Conditioning = Literal["concatenate", "projection", "auxiliary"]
+"""How a discriminator uses classes: `jaxgan.networks.conditioning`."""
 
 
 class Network(Model):
@@ -33,6 +36,9 @@ class DCGANDiscriminator(_DCGAN):
     """`jaxgan.networks.DCGANDiscriminator`."""
 
     dropout: Fraction = 0.0
+    conditioning: Conditioning = "concatenate"
+    minibatch_std: bool = False
+    """Whether it sees how much groups of four images differ."""
 
 
 class MLPGenerator(_MLP):
@@ -43,6 +49,8 @@ class MLPDiscriminator(_MLP):
     """`jaxgan.networks.MLPDiscriminator`."""
 
     dropout: Fraction = 0.0
+    conditioning: Conditioning = "concatenate"
+    minibatch_std: bool = False
 
 
 class ResNetGenerator(Network):
@@ -60,6 +68,44 @@ class ResNetDiscriminator(Network):
     width: Count = 128
     spectral: bool = True
     """Whether weights are spectrally normalised."""
+    conditioning: Conditioning = "projection"
+    minibatch_std: bool = False
+
+
+class _BigGAN(Network):
+    network: Literal["biggan"]
+    width: Count = 96
+    """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
+    attention: Whole = 0
+    """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
+
+
+class BigGANGenerator(_BigGAN):
+    """`jaxgan.networks.BigGANGenerator`, as wide as published for 128x128."""
+
+    embedding: Count = 128
+    """Numbers that all blocks learn of the class."""
+
+
+class BigGANDiscriminator(_BigGAN):
+    """`jaxgan.networks.BigGANDiscriminator`, as wide as published for 128x128."""
+
+
+class _SAGAN(Network):
+    network: Literal["sagan"]
+    attention: Whole = 0
+    """Size of the map that gets attention, such as 32 at 128x128 or 14 at 28x28; 0 for none."""
+
+
+class SAGANGenerator(_SAGAN):
+    """`jaxgan.networks.SAGANGenerator`."""
+
+    spectral: bool = True
+    """Whether weights are spectrally normalised."""
+
+
+class SAGANDiscriminator(_SAGAN):
+    """`jaxgan.networks.SAGANDiscriminator`."""
 
 
 class UNet(Network):

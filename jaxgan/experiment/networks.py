@@ -8,10 +8,15 @@ import jax.numpy as jnp
 
 from jaxgan import config, networks
 from jaxgan.errors import InputError
-from jaxgan.networks import dcgan, resnet
+from jaxgan.networks import biggan, dcgan, resnet
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-RESOLUTIONS = {"dcgan": dcgan.RESOLUTIONS, "resnet": resnet.RESOLUTIONS}
+RESOLUTIONS = {
+    "dcgan": dcgan.RESOLUTIONS,
+    "resnet": resnet.RESOLUTIONS,
+    "sagan": biggan.RESOLUTIONS,
+    "biggan": biggan.RESOLUTIONS,
+}
 
 
 class Shape(NamedTuple):
@@ -40,14 +45,30 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
     config.MLPGenerator: lambda net, of: networks.MLPGenerator(
         of.image, net.width, net.depth, of.classes, dtype=of.dtype
     ),
+    config.SAGANGenerator: lambda net, of: networks.SAGANGenerator(
+        of.resolution, of.channels, net.width, of.classes, net.attention, net.spectral, of.dtype
+    ),
+    config.BigGANGenerator: lambda net, of: networks.BigGANGenerator(
+        of.resolution, of.channels, net.width, of.classes, net.attention, net.embedding, of.dtype
+    ),
     config.DCGANDiscriminator: lambda net, of: networks.DCGANDiscriminator(
-        of.resolution, of.channels, net.width, of.classes, net.norm, net.dropout, of.dtype
+        *(of.resolution, of.channels, net.width, of.classes, net.norm, net.dropout, of.dtype),
+        net.conditioning,
+        net.minibatch_std,
     ),
     config.ResNetDiscriminator: lambda net, of: networks.ResNetDiscriminator(
-        of.resolution, of.channels, net.width, of.classes, net.spectral, of.dtype
+        *(of.resolution, of.channels, net.width, of.classes, net.spectral, of.dtype),
+        net.conditioning,
+        net.minibatch_std,
     ),
     config.MLPDiscriminator: lambda net, of: networks.MLPDiscriminator(
-        net.width, net.depth, of.classes, net.dropout, of.dtype
+        net.width, net.depth, of.classes, net.dropout, of.dtype, net.conditioning, net.minibatch_std
+    ),
+    config.SAGANDiscriminator: lambda net, of: networks.SAGANDiscriminator(
+        of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype
+    ),
+    config.BigGANDiscriminator: lambda net, of: networks.BigGANDiscriminator(
+        of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype
     ),
     config.UNet: lambda net, of: networks.UNet(
         of.channels, net.width, net.depth, net.norm, net.dropout, of.dtype
@@ -61,11 +82,11 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
 }
 """A function for each class of settings."""
 
-FROM_LATENTS = ("dcgan", "mlp", "resnet")
+FROM_LATENTS = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Generators that make images from latents."""
 FROM_IMAGES = ("unet", "translator")
 """Generators that make images from images."""
-WHOLE = ("dcgan", "mlp", "resnet")
+WHOLE = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Discriminators that may be conditional on classes, and judge whole images."""
 
 
@@ -92,12 +113,23 @@ def module(net: Any, of: Shape, where: str) -> nn.Module:
       where: The key of the settings, for errors.
 
     Raises:
-      InputError: If there is no such network at this resolution.
+      InputError: If there is no such network at this resolution, or no such map for attention; or if the network is to
+        learn of classes where there are none.
     """
     supported = RESOLUTIONS.get(net.network, (of.resolution,))
     if of.resolution not in supported:
         raise InputError(
             f"data.resolution is {of.resolution}, but {where}.network {net.network} supports only "
             f"{', '.join(map(str, supported))}"
+        )
+    try:
+        if getattr(net, "attention", 0):
+            biggan.plan(of.resolution, net.attention)
+    except ValueError as error:
+        raise InputError(f"{where}.attention: {error}") from None
+    how = getattr(net, "conditioning", None)
+    if how == "auxiliary" and not of.classes:
+        raise InputError(
+            f"{where}.conditioning is 'auxiliary', but there are no classes: set game.conditional to true"
         )
     return MODULES[type(net)](net, of)

@@ -145,7 +145,11 @@ class Adversary(NamedTuple):
         if self.noise:
             left = jnp.clip(1 - step / self.noise_steps, 0, 1) if self.noise_steps else 1.0
             x = x + self.noise * left * keys.fold("noise").normal(x.shape[1:])
-        return pack(x, self.packing), keys.example if self.packing == 1 else keys.example[:: self.packing]
+        return pack(x, self.packing), self._first(keys.example)
+
+    def _first(self, draws: Array) -> Array:
+        """Of draws for each example those of the first of each pack, whatever device it is on."""
+        return draws if self.packing == 1 else draws[:: self.packing]
 
     def discriminate(self, judge: Judge, real: Array, fake: Array, keys: Keys, step: Array) -> Verdict:
         """The discriminator's turn.
@@ -170,7 +174,7 @@ class Adversary(NamedTuple):
         fake_logits, fake_more, stats = judge(seen_fake, fake_masks, stats)
         flipped = None
         if self.flip:
-            draws = (key.fold("flip").uniform()[: len(real_logits)] for key in (real_keys, fake_keys))
+            draws = (self._first(key.fold("flip").uniform()) for key in (real_keys, fake_keys))
             flipped = tuple(draw < self.flip for draw in draws)
         value = self.loss.discriminator(real_logits, fake_logits, smoothing=self.smoothing, flipped=flipped)  # pyright: ignore[reportArgumentType]
         metrics = self._shown(real_logits, fake_logits)
@@ -215,17 +219,15 @@ class Adversary(NamedTuple):
         def compute() -> tuple[Array, dict[str, Array]]:
             found = {}
             if self.gradient_penalty:
-                mix, masks = (
-                    keys.fold("mix").uniform()[: len(real)],
-                    keys.fold("between").example[: len(real)],
-                )
+                mix = self._first(keys.fold("mix").uniform())
+                masks = self._first(keys.fold("between").example)
                 found["gradient_penalty"] = penalties.gradient_penalty(critic(masks), real, fake, mix)
             if self.r1:
                 found["r1"] = penalties.r1(critic(real_masks), real)
             if self.r2:
                 found["r2"] = penalties.r2(critic(fake_masks), fake)
             if self.dragan:
-                noise = keys.fold("dragan").uniform(real.shape[1:])[: len(real)]
+                noise = self._first(keys.fold("dragan").uniform(real.shape[1:]))
                 found["dragan"] = penalties.dragan(critic(real_masks), real, noise)
             total = jnp.float32(0)
             for name, value in found.items():

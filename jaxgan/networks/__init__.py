@@ -2,22 +2,26 @@
 
 Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
 `discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels
-`[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`,
-of patches `[N, h, w]`.
+`[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`, of patches `[N, h, w]`, and with
+an auxiliary classifier also logits of the classes.
 
 Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size.
 
 Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
 """
 
+from jaxgan.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from jaxgan.networks.mlp import MLPDiscriminator, MLPGenerator
 from jaxgan.networks.patchgan import PatchGAN
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from jaxgan.networks.sagan import SAGANDiscriminator, SAGANGenerator
 from jaxgan.networks.translator import Translator
 from jaxgan.networks.unet import UNet
 
 __all__ = [
+    "BigGANDiscriminator",
+    "BigGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "MLPDiscriminator",
@@ -25,6 +29,8 @@ __all__ = [
     "PatchGAN",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "SAGANDiscriminator",
+    "SAGANGenerator",
     "Translator",
     "UNet",
 ]

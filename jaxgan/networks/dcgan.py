@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm
+from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm, minibatch_std
 from jaxgan.layers.norm import NormKind
-from jaxgan.networks.conditioning import concatenate_label
+from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
 
 RESOLUTIONS = (16, 28, 32, 64, 128, 256)
 
@@ -85,7 +85,10 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images `[N, resolution, resolution, channels]` to logits `[N]`."""
+    """Images `[N, resolution, resolution, channels]` to logits `[N]`.
+
+    With `minibatch_std` the last map gains the deviations of groups of four examples.
+    """
 
     resolution: int = 64
     channels: int = 3
@@ -94,6 +97,8 @@ class DCGANDiscriminator(nn.Module):
     norm: NormKind = "batch"
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    conditioning: Conditioning = "concatenate"
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -103,8 +108,8 @@ class DCGANDiscriminator(nn.Module):
         *,
         train: bool = False,
         keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """`[N, R, R, C]` to float32 logits `[N]`.
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """`[N, R, R, C]` to float32 logits `[N]`, and with an auxiliary classifier also those of the classes `[N, K]`.
 
         Raises:
           ValueError: If the image is not of the module's resolution and channels.
@@ -113,12 +118,19 @@ class DCGANDiscriminator(nn.Module):
         if image.shape[1:] != size:
             raise ValueError(f"this discriminator reads images {size}, got {image.shape[1:]}")
         _, doublings = stages(self.resolution)
-        x = concatenate_label(image, label, self.classes).astype(self.dtype)
+        if self.conditioning == "concatenate":
+            image = concatenate_label(image, label, self.classes)
+        x = image.astype(self.dtype)
         for i, features in enumerate(widths(self.width, doublings)):
             # No norm on the first layer (section 3 of the paper): it would hide the statistics of the images.
             norm = "none" if i == 0 else self.norm
             x = Conv(features, 4, 2, use_bias=norm == "none", kernel_init=weights, dtype=self.dtype)(x)
             x = nn.leaky_relu(Norm(norm, scales, self.dtype)(x, train=train), 0.2)
             x = Dropout(self.dropout)(x, keys if train else None)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
-        return Dense(1, kernel_init=weights, dtype=jnp.float32)(x)[:, 0]
+
+        def dense(outputs: int, x: jax.Array, use_bias: bool) -> jax.Array:
+            return Dense(outputs, use_bias, kernel_init=weights, dtype=jnp.float32)(x)
+
+        return judge(x, label, self.classes, self.conditioning, dense)

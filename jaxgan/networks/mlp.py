@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Dense, Dropout
-from jaxgan.networks.conditioning import concatenate_label
+from jaxgan.layers import Dense, Dropout, minibatch_std
+from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
 
 
 class MLPGenerator(nn.Module):
@@ -39,13 +39,18 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Images or points `[N, ...]` to logits `[N]`."""
+    """Images or points `[N, ...]` to logits `[N]`.
+
+    With `minibatch_std` the last features gain the deviations of groups of four examples.
+    """
 
     width: int = 128
     depth: int = 3
     classes: int = 0
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    conditioning: Conditioning = "concatenate"
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -55,10 +60,18 @@ class MLPDiscriminator(nn.Module):
         *,
         train: bool = False,
         keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """`[N, ...]` to float32 logits `[N]`."""
-        x = concatenate_label(image.reshape(image.shape[0], -1), label, self.classes).astype(self.dtype)
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """`[N, ...]` to float32 logits `[N]`, and with an auxiliary classifier also those of the classes `[N, K]`."""
+        x = image.reshape(image.shape[0], -1)
+        if self.conditioning == "concatenate":
+            x = concatenate_label(x, label, self.classes)
+        x = x.astype(self.dtype)
         for _ in range(self.depth):
             x = nn.leaky_relu(Dense(self.width, dtype=self.dtype)(x), 0.2)
             x = Dropout(self.dropout)(x, keys if train else None)
-        return Dense(1, dtype=jnp.float32)(x.astype(jnp.float32))[:, 0]
+        x = minibatch_std(x) if self.minibatch_std else x
+
+        def dense(outputs: int, x: jax.Array, use_bias: bool) -> jax.Array:
+            return Dense(outputs, use_bias, dtype=jnp.float32)(x)
+
+        return judge(x.astype(jnp.float32), label, self.classes, self.conditioning, dense)

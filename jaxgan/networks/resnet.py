@@ -11,11 +11,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, conv, conv_transpose
+from jaxgan.layers import (
+    ConditionalNorm,
+    Conv,
+    Dense,
+    Norm,
+    SpectralNorm,
+    conv,
+    conv_transpose,
+    minibatch_std,
+)
 from jaxgan.layers.norm import NormKind
-from jaxgan.networks.conditioning import concatenate_label
+from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
 
-RESOLUTIONS = (16, 32, 64, 128)
+RESOLUTIONS = (16, 28, 32, 64, 128)
 
 glorot = nn.initializers.glorot_uniform()
 shortcut = nn.initializers.glorot_uniform(-1, 0)
@@ -23,8 +32,13 @@ residual = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform", -1, 0)
 """Convolutions on the residual way: Glorot's limits times the square root of 2, as in the authors' code."""
 
 
+def base(resolution: int) -> int:
+    """Size of the smallest map."""
+    return 7 if resolution == 28 else 4
+
+
 def widths(resolution: int, width: int) -> list[int]:
-    """Channels of the maps of a generator, from 4x4 to the image.
+    """Channels of the maps of a generator, from 4x4 (of 28x28, from 7x7) to the image.
 
     Up to 32x32 all are `width`, as in the paper's table for CIFAR-10. Larger ones are `width` at full resolution and
     twice as wide on each smaller map, up to 16 times, as in its table for 128x128.
@@ -34,7 +48,7 @@ def widths(resolution: int, width: int) -> list[int]:
     """
     if resolution not in RESOLUTIONS:
         raise ValueError(f"ResNet has no {resolution}x{resolution} network; supported are {RESOLUTIONS}")
-    doublings = (resolution // 4).bit_length() - 1
+    doublings = (resolution // base(resolution)).bit_length() - 1
     return [width * (1 if resolution <= 32 else min(2**i, 16)) for i in range(doublings, -1, -1)]
 
 
@@ -64,9 +78,10 @@ class _Resampling(nn.Module):
 
     features: int
     dtype: Any = jnp.float32
+    kernel_init: Any = residual
 
     def weights(self, channels: int) -> tuple[jax.Array, jax.Array]:
-        kernel = self.param("kernel", residual, (self.features, 3, 3, channels))
+        kernel = self.param("kernel", self.kernel_init, (self.features, 3, 3, channels))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return kernel, bias.astype(self.dtype)[None, None, None]
 
@@ -98,15 +113,32 @@ class UpBlock(nn.Module):
     features: int
     norm: NormKind = "batch"
     dtype: Any = jnp.float32
+    spectral: bool = False
+    """Whether convolutions are spectrally normalised."""
+    kernel_init: Any = residual
+    shortcut_init: Any = shortcut
+    modulation_init: Any = nn.initializers.zeros
+    """Of the projections of conditional norms."""
+    spectral_modulation: bool = False
+    """Whether those are spectrally normalised."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`[N, H, W, C]` to `[N, 2H, 2W, features]`."""
-        y = nn.relu(Norm(self.norm, dtype=self.dtype)(x, train=train))
-        y = UpsampleConv(self.features, self.dtype)(y)
-        y = nn.relu(Norm(self.norm, dtype=self.dtype)(y, train=train))
-        y = Conv(self.features, kernel_init=residual, dtype=self.dtype)(y)
-        return y + upsample(Conv(self.features, 1, kernel_init=shortcut, dtype=self.dtype)(x))
+    def __call__(self, x: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
+        """`[N, H, W, C]`, and `[N, E]` for conditional norms, to `[N, 2H, 2W, features]`."""
+
+        def norm(x: jax.Array) -> jax.Array:
+            if condition is None:
+                return Norm(self.norm, dtype=self.dtype)(x, train=train)
+            how = (self.norm, self.spectral_modulation, self.modulation_init, self.dtype)
+            return ConditionalNorm(*how)(x, condition, train=train)
+
+        def run(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return SpectralNorm(layer)(x, train=train) if self.spectral else layer(x)
+
+        y = run(UpsampleConv(self.features, self.dtype, self.kernel_init), nn.relu(norm(x)))
+        y = run(Conv(self.features, kernel_init=self.kernel_init, dtype=self.dtype), nn.relu(norm(y)))
+        aside = Conv(self.features, 1, kernel_init=self.shortcut_init, dtype=self.dtype)
+        return y + upsample(run(aside, x))
 
 
 class DownBlock(nn.Module):
@@ -118,6 +150,10 @@ class DownBlock(nn.Module):
     down: bool = True
     spectral: bool = True
     dtype: Any = jnp.float32
+    wide: bool = False
+    """Whether the first convolution changes the width, as in SAGAN and BigGAN; in SNGAN the second does."""
+    kernel_init: Any = residual
+    shortcut_init: Any = shortcut
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -127,19 +163,17 @@ class DownBlock(nn.Module):
             return SpectralNorm(layer)(x, train=train) if self.spectral else layer(x)
 
         y = x if self.first else nn.relu(x)
-        inner = (
-            self.features if self.first else x.shape[-1]
-        )  # widened by the second convolution, as in the authors' code
-        y = nn.relu(run(Conv(inner, kernel_init=residual, dtype=self.dtype), y))
+        inner = self.features if self.first or self.wide else x.shape[-1]
+        y = nn.relu(run(Conv(inner, kernel_init=self.kernel_init, dtype=self.dtype), y))
         last = (
-            ConvPool(self.features, self.dtype)
+            ConvPool(self.features, self.dtype, self.kernel_init)
             if self.down
-            else Conv(self.features, kernel_init=residual, dtype=self.dtype)
+            else Conv(self.features, kernel_init=self.kernel_init, dtype=self.dtype)
         )
         y = run(last, y)
         if self.down or x.shape[-1] != self.features:
             x = pool(x) if self.down else x
-            x = run(Conv(self.features, 1, kernel_init=shortcut, dtype=self.dtype), x)
+            x = run(Conv(self.features, 1, kernel_init=self.shortcut_init, dtype=self.dtype), x)
         return y + x
 
 
@@ -172,7 +206,8 @@ class ResNetGenerator(nn.Module):
         """
         first, *rest = widths(self.resolution, self.width)
         x = concatenate_label(latent, label, self.classes).astype(self.dtype)
-        x = Dense(16 * first, kernel_init=glorot, dtype=self.dtype)(x).reshape(-1, 4, 4, first)
+        size = base(self.resolution)
+        x = Dense(size * size * first, kernel_init=glorot, dtype=self.dtype)(x).reshape(-1, size, size, first)
         for features in rest:
             x = UpBlock(features, self.norm, self.dtype)(x, train=train)
         x = nn.relu(Norm(self.norm, dtype=self.dtype)(x, train=train))
@@ -185,7 +220,7 @@ class ResNetDiscriminator(nn.Module):
 
     The published widths are 128 at 32x32 and 64 at 128x128. Up to 32x32 two blocks halve the map and two leave it;
     larger images are halved down to 4x4, with one more block there. With `spectral` every weight is spectrally
-    normalised. A label enters by projection: the logit gains the inner product of the features and its embedding.
+    normalised. With `minibatch_std` the last map gains the deviations of groups of four examples.
 
     References:
       Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018, appendix B.4.
@@ -198,6 +233,8 @@ class ResNetDiscriminator(nn.Module):
     classes: int = 0
     spectral: bool = True
     dtype: Any = jnp.float32
+    conditioning: Conditioning = "projection"
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -207,8 +244,8 @@ class ResNetDiscriminator(nn.Module):
         *,
         train: bool = False,
         keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """`[N, R, R, C]` to float32 logits `[N]`.
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """`[N, R, R, C]` to float32 logits `[N]`, and with an auxiliary classifier also those of the classes `[N, K]`.
 
         Raises:
           ValueError: If the image is not of the module's resolution and channels, or a conditional discriminator gets
@@ -227,14 +264,11 @@ class ResNetDiscriminator(nn.Module):
             blocks = [(self.width, True)] * 2 + [(self.width, False)] * 2
         else:
             blocks = [(features, True) for features in maps] + [(maps[-1], False)]
+        if self.conditioning == "concatenate":
+            image = concatenate_label(image, label, self.classes)
         x = image.astype(self.dtype)
         for i, (features, down) in enumerate(blocks):
             x = DownBlock(features, i == 0, down, self.spectral, self.dtype)(x, train=train)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = jnp.sum(nn.relu(x).astype(jnp.float32), (1, 2))
-        logits = dense(1, x)[:, 0]
-        if self.classes == 0:
-            return logits
-        if label is None:
-            raise ValueError(f"this network is conditional on {self.classes} classes: call it with a label")
-        embedding = dense(x.shape[1], jax.nn.one_hot(label, self.classes), use_bias=False)
-        return logits + jnp.sum(embedding * x, 1)
+        return judge(x, label, self.classes, self.conditioning, dense)

@@ -1,0 +1,188 @@
+"""BigGAN (Brock et al., 2018): wide residual networks whose generator learns of class and latent in every block.
+
+Parameters at 128x128 with width 96, latents of 120 and 1,000 classes: 70.4 million in the generator and 88.0 million
+in the discriminator, as published. Spectral norm and batch norm use our epsilons, 1e-12 and 1e-5, where the paper
+has 1e-4.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm
+from jaxgan.networks.conditioning import judge, one_hot
+from jaxgan.networks.resnet import DownBlock, UpBlock
+
+RESOLUTIONS = (28, 32, 64, 128, 256)
+
+columns = nn.initializers.orthogonal()
+rows = nn.initializers.orthogonal(column_axis=0)
+"""For kernels of convolutions, whose outputs come first."""
+
+_UP = {64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
+_DOWN = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
+
+
+class Plan(NamedTuple):
+    """What the networks of a resolution look like."""
+
+    base: int
+    """Size of the smallest map."""
+    up: tuple[int, ...]
+    """Channels of the generator's maps, from the smallest, in units of the width."""
+    down: tuple[tuple[int, bool], ...]
+    """Of the discriminator's blocks: channels in those units, and whether the map is halved."""
+
+    @property
+    def attention(self) -> tuple[int, ...]:
+        """Sizes of maps on which attention can be: those that both networks have."""
+        image = self.base * 2 ** (len(self.up) - 1)
+        sizes = [image >> i for i in range(1, 1 + sum(halved for _, halved in self.down))]
+        return tuple(size for size in sizes if size > self.base)
+
+
+def plan(resolution: int, attention: int = 0) -> Plan:
+    """The tables of the paper's appendix B for 128 and 256, those of the authors' PyTorch code for 64 and 32.
+
+    28x28 is as 32x32, with maps from 7x7: the generator has two blocks, and in the discriminator two halve the map
+    and two leave it.
+
+    Args:
+      resolution: Of the images.
+      attention: Size of the maps that get attention, 0 for none.
+
+    Raises:
+      ValueError: If the resolution is not one of `RESOLUTIONS`, or there is no such map.
+    """
+    if resolution not in RESOLUTIONS:
+        raise ValueError(f"BigGAN has no {resolution}x{resolution} network; supported are {RESOLUTIONS}")
+    if resolution <= 32:
+        base = 7 if resolution == 28 else 4
+        up = (4,) * (resolution // base).bit_length()
+        made = Plan(base, up, ((4, True), (4, True), (4, False), (4, False)))
+    else:
+        halved = len(_UP[resolution]) - 1
+        made = Plan(4, _UP[resolution], tuple((w, i < halved) for i, w in enumerate(_DOWN[resolution])))
+    if attention and attention not in made.attention:
+        sizes = " or ".join(map(str, made.attention))
+        raise ValueError(
+            f"attention at {resolution}x{resolution} can be on maps of size {sizes}, not {attention}"
+        )
+    return made
+
+
+class BigGANGenerator(nn.Module):
+    """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1).
+
+    Latents are cut into one part for the first layer and one for each block, as equal as can be; the scales and
+    biases of a block's batch norms are projections of its part, joined with an embedding of the class that all
+    blocks share. Every layer but that embedding is spectrally normalised.
+
+    References:
+      Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
+    """
+
+    resolution: int = 128
+    channels: int = 3
+    width: int = 96
+    classes: int = 0
+    attention: int = 64
+    """Size of the map that gets attention, 0 for none."""
+    embedding: int = 128
+    """Numbers that the blocks learn of the class."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        latent: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """`[N, Z]` to `[N, R, R, C]`, float32.
+
+        Raises:
+          ValueError: If the resolution or the map for attention does not exist, a conditional generator gets no
+            label, or there are fewer latents than parts.
+        """
+        base, up, _ = plan(self.resolution, self.attention)
+        if latent.shape[1] < len(up):
+            raise ValueError(f"this generator needs at least {len(up)} latents, got {latent.shape[1]}")
+        first, *parts = jnp.array_split(latent, len(up), 1)
+        if self.classes:
+            # Not a layer with a "kernel": the paper leaves it out of the penalty on weights that are not orthogonal.
+            table = self.param("class_embedding", columns, (self.classes, self.embedding))
+            shared = jnp.matmul(one_hot(label, self.classes), table, precision=lax.Precision.HIGHEST)
+            parts = [jnp.concatenate([shared, part], 1) for part in parts]
+
+        def run(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return SpectralNorm(layer)(x, train=train)
+
+        x = run(Dense(base * base * up[0] * self.width, kernel_init=columns, dtype=self.dtype), first)
+        x = x.reshape(-1, base, base, up[0] * self.width)
+        for units, part in zip(up[1:], parts, strict=True):
+            block = UpBlock(units * self.width, "batch", self.dtype, True, rows, rows, columns, True)
+            x = block(x, part, train=train)
+            if x.shape[1] == self.attention:
+                x = SelfAttention(True, rows, self.dtype)(x, train=train)
+        x = nn.relu(Norm(dtype=self.dtype)(x, train=train))
+        x = run(Conv(self.channels, kernel_init=rows, dtype=self.dtype), x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class BigGANDiscriminator(nn.Module):
+    """Images `[N, resolution, resolution, channels]` to logits `[N]`: residual blocks, a sum over the map, a
+    projection.
+
+    Every layer is spectrally normalised, the embedding of the classes too.
+
+    References:
+      Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
+    """
+
+    resolution: int = 128
+    channels: int = 3
+    width: int = 96
+    classes: int = 0
+    attention: int = 64
+    """Size of the map that gets attention, 0 for none."""
+    dtype: Any = jnp.float32
+    conv_init: Any = rows
+    dense_init: Any = columns
+
+    @nn.compact
+    def __call__(
+        self,
+        image: jax.Array,
+        label: jax.Array | None = None,
+        *,
+        train: bool = False,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """`[N, R, R, C]` to float32 logits `[N]`.
+
+        Raises:
+          ValueError: If the image is not of the module's resolution and channels, or a conditional discriminator gets
+            no label; or as the generator.
+        """
+        size = (self.resolution, self.resolution, self.channels)
+        if image.shape[1:] != size:
+            raise ValueError(f"this discriminator reads images {size}, got {image.shape[1:]}")
+
+        def dense(outputs: int, x: jax.Array, use_bias: bool) -> jax.Array:
+            layer = Dense(outputs, use_bias, kernel_init=self.dense_init, dtype=jnp.float32)
+            return SpectralNorm(layer)(x, train=train)
+
+        x = image.astype(self.dtype)
+        for i, (units, down) in enumerate(plan(self.resolution, self.attention).down):
+            how = (True, self.dtype, True, self.conv_init, self.conv_init)
+            x = DownBlock(units * self.width, i == 0, down, *how)(x, train=train)
+            if down and x.shape[1] == self.attention:
+                x = SelfAttention(True, self.conv_init, self.dtype)(x, train=train)
+        x = jnp.sum(nn.relu(x).astype(jnp.float32), (1, 2))
+        return judge(x, label, self.classes, "projection", dense)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,65 @@
+"""The deviation within groups of a batch, by hand and over devices, and pixel shuffle."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from peers import load
+
+from jaxgan.axis import AXIS
+from jaxgan.errors import InputError
+from jaxgan.layers import minibatch_std, pixel_shuffle
+
+
+def test_two_groups_by_hand():
+    """Values 1 and 3 deviate by 1, 0 and 8 by 4: the mean of 1 and 4. The second group's examples are the same."""
+    x = jnp.array([[1.0, 0], [3, 8], [5, 5], [5, 5]])
+    np.testing.assert_allclose(minibatch_std(x, 2)[:, 2], [2.5, 2.5, 1e-4, 1e-4], rtol=1e-5)
+    np.testing.assert_array_equal(minibatch_std(x, 2)[:, :2], x)
+    assert jnp.isfinite(jax.grad(lambda x: jnp.sum(minibatch_std(x, 2)))(x)).all()
+
+
+def test_a_map_gets_one_channel_with_its_groups_number(rng):
+    x = rng.normal(size=(8, 3, 2, 5)).astype(np.float32)
+    y = np.asarray(minibatch_std(x))
+    assert y.shape == (8, 3, 2, 6)
+    for group in (slice(0, 4), slice(4, 8)):
+        np.testing.assert_allclose(y[group, :, :, 5], x[group].astype(np.float64).std(0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(minibatch_std(x[:2])[..., 5], x[:2].std(0).mean(), rtol=1e-5)
+    with pytest.raises(InputError, match="groups of 4 do not divide a batch of 6"):
+        minibatch_std(x[:6])
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_the_number_of_devices_changes_nothing(devices, rng):
+    """Groups that lie on one device and groups that lie on several: values, and the gradient of a mean of them."""
+    x, w = (rng.normal(size=(8, 3)).astype(np.float32) for _ in range(2))
+
+    def loss(x, w):
+        y = minibatch_std(x)
+        return jnp.mean(y[:, 3] * w[:, 0] + jnp.sum(jnp.square(y[:, :3]), 1)), y
+
+    whole, expected = jax.grad(loss, has_aux=True)(x, w)
+    split = lambda a: a.reshape(devices, -1, 3)  # noqa: E731
+    each, y = jax.pmap(jax.grad(loss, has_aux=True), axis_name=AXIS, devices=jax.devices()[:devices])(
+        split(x), split(w)
+    )
+    np.testing.assert_allclose(np.asarray(y).reshape(8, 4), expected, rtol=1e-6)
+    # Losses are means over a device's part, and their mean over the devices is what is minimised.
+    np.testing.assert_allclose(np.asarray(each).reshape(8, 3) / devices, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_pixel_shuffle_by_hand():
+    """One pixel of 2 * 4 channels: two channels of 2x2 pixels, row by row."""
+    y = pixel_shuffle(jnp.arange(8.0).reshape(1, 1, 1, 8))
+    np.testing.assert_array_equal(y[0, :, :, 0], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(y[0, :, :, 1], [[4, 5], [6, 7]])
+    with pytest.raises(ValueError, match="multiple of 9 channels, got 8"):
+        pixel_shuffle(jnp.zeros((1, 1, 1, 8)), 3)
+
+
+def test_pixel_shuffle_is_pytorchs(rng):
+    torch = load("torch")
+    x = rng.normal(size=(2, 3, 4, 18)).astype(np.float32)
+    theirs = torch.nn.functional.pixel_shuffle(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), 3)
+    np.testing.assert_array_equal(pixel_shuffle(jnp.asarray(x), 3), theirs.numpy().transpose(0, 2, 3, 1))
