@@ -35,7 +35,7 @@ def index(axis: str | None) -> jax.Array | int:
 
 
 def size(axis: str | None) -> int:
-    """How many devices there are along `axis`; 1 when there is none."""
+    """Number of devices along `axis`; 1 when there is none."""
     return 1 if axis is None else lax.axis_size(axis)
 
 

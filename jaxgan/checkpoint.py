@@ -25,6 +25,8 @@ from jaxgan.errors import InputError, RunError, replacing
 Table = dict[str, np.ndarray]
 T = TypeVar("T")
 DIGESTS = "sha256.json"
+NOTE = "note.json"
+"""What is said of a state, where there is something to say."""
 OVERHEAD = 64 * 2**10
 """Bytes of metadata beside the arrays, at most about this many."""
 
@@ -107,14 +109,14 @@ class Checkpoints:
         folders = (p for p in self.directory.iterdir() if p.name.isdecimal())
         return sorted(int(p.name) for p in folders if (p / DIGESTS).is_file())
 
-    def save(self, step: int, tree: Any) -> None:
-        """Copies the tree to the host and writes it in the background; one save at a time.
+    def save(self, step: int, tree: Any, note: Mapping[str, Any] | None = None) -> None:
+        """Copies the tree to the host and writes it in the background, with a note; one save at a time.
 
         Raises:
           RunError: If the save before this one failed.
         """
         self.wait()
-        self._pending = self._writer.submit(self._write, step, flatten(tree))
+        self._pending = self._writer.submit(self._write, step, flatten(tree), note)
 
     def wait(self) -> None:
         """Waits for the save under way.
@@ -126,7 +128,7 @@ class Checkpoints:
         if pending:
             pending.result()
 
-    def _write(self, step: int, table: Table) -> None:
+    def _write(self, step: int, table: Table, note: Mapping[str, Any] | None) -> None:
         folder = self.directory / str(step)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -134,6 +136,8 @@ class Checkpoints:
             self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD)
             with _one:
                 _checkpointer().save(folder, table, force=True)
+            if note:
+                (folder / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
             files = {
                 str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
             }
@@ -183,6 +187,11 @@ class Checkpoints:
             return dict(_checkpointer().restore(folder))
         except Exception as error:  # whatever Orbax makes of files that are not a checkpoint
             raise Damaged(_reason(error)) from error
+
+    def note(self, step: int) -> dict[str, Any]:
+        """What was noted with the save at `step`, which `read` found good; empty for nothing."""
+        path = self.directory / str(step) / NOTE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def newest(self, warn: Callable[[str], None]) -> tuple[int, Table] | None:
         """The newest good save with a warning for each newer one that is damaged or unfinished.

@@ -100,12 +100,14 @@ def _train(options: argparse.Namespace) -> int:
     cache.keep(_say)
     if seeds:
         return _train_seeds(settings, seeds, Path(options.run_dir or "runs"), not options.quiet)
+    from jaxgan.rundir import RunDirectory
     from jaxgan.train import train
 
     run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
     code = train(settings, run_dir, _say, progress=not options.quiet)
     if code == 0:
-        _say(f"trained to step {settings.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
+        reached = RunDirectory(run_dir).read_config() or settings  # a budget may have ended it sooner
+        _say(f"trained to step {reached.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
     else:
         _say(f"stopped and saved; the same command goes on from here: {run_dir}")
     return code
@@ -115,13 +117,15 @@ def _train_seeds(settings: Any, seeds: list[int], folder: Path, progress: bool) 
     from jaxgan import parallel
 
     parallel.share_cores(len(seeds))
+    from jaxgan.rundir import RunDirectory
     from jaxgan.train import train_seeds
 
     run_dirs = {seed: folder / f"{settings.name}-s{seed}" for seed in seeds}
     code = train_seeds(settings, run_dirs, _say, progress=progress)
     where = f"{run_dirs[seeds[0]]} to {run_dirs[seeds[-1]].name}" if len(seeds) > 1 else run_dirs[seeds[0]]
     if code == 0:
-        _say(f"trained {len(seeds)} runs to step {settings.steps}; see {where}")
+        reached = RunDirectory(run_dirs[seeds[0]]).read_config() or settings
+        _say(f"trained {len(seeds)} runs to step {reached.steps}; see {where}")
     else:
         _say(f"stopped and saved; the same command goes on from here: {where}")
     return code

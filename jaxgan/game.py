@@ -120,6 +120,9 @@ class Player(NamedTuple):
     """Turns `objective(moved, state, batch, keys)` into its value and gradient; private players clip here."""
     remember: Callable[[PyTree, PyTree], PyTree] | None = None
     """(memory, the candidates of all devices in global order) to the new memory."""
+    after: Callable[[PyTree, Keys], PyTree] | None = None
+    """(gradients, averaged over the devices, and the turn's keys) to those that are used; private players add noise
+    here, from the key that all devices share."""
 
 
 class Fakes(NamedTuple):
@@ -270,6 +273,8 @@ def update(
 
     metrics = {name: jnp.asarray(value, jnp.float32) for name, value in {"loss": loss, **aux.metrics}.items()}
     grads, stats, metrics = _axis.mean((grads, dict(aux.stats), metrics), axis)
+    if player.after is not None:
+        grads = player.after(grads, keys)
     metrics["grad_norm"] = optax.tree.norm(grads)
     memory = state.memory
     if aux.memory is not None:

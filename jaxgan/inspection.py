@@ -22,6 +22,8 @@ class Saved(NamedTuple):
     step: int
     table: Table
     """The newest good state, see `jaxgan.checkpoint.flatten`."""
+    note: dict[str, Any] = {}
+    """What was noted when it was saved, such as what it costs in privacy."""
 
 
 def load_run(path: Path, warn: Callable[[str], None], *, best: bool = False) -> Saved:
@@ -34,25 +36,26 @@ def load_run(path: Path, warn: Callable[[str], None], *, best: bool = False) -> 
     settings = run.read_config()
     if settings is None:
         raise InputError(f"{path} is not a run: it has no config.toml; give a folder that jaxgan train made")
-    found = Checkpoints(run.best if best else run.checkpoints).newest(warn)
+    saves = Checkpoints(run.best if best else run.checkpoints)
+    found = saves.newest(warn)
     if found is None and best:
         raise InputError(
             f"{path} has no best checkpoint; train it with --evaluation.every N, or leave out --best"
         )
     if found is None:
         raise InputError(f"{path} has no checkpoint yet; train it further, or lower run.checkpoint_every")
-    return Saved(settings, run.read_manifest() or {}, *found)
+    return Saved(settings, run.read_manifest() or {}, *found, saves.note(found[0]))
 
 
 def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Step, parameter counts, versions, and digests of configuration, data and state.
+    """Step, parameter counts, versions, digests of configuration, data and state, and what was noted with the state.
 
     `state_sha256` is over path, dtype, shape and bytes of every leaf of the newest good state.
 
     Raises:
       InputError: As `load_run`.
     """
-    settings, manifest, step, table = load_run(path, warn)
+    settings, manifest, step, table, note = load_run(path, warn)
     parameters: dict[str, int] = {}
     for name, value in table.items():
         kind, *rest = name.split("/")
@@ -65,6 +68,7 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         "step": step,
         "steps": settings.steps,
         "skipped": int(table["skipped"]),
+        **note,
         "parameters": parameters,
         "versions": manifest.get("versions"),
         "devices": manifest.get("devices"),

@@ -177,7 +177,7 @@ class Recorder:
         except (OSError, ValueError, KeyError, TypeError):
             beaten = True
         if beaten:
-            self._best.save(self.step, state)
+            self._best.save(self.step, state, self._note())
             self._best.wait()
             self._best.forget_others(self.step)
             self.folder.write(note, json.dumps(first, indent=1))
@@ -191,8 +191,12 @@ class Recorder:
         if self.gave_up:
             self.step = int(state().step)
         if self.writes and self.step != self._saved:
-            self.checkpoints.save(self.step, state())
+            self.checkpoints.save(self.step, state(), self._note())
         self._saved = self.step
+
+    def _note(self) -> dict[str, Any] | None:
+        ledger = self.built.ledger
+        return {"privacy": ledger.note(self.step)} if ledger else None
 
     def draw_curves(self) -> None:
         """Draws the log, unless that is done."""

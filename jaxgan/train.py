@@ -28,7 +28,12 @@ WINDOW_SECONDS = 2.0
 the kernel for its memory anew, which costs a DCGAN half a step."""
 CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
 """Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
-MAY_CHANGE = ("steps", "run.seeds_by", *(f"evaluation.{key}" for key in config.Evaluation.model_fields))
+MAY_CHANGE = (
+    "steps",
+    "run.seeds_by",
+    "game.epsilon",
+    *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
+)
 """Keys of the config that may change when a run is resumed."""
 SHOWN = {
     "D loss": ("discriminator/loss",),
@@ -128,7 +133,13 @@ def _train(
     settings = each[0]
     source = experiment.source_of(settings)
     built = [experiment.build(one, source.classes, len(source), source.fields) for one in each]
-    spread.rows(settings.batch_size)
+    ledger, asked = built[0].ledger, settings.steps
+    if ledger:
+        steps = ledger.steps(asked)
+        built = [b._replace(config=b.config.model_copy(update={"steps": steps})) for b in built]
+    each = [b.config for b in built]
+    settings = each[0]
+    spread.rows(built[0].rows)
     size = len(source) * example_bytes(source) * spread.copies
     fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
@@ -171,7 +182,13 @@ def _train(
             manifests.append(here)
         spread.barrier("claimed")
         recorders = [Recorder(b, run, say, main) for b, run in zip(built, runs, strict=True)]
-        return _Loop(recorders, spread, data, manifests, judge, say, progress).run_all()
+        code = _Loop(recorders, spread, data, manifests, judge, say, progress).run_all()
+        if code == 0 and ledger and settings.steps < asked:
+            say(
+                f"the budget is spent: epsilon {ledger.epsilon(settings.steps):.4g} of {ledger.budget:g} at delta "
+                f"{ledger.delta:g} after step {settings.steps} of {asked}; one more would exceed it"
+            )
+        return code
 
 
 def _together(manifest: Mapping[str, Any]) -> Any:
@@ -236,11 +253,11 @@ class _Loop:
         window = min(
             settings.run.window, settings.run.sample_every, settings.run.checkpoint_every, settings.steps
         )
-        shape = (built.game.turns, settings.batch_size, window, spread)
-        reading = {"stop": settings.steps, "workers": settings.feed.workers}
+        shape = (built.game.turns, built.rows, window, spread)
+        reading = {"stop": settings.steps, "workers": settings.feed.workers, "poisson": built.poisson}
         self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
         self.feed = self.feeds[0]
-        self.window = program(built.game, self.feed, spread, settings.batch_size, settings.run.give_up_after)
+        self.window = program(built.game, self.feed, spread, built.rows, settings.run.give_up_after)
         self.examples = experiment.examples(built, settings.run.samples)
         self.sample = sampler(built, self.examples)
         self.generate = evaluate.Generator(built) if judge else None

@@ -24,6 +24,7 @@ FLOORS = {
     "penalties": 0,
     "augment": 0,
     "weights": 0,
+    "privacy": 0,
     "layers": 0,
     "networks": 1,
     "game": 1,

@@ -14,6 +14,7 @@ from jaxgan.config.games import (
     Game,
     Optimizer,
     Pix2Pix,
+    Private,
     Regularized,
     Schedule,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Pairs",
     "PatchGAN",
     "Pix2Pix",
+    "Private",
     "Regularized",
     "ResNetDiscriminator",
     "ResNetGenerator",

@@ -144,5 +144,38 @@ class CycleGAN(Adversarial):
     shared_draws: bool = True
 
 
-Game = Annotated[GAN | Pix2Pix | CycleGAN, Field(discriminator="family")]
+class Private(Adversarial):
+    """Noise to image with differential privacy: `jaxgan.games.private`, and docs/private.md."""
+
+    family: Literal["private"]
+    latent: Count = 100
+    latent_kind: Literal["normal", "uniform"] = "normal"
+    conditional: bool = False
+    epsilon: Annotated[float, Field(gt=0, le=30)] | None = None
+    """The budget: training ends before a step that would exceed it."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Less than one over the number of examples."""
+    noise_multiplier: Positive | None = None
+    """Standard deviation of the noise over `clip`. Left out, the least with which `steps` keep the budget."""
+    clip: Positive = 1.0
+    """Norm to which the discriminator's gradient of each example is clipped."""
+    chunk: Count = 16
+    """Examples on a device whose gradients are held at once, at most."""
+    discriminator_turns: Count = 1
+    generator_start: Whole = 0
+    ema: Fraction = 0.0
+
+    def model_post_init(self, context: Any) -> None:
+        if self.epsilon is None and self.noise_multiplier is None:
+            raise ValueError("needs a budget, epsilon, or a noise_multiplier, or both")
+        for name, mixes in (
+            ("packing", self.packing > 1),
+            ("dragan", self.dragan > 0),
+            ("loss", self.loss == "relativistic"),
+        ):
+            if mixes:
+                raise ValueError(f"cannot be private with this {name}, which mixes real images; leave it out")
+
+
+Game = Annotated[GAN | Pix2Pix | CycleGAN | Private, Field(discriminator="family")]
 """The rules, by their family."""

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxgan.data import order, stream
-from jaxgan.data.sources import Source, example_bytes
+from jaxgan.data.sources import Field, Source, example_bytes
 from jaxgan.parallel import Layout
 
 WINDOW_BYTES = 64 * 2**20
@@ -46,8 +46,7 @@ class Feed(Protocol):
         """Stops what reads ahead."""
         ...
 
-    @staticmethod
-    def fetch(whole: Any, parts: Any, i: Any) -> dict[str, jax.Array]:
+    def fetch(self, whole: Any, parts: Any, i: Any) -> dict[str, jax.Array]:
         """Inside the window: the batch `[turns, n, ...]` of its i-th step, images uint8."""
         ...
 
@@ -56,13 +55,20 @@ class Resident:
     """All examples on every device, images as uint8; a window needs only indices."""
 
     def __init__(
-        self, data: stream.Batch, seed: int, turns: int, batch_size: int, window: int, spread: Layout
+        self,
+        data: stream.Batch,
+        seed: int,
+        turns: int,
+        batch_size: int,
+        window: int,
+        spread: Layout,
+        poisson: order.Poisson | None = None,
     ) -> None:
-        """Copies the data, as made by `stream.load`, to every device."""
+        """Copies the data, as made by `stream.load`, to every device; `poisson` as of `stream.batches`."""
         self.whole = spread.replicate(dict(data))
         self.window = window
         self._length, self._seed, self._turns, self._batch_size = len(data["label"]), seed, turns, batch_size
-        self._rows, self._spread = spread.rows(batch_size), spread
+        self._rows, self._spread, self._poisson = spread.rows(batch_size), spread, poisson
 
     def of(self, seed: int) -> "Resident":
         """The same data in the order of another seed, without another copy of it."""
@@ -72,10 +78,11 @@ class Resident:
 
     def host(self, start: int, count: int) -> np.ndarray:
         """Indices int32 `[room, turns, n]`."""
-        per_step = self._turns * self._batch_size
         indices = np.zeros((room(self.window), self._turns, self._batch_size), np.int32)
-        found = order.indices(self._seed, self._length, start * per_step, count * per_step)
-        indices[:count] = found.reshape(count, self._turns, self._batch_size)
+        found = stream.order_of(
+            self._seed, self._length, start, count, self._turns, self._batch_size, self._poisson
+        )
+        indices[:count] = found
         return indices[:, :, self._rows]
 
     def parts(self, start: int, count: int) -> Any:
@@ -85,10 +92,10 @@ class Resident:
     def close(self) -> None:
         """Nothing reads ahead."""
 
-    @staticmethod
-    def fetch(whole: Any, parts: jax.Array, i: Any) -> dict[str, jax.Array]:
-        """Gathers the i-th step's examples."""
-        return {name: array[parts[i]] for name, array in whole.items()}
+    def fetch(self, whole: Any, parts: jax.Array, i: Any) -> dict[str, jax.Array]:
+        """Gathers the i-th step's examples; an empty slot holds any of them."""
+        found = {name: array[parts[i]] for name, array in whole.items()}
+        return found if self._poisson is None else {**found, stream.INCLUDED: parts[i] >= 0}
 
 
 class Streaming:
@@ -106,6 +113,7 @@ class Streaming:
         stop: int,
         workers: int,
         runs: int = 1,
+        poisson: order.Poisson | None = None,
     ) -> None:
         """Reads nothing before the first window, whose steps must follow one another.
 
@@ -113,12 +121,14 @@ class Streaming:
         """
         rows = spread.rows(batch_size)
         self._shape = (turns, rows.stop - rows.start)
-        self._fields = source.fields
+        self._fields = dict(source.fields)
+        if poisson:
+            self._fields[stream.INCLUDED] = Field((), "bool")
         bytes_per_step = turns * (rows.stop - rows.start) * example_bytes(source)
         self.window = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
         self.whole: dict[str, jax.Array] = {}
         self._spread = spread
-        read = (turns, batch_size, rows, workers // runs)
+        read = (turns, batch_size, rows, workers // runs, poisson)
         self._open = lambda start: stream.batches(source, seed, start, stop, *read)
         self._batches: Iterator[stream.Batch] | None = None
         self._next = -1
@@ -145,8 +155,7 @@ class Streaming:
         """The same on the device."""
         return self._spread.split(self.host(start, count))
 
-    @staticmethod
-    def fetch(whole: Any, parts: dict[str, jax.Array], i: Any) -> dict[str, jax.Array]:
+    def fetch(self, whole: Any, parts: dict[str, jax.Array], i: Any) -> dict[str, jax.Array]:
         """The i-th step's examples."""
         return {name: array[i] for name, array in parts.items()}
 
@@ -166,10 +175,12 @@ def feeds(
     *,
     stop: int,
     workers: int,
+    poisson: order.Poisson | None = None,
 ) -> Sequence[Resident | Streaming]:
     """A feed for the run of each seed: of resident data, of which there is one copy for all, or of a source."""
     shape = (turns, batch_size, window, spread)
     if isinstance(data, dict):
-        first = Resident(data, seeds[0], *shape)
+        first = Resident(data, seeds[0], *shape, poisson)
         return [first, *map(first.of, seeds[1:])]
-    return [Streaming(data, seed, *shape, stop=stop, workers=workers, runs=len(seeds)) for seed in seeds]
+    more = {"stop": stop, "workers": workers, "runs": len(seeds), "poisson": poisson}
+    return [Streaming(data, seed, *shape, **more) for seed in seeds]

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,58 @@ def indices(seed: int, length: int, start: int, count: int) -> np.ndarray:
     return out
 
 
+class Poisson(NamedTuple):
+    """Examples drawn as private training asks for: in each turn every one of them by itself, with one probability.
+
+    That many are drawn is left to chance, so a batch has slots, and those behind the last example stay empty.
+    """
+
+    rate: float
+    """The probability."""
+    slots: int
+    """Rows of a batch. Where more examples are drawn than that, a random choice of them is left out."""
+
+    @classmethod
+    def of(cls, length: int, expected: int) -> "Poisson":
+        """Draws `expected` of `length` examples on average, with so many slots that more come once in 1e30 turns."""
+        from scipy.stats import binom
+
+        rate = expected / length
+        slots = -(-expected // 32) * 32
+        while binom.sf(slots, length, rate) > OVERFLOW:
+            slots += 32
+        return cls(rate, slots)
+
+    def indices(self, seed: int, length: int, start: int, count: int) -> np.ndarray:
+        """The examples of the turns start .. start + count - 1, as int64 [count, slots], -1 for an empty slot.
+
+        A turn's draw is a function of (seed, turn) alone. Each example's probability is `rate` rounded down to a
+        multiple of 2**-64.
+
+        Raises:
+          InputError: for an argument out of its range.
+        """
+        indices(seed, length, start, 0)
+        out = np.full((count, self.slots), -1, np.int64)
+        most = min(int(self.rate * 2.0**64), 2**64 - 1)
+        for row in range(count):
+            bits = _philox(seed, start + row, stream=1).random_raw(length)
+            drawn = np.flatnonzero(bits < np.uint64(most)) if self.rate < 1 else np.arange(length)
+            if len(drawn) > self.slots:
+                # All that is known of their bits is that they are small: the smallest are as good as any.
+                drawn = np.sort(drawn[np.argsort(bits[drawn], kind="stable")[: self.slots]])
+            out[row, : len(drawn)] = drawn
+        return out
+
+
+OVERFLOW = 1e-30
+"""Probability, at most, that a turn of `Poisson.of` draws more examples than there are slots."""
+
+
+def _philox(seed: int, number: int, stream: int = 0) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, number], np.uint64), counter=stream << 192)
+
+
 def permutation(seed: int, length: int, epoch: int) -> np.ndarray:
     """The order of one whole epoch: int64 [length], a permutation of 0 .. length - 1, read-only."""
     with _lock:  # so that reading threads which reach a new epoch together compute it once
@@ -64,7 +117,7 @@ def _inverse(seed: int, length: int, epoch: int) -> np.ndarray:
 def _permutation(seed: int, length: int, epoch: int) -> np.ndarray:
     # Philox is keyed, so neighbouring seeds and epochs share no stream; NumPy guarantees its raw bits for ever, which
     # it does not for Generator.permutation. Sorting by random keys is a uniform shuffle (64-bit ties do not matter).
-    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
+    bits = _philox(seed, epoch).random_raw(length)
     result = np.argsort(bits, kind="stable").astype(np.int64, copy=False)
     result.flags.writeable = False
     return result

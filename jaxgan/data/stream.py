@@ -25,6 +25,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Batch = dict[str, np.ndarray]
 """The fields of examples `[..., *shape]`, by name, with the same leading axes."""
 
+INCLUDED = "included"
+"""The field that says which rows of a batch hold an example, where that is left to chance."""
+
 _streams: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
 
 
@@ -85,6 +88,7 @@ def batches(
     batch_size: int,
     rows: slice = slice(None),
     workers: int = 0,
+    poisson: order.Poisson | None = None,
 ) -> Iterator[Batch]:
     """The batches of the steps start .. stop - 1: each field `[turns, n, *shape]`.
 
@@ -97,6 +101,8 @@ def batches(
       start, stop: the range of steps.
       turns, batch_size: the shape of one step's data, at least 1.
       rows: this process's part of a batch's rows; n is its length.
+      poisson: draws the examples of each turn by itself: turn t of step s is draw number s * turns + t, `batch_size` is
+        its number of slots, and the field `INCLUDED` says which of them hold an example; the others hold zeros.
       workers: processes that read; 0 reads with threads of this process. A script that asks for workers must guard its
         main part by `if __name__ == "__main__":`, as always when Python spawns processes.
 
@@ -114,18 +120,38 @@ def batches(
     if workers < 0:
         raise InputError(f"workers is {workers}: it must be 0 (threads) or a number of processes")
     order.indices(seed, len(source), 0, 0)  # the seed and length are good, or this raises
-    steps = _Steps(source, seed, start, stop, turns, batch_size, rows)
+    steps = _Steps(source, seed, start, stop, turns, batch_size, rows, poisson)
     stream = _read(steps, workers)
     _streams.add(stream)
     return stream
+
+
+def order_of(
+    seed: int, length: int, start: int, count: int, turns: int, batch_size: int, poisson: order.Poisson | None
+) -> np.ndarray:
+    """Which examples the steps start .. start + count - 1 read, `[count, turns, batch_size]`; -1 for an empty slot."""
+    if poisson:
+        found = poisson.indices(seed, length, start * turns, count * turns)
+    else:
+        found = order.indices(seed, length, start * turns * batch_size, count * turns * batch_size)
+    return found.reshape(count, turns, batch_size)
 
 
 class _Steps:
     """One step's batch a number, for grain to read by random access."""
 
     def __init__(
-        self, source: Source, seed: int, start: int, stop: int, turns: int, batch_size: int, rows: slice
+        self,
+        source: Source,
+        seed: int,
+        start: int,
+        stop: int,
+        turns: int,
+        batch_size: int,
+        rows: slice,
+        poisson: order.Poisson | None,
     ) -> None:
+        self.poisson = poisson
         self.source = source
         self.seed = seed
         self.start = start
@@ -138,11 +164,15 @@ class _Steps:
         return max(0, self.stop - self.start)
 
     def __getitem__(self, index: Any) -> Batch:
-        size = self.turns * self.batch_size
-        wanted = order.indices(self.seed, len(self.source), (self.start + int(index)) * size, size)
-        wanted = wanted.reshape(self.turns, self.batch_size)[:, self.rows]
+        step, shape = self.start + int(index), (self.turns, self.batch_size)
+        (wanted,) = order_of(self.seed, len(self.source), step, 1, *shape, self.poisson)
+        wanted = wanted[:, self.rows]
         out = _empty(wanted.shape, self.source)
+        if self.poisson:
+            out = {name: np.zeros_like(values) for name, values in out.items()} | {INCLUDED: wanted >= 0}
         for place, chosen in np.ndenumerate(wanted):
+            if chosen < 0:
+                continue
             for name, value in self.source[int(chosen)].items():
                 out[name][place] = value
         return out

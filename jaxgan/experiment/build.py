@@ -10,17 +10,20 @@ import numpy as np
 from jaxgan import config, game
 from jaxgan.data import derived, folders, sources
 from jaxgan.data.garments import Garments
+from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import gan, translation
+from jaxgan.experiment import gan, private, translation
 from jaxgan.experiment.facts import Built, Facts
 from jaxgan.game import Game, State
 from jaxgan.games import Latents
+from jaxgan.privacy import Ledger
 
 FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
     config.GAN: gan.build,
     config.Pix2Pix: translation.pix2pix,
     config.CycleGAN: translation.cyclegan,
+    config.Private: private.build,
 }
 """What builds each family's game."""
 
@@ -38,6 +41,15 @@ class Experiment(NamedTuple):
     """What samples are made from; None where they are made from examples alone."""
     given: tuple[str, ...]
     """Fields of an example that a sample is made from."""
+    poisson: Poisson | None = None
+    """How examples are drawn; None for epochs."""
+    ledger: Ledger | None = None
+    """What a private run costs."""
+
+    @property
+    def rows(self) -> int:
+        """Of a batch: its examples, or the slots for them where their number is left to chance."""
+        return self.poisson.slots if self.poisson else self.config.batch_size
 
 
 def build(
@@ -63,7 +75,8 @@ def build(
         )
     fields = fields or sources.labelled(settings.data.resolution, settings.data.channels)
     built = FAMILIES[type(settings.game)](settings, Facts(fields, classes, examples))
-    return Experiment(settings, built.game, fields, built.classes, built.latents, built.given)
+    shown = (fields, built.classes, built.latents, built.given)
+    return Experiment(built.settings or settings, built.game, *shown, built.poisson, built.ledger)
 
 
 def facts(source: sources.Source) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jaxgan import config
+from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.game import Game
 from jaxgan.games import Latents
+from jaxgan.privacy import Ledger
 
 
 class Facts(NamedTuple):
@@ -26,3 +29,9 @@ class Built(NamedTuple):
     """What samples are made from; None where they are made from examples alone."""
     given: tuple[str, ...] = ()
     """Fields of an example that a sample is made from, such as "input"."""
+    settings: config.Experiment | None = None
+    """The settings with what was left open in them filled in; None where nothing was."""
+    poisson: Poisson | None = None
+    """How examples are drawn; None for epochs, each in an order of its own."""
+    ledger: Ledger | None = None
+    """What a private run costs."""

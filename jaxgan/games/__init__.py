@@ -4,5 +4,6 @@ from jaxgan.games.adversary import Adversary, Weights
 from jaxgan.games.cyclegan import cyclegan
 from jaxgan.games.gan import Latents, gan
 from jaxgan.games.pix2pix import pix2pix
+from jaxgan.games.private import private
 
-__all__ = ["Adversary", "Latents", "Weights", "cyclegan", "gan", "pix2pix"]
+__all__ = ["Adversary", "Latents", "Weights", "cyclegan", "gan", "pix2pix", "private"]

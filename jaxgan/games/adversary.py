@@ -151,7 +151,9 @@ class Adversary(NamedTuple):
         """Of draws for each example those of the first of each pack, whatever device it is on."""
         return draws if self.packing == 1 else draws[:: self.packing]
 
-    def discriminate(self, judge: Judge, real: Array, fake: Array, keys: Keys, step: Array) -> Verdict:
+    def discriminate(
+        self, judge: Judge, real: Array, fake: Array, keys: Keys, step: Array, *, whole: bool = True
+    ) -> Verdict:
         """The discriminator's turn.
 
         Its metrics hold what it thinks of the images: the mean probability that they are real, "real" and "fake", the
@@ -166,6 +168,7 @@ class Adversary(NamedTuple):
           fake: Generated images.
           keys: The turn's keys.
           step: The run's step.
+          whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
@@ -178,7 +181,8 @@ class Adversary(NamedTuple):
             flipped = tuple(draw < self.flip for draw in draws)
         value = self.loss.discriminator(real_logits, fake_logits, smoothing=self.smoothing, flipped=flipped)  # pyright: ignore[reportArgumentType]
         metrics = self._shown(real_logits, fake_logits)
-        metrics["real_variance"], metrics["fake_variance"] = variance(real), variance(fake)
+        if whole:
+            metrics["real_variance"], metrics["fake_variance"] = variance(real), variance(fake)
         if self.slopes:
             seen = (seen_real, seen_fake, real_masks, fake_masks)
             penalty, found = self._penalties(judge, *seen, keys, step)

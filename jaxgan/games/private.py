@@ -1,0 +1,242 @@
+"""Noise to image, learnt with differential privacy: DP-SGD for the discriminator, whose generator sees no real image.
+
+docs/private.md says what is guaranteed, and what for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from jaxgan import axis
+from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, PyTree, State
+from jaxgan.games.adversary import Adversary, apply
+from jaxgan.games.gan import Latents
+
+
+def private(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    adversary: Adversary | None = None,
+    *,
+    expected: int,
+    noise_multiplier: float,
+    clip: float = 1.0,
+    chunk: int = 16,
+    latent: int | Latents = 100,
+    classes: int = 0,
+    generator_optimizer: optax.GradientTransformation | None = None,
+    discriminator_optimizer: optax.GradientTransformation | None = None,
+    discriminator_turns: int = 1,
+    generator_start: int = 0,
+    ema: float = 0.0,
+) -> Game:
+    """A game of a generator against a discriminator that learns no single example by heart.
+
+    The gradient of each real image, together with the generated one that it is paired with and with all penalties on
+    both, is clipped as a whole: to the norm `clip` over all of the discriminator's parameters. Gaussian noise of
+    standard deviation `noise_multiplier * clip` is added once to the sum over the batch, on all devices together, and
+    the result is divided by `expected`. A gradient that is not finite counts as 0. The generator learns from the
+    discriminator alone, with labels drawn uniformly.
+
+    Batches hold "image" `[N, ...]`, for a conditional game "label" `[N]` int, and "included" `[N]` bool: which rows
+    take part. Without it all of them do. Metrics are those of `Adversary.discriminate`, means over the examples that
+    take part and none of them private, but for the variances; "examples" is their number, and "clipped" the share of
+    them whose gradient was longer than `clip`.
+
+    Args:
+      generator: Latents to images.
+      discriminator: Images to logits, each by itself.
+      adversary: The rules between the two.
+      expected: Examples that take part in a turn on average, over all devices.
+      noise_multiplier: As said. `jaxgan.privacy` tells what it is worth.
+      clip: As said.
+      chunk: Examples on a device whose gradients are held in memory at once, at most.
+      latent: The latents, or the size of Gaussian ones.
+      classes: That both networks are conditional on, 0 for none.
+      generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given.
+      discriminator_optimizer: Likewise.
+      discriminator_turns: Updates of the discriminator in each step.
+      generator_start: First step in which the generator plays.
+      ema: Decay of the generator's average, 0 for none.
+
+    Returns:
+      The game. `sample` is as that of `jaxgan.games.gan`. Its `init` raises ValueError where a network has batch norm.
+
+    Raises:
+      ValueError: As `Adversary.check`, if the rules mix real images, or if a number is out of range.
+
+    References:
+      Abadi et al., Deep Learning with Differential Privacy, 2016, algorithm 1.
+      Bie et al., Private GANs, Revisited, 2023, algorithm 1; there real and generated images are clipped apart.
+    """
+    rules = adversary or Adversary()
+    rules.check()
+    for name in mixing(rules):
+        raise ValueError(f"{name} mixes real images, so that none of them can be clipped by itself")
+    if clip <= 0 or noise_multiplier < 0 or expected < 1 or chunk < 1:
+        raise ValueError(
+            f"need clip > 0, noise_multiplier >= 0, expected > 0, chunk > 0; "
+            f"got {clip}, {noise_multiplier}, {expected}, {chunk}"
+        )
+    latents = Latents(latent) if isinstance(latent, int) else latent
+
+    def make(state: State, keys: Keys, label: Array | None) -> tuple[Array, Aux]:
+        given, masks = latents.draw(keys), keys.fold("generator").example
+        fake, stats = apply(generator, state, "generator", given, label, keys=masks)
+        return fake, Aux(stats={"generator": stats})
+
+    def own(batch: Batch) -> Array | None:
+        return batch["label"] if classes else None
+
+    def drawn(keys: Keys) -> Array | None:
+        u = keys.fold("label").uniform()
+        return jnp.minimum((u * classes).astype(jnp.int32), classes - 1) if classes else None
+
+    def judged_by(state: State, label: Array | None) -> Any:
+        def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
+            logits, stats = apply(
+                discriminator, state, "discriminator", images, label, stats=stats, keys=masks
+            )
+            return logits, None, stats
+
+        return judge
+
+    def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        judge, seen = judged_by(state, own(batch)), (batch["image"], batch["fakes"])
+        said = rules.discriminate(judge, *seen, keys, state.step, whole=False)
+        return said.value, Aux(stats={"discriminator": said.stats}, metrics=said.metrics)
+
+    def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+        label = drawn(keys)  # the labels of the batch are private too
+        fake, aux = make(state, keys, label)
+        return rules.fool(judged_by(state, label), fake, keys, state.step)[0], aux
+
+    def with_fakes(state: State, batch: Batch, keys: Keys) -> Batch:
+        return {**batch, "fakes": make(state, keys, own(batch))[0]}
+
+    def noisy(gradients: PyTree, keys: Keys) -> PyTree:
+        flat, restore = ravel_pytree(gradients)
+        key = Keys(keys.shared, keys.fold("privacy").shared[None])
+        return restore(flat + noise_multiplier * clip / expected * key.normal(flat.shape)[0])
+
+    def init(key: Array, batch: Batch) -> Nets:
+        z = jnp.zeros((len(batch["image"]), latents.size))
+        g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        nets = {
+            "generator": generator.init(g_key, z, own(batch), train=True),
+            "discriminator": discriminator.init(
+                d_key, jnp.zeros_like(batch["image"]), own(batch), train=True
+            ),
+        }
+        for name, variables in nets.items():
+            if "batch_stats" in variables:
+                raise ValueError(f"a private game's {name} must not mix examples: leave out batch norm")
+        return nets
+
+    def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+        batch = batch or {}
+        z = batch["latent"] if "latent" in batch else latents.draw(keys)
+        return generator.apply(state.variables("generator"), z, own(batch), train=False)  # pyright: ignore[reportReturnType]
+
+    def adam() -> optax.GradientTransformation:
+        return optax.adam(2e-4, b1=0.5, b2=0.999)
+
+    return Game(
+        init=init,
+        players={
+            "discriminator": Player(
+                ("discriminator",),
+                discriminator_loss,
+                discriminator_optimizer or adam(),
+                discriminator_turns,
+                value_and_grad=clipped(clip, expected, chunk, with_fakes),
+                after=noisy,
+            ),
+            "generator": Player(
+                ("generator",), generator_loss, generator_optimizer or adam(), start=generator_start
+            ),
+        },
+        sample=sample,
+        ema={"generator": ema} if ema else {},
+    )
+
+
+def mixing(rules: Adversary) -> tuple[str, ...]:
+    """The rules in use under which what is learnt from one real image depends on others, or the generator sees them."""
+    used = {"packing": rules.packing > 1, "dragan": rules.dragan > 0, "loss": rules.loss.relative}
+    return tuple(name for name, mixes in used.items() if mixes)
+
+
+def clipped(
+    clip: float, expected: int, chunk: int, complete: Callable[[State, Batch, Keys], Batch]
+) -> Callable[..., Any]:
+    """A `Player.value_and_grad` that clips the gradient of each example.
+
+    Args:
+      clip: The norm to clip to.
+      expected: What the sum of the clipped gradients over all devices is divided by.
+      chunk: Examples on a device whose gradients are held at once, at most.
+      complete: Adds something to each example of a batch, by itself, that does not depend on what is moved.
+
+    Returns:
+      A transformation of `objective(moved, state, batch, keys)` like `jax.value_and_grad` with `has_aux`. Its value,
+      metrics and gradient are such that their means over the devices are those of all examples.
+    """
+
+    def transform(objective: Callable[..., Any], has_aux: bool = True) -> Callable[..., Any]:
+        def value_and_grad(moved: PyTree, state: State, batch: Batch, keys: Keys) -> Any:
+            n = len(keys.example)
+            size = max(d for d in range(1, min(chunk, n) + 1) if n % d == 0)
+            included = batch.get("included", jnp.ones(n, bool))
+            gradient = jax.value_and_grad(objective, has_aux=has_aux)
+
+            def one(example: Batch, key: Array, counts: Array) -> Any:
+                alone = jax.tree.map(lambda x: x[None], example)
+                (value, aux), found = gradient(moved, state, alone, Keys(keys.shared, key[None]))
+                norm = optax.tree.norm(found)
+                # What stands in an empty row is some example, and no example may break the sum.
+                counts &= jnp.isfinite(norm)
+                scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-30))
+                told = {"loss": value, **aux.metrics, "clipped": norm > clip, "count": jnp.ones(())}
+                sums = (
+                    jax.tree.map(lambda g: g * scale, found),
+                    jax.tree.map(lambda x: x.astype(jnp.float32), told),
+                )
+                return jax.tree.map(lambda x: jnp.where(counts, x, 0.0), sums), aux.stats
+
+            def some(i: Array | int) -> Any:
+                part = jax.tree.map(
+                    lambda x: x.reshape(n // size, size, *x.shape[1:])[i],
+                    (dict(batch), keys.example, included),
+                )
+                examples = complete(state, part[0], Keys(keys.shared, part[1]))
+                each, stats = jax.vmap(one)(examples, *part[1:])
+                # New statistics (spectral norm's) depend on weights alone: those of every example are the same.
+                return jax.tree.map(lambda x: jnp.sum(x, 0), each), jax.tree.map(lambda x: x[0], stats)
+
+            def more(i: Array, sums: Any) -> Any:
+                return jax.tree.map(jnp.add, sums, some(i)[0])
+
+            last = jnp.max(jnp.where(included, jnp.arange(n), 0))
+            first, stats = some(
+                0
+            )  # also where a device has nothing to learn from: its statistics move with the others'
+            grads, told = lax.fori_loop(1, last // size + 1, more, first)
+
+            name = axis.AXIS if axis.bound() else None
+            devices = axis.size(name)
+            count = told.pop("count")
+            whole = jnp.maximum(axis.mean(count, name), 1 / devices)
+            metrics = {k: v / whole for k, v in told.items()} | {"examples": count * devices}
+            grads = jax.tree.map(lambda g: g * (devices / expected), grads)
+            return (metrics.pop("loss"), Aux(stats=stats, metrics=metrics)), grads
+
+        return value_and_grad
+
+    return transform
