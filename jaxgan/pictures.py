@@ -174,3 +174,35 @@ def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> N
         ax.remove()
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
+
+
+def scatter(
+    points: np.ndarray, label: np.ndarray, classes: Sequence[str], path: Path, behind: np.ndarray
+) -> None:
+    """Draws points in the plane, coloured by class, on equal axes.
+
+    Args:
+      points: `[N, 2]`.
+      label: `[N]` int, of which class each is; without classes it is left unread.
+      classes: The names of the classes, none where there are none.
+      path: The PNG to write.
+      behind: Points in grey behind the others, `[M, 2]`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    ax = figure.subplots()
+    ax.scatter(*behind.T, s=5, color="0.85", linewidths=0)
+    colors = colormaps["tab10" if len(classes) <= 10 else "nipy_spectral"]
+    for i, name in enumerate(classes):
+        color = colors(i if len(classes) <= 10 else i / (len(classes) - 1))
+        ax.scatter(*points[label == i].T, s=5, color=color, linewidths=0, label=name)
+    if classes:
+        figure.legend(loc="outside right upper", fontsize=8, markerscale=3)
+    else:
+        ax.scatter(*points.T, s=5, linewidths=0)
+    ax.set_aspect("equal")
+    ax.grid(alpha=0.3)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

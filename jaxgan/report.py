@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import compare, experiment, features, pictures, sample, scores
+from jaxgan import classification, compare, experiment, features, pictures, sample, scores
 from jaxgan.data import stream
 from jaxgan.data.order import indices
+from jaxgan.data.sources import example_bytes
 from jaxgan.errors import InputError, replacing
 from jaxgan.rundir import RunDirectory
+from jaxgan.window import decode
 
 FRAMES = 40
 """Most sample grids in the slider."""
@@ -30,6 +33,8 @@ SEARCHED = 10_000
 """Training images among which neighbours are looked for, at most."""
 WALK, WALKS = 10, 5
 """Images in a walk between latents, and walks."""
+LOOKED_AT, LOOKED_AT_BYTES = 2000, 2**24
+"""Held-out examples of which a family makes its pictures, at most, and their bytes."""
 
 Say = Callable[[str], None]
 
@@ -248,7 +253,33 @@ def _samples(trained: sample.Trained) -> str:
         text = "each row walks from one latent to the next"
         parts += ["<h2>Walks between latents</h2>", _figure(walks, text, "pixels")]
     parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_pictures(trained)])
+
+
+def _pictures(trained: sample.Trained) -> list[str]:
+    """What the family shows of held-out images, and how well a network that learns classes tells them."""
+    built, state = trained.built, trained.state.averaged()
+    if not built.pictures and built.classify is None:
+        return []
+    held = experiment.held_out(built.config)
+    source, kind = (held, "held-out") if held else (experiment.source_of(built.config), "training")
+    parts = [f"<h2>Of {kind} images</h2>"]
+    if built.classify is not None:
+        error, deviation = classification.error(trained, source)
+        text = f"The classes of {len(source):,} {kind} images are told with an error of {error:.1%} +- {deviation:.1%}."
+        parts.append(f"<p>{text}</p>")
+    count = max(1, min(LOOKED_AT, len(source), LOOKED_AT_BYTES // example_bytes(source)))
+    batch = {name: x[0] for name, x in next(stream.batches(source, 0, 0, 1, 1, count)).items()}
+    for caption, make in built.pictures.items():
+        picture = make(state, decode(batch))
+        if isinstance(picture, experiment.Sheet):
+            sheet = pictures.grid(pictures.to_uint8(np.asarray(picture.images)), picture.columns)
+            parts.append(_figure(_enlarged(sheet), caption, "pixels"))
+        else:
+            points, label, behind = map(np.asarray, picture)
+            draw = partial(pictures.scatter, points, label, source.classes, behind=behind)
+            parts.append(_figure(_drawn(lambda file, draw=draw: draw(path=file)), caption, "drawn"))
+    return parts
 
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:

@@ -90,14 +90,15 @@ def maker(
     given = {name: jnp.asarray(examples[name]) for name in built.given} if examples is not None else {}
     if latents is None and (walk > 1 or truncation is not None):
         raise InputError("this run has no latents; leave out --interpolate and --truncation")
-    if latents and latents.kind == "uniform" and truncation is not None:
+    if latents and latents.kind != "normal" and truncation is not None:
         raise InputError(
-            "--truncation is of Gaussian latents, and those of this run are uniform; leave it out"
+            f"--truncation is of Gaussian latents, and those of this run are of kind {latents.kind!r}; leave it out"
         )
 
-    def plain_latents(key: jax.Array, index: jax.Array) -> jax.Array:
+    def plain_latents(key: jax.Array, index: jax.Array, label: jax.Array | None) -> jax.Array:
         assert latents is not None
-        return latents.draw(Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index)), truncation)
+        keys = Keys(key, jax.vmap(jax.random.fold_in, (None, 0))(key, index))
+        return latents.draw(keys, truncation, label)
 
     @jax.jit
     def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
@@ -106,11 +107,11 @@ def maker(
         if built.classes:
             batch["label"] = labels(index, built.classes, walk)
         if walk > 1:
-            a, b = (plain_latents(key, index // walk + end) for end in (0, 1))
+            a, b = (plain_latents(key, index // walk + end, batch.get("label")) for end in (0, 1))
             t = (index % walk).astype(jnp.float32)[:, None] / (walk - 1)
             batch["latent"] = spherical(a, b, t)
         elif truncation is not None:
-            batch["latent"] = plain_latents(key, index)
+            batch["latent"] = plain_latents(key, index, batch.get("label"))
         return built.game.sample(state, Keys.of(key, CHUNK, first), batch)
 
     return make

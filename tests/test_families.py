@@ -33,6 +33,13 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
     "projection": {**MLPS, "game.latent": "4", "discriminator.minibatch_std": "true", "run.samples": "10"},
     "private": {**MLPS, "game.latent": "4", "game.discriminator_turns": "2", "game.noise_multiplier": "1.0"},
+    "aae_semi": {
+        **MLPS,
+        "game.encoder.width": "8",
+        "game.labels": "20",
+        "game.latent": "3",
+        "game.ema": "0.9",
+    },
 }
 """For each config of a family what makes it small. A new family joins by a line."""
 LIBRARIES = {"private": "dp_accounting"}

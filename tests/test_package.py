@@ -46,6 +46,7 @@ FLOORS = {
     "train": 7,
     "inspection": 4,
     "sample": 5,
+    "classification": 6,
     "evaluate": 6,
     "compare": 7,
     "report": 8,

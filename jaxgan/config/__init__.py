@@ -6,6 +6,7 @@ A configuration holds nothing but numbers and names, so a run directory from a s
 from jaxgan.config.data import TFDS, Captions, Data, Embedded, Feed, ImageFolder, Pairs, Unpaired
 from jaxgan.config.experiment import Evaluation, Experiment, Run
 from jaxgan.config.games import (
+    AAE,
     GAN,
     SGD,
     Adam,
@@ -22,8 +23,10 @@ from jaxgan.config.networks import (
     BigGANDiscriminator,
     BigGANGenerator,
     DCGANDiscriminator,
+    DCGANEncoder,
     DCGANGenerator,
     MLPDiscriminator,
+    MLPEncoder,
     MLPGenerator,
     PatchGAN,
     ResNetDiscriminator,
@@ -36,6 +39,7 @@ from jaxgan.config.networks import (
 from jaxgan.config.read import differences, load, parse
 
 __all__ = [
+    "AAE",
     "GAN",
     "SGD",
     "TFDS",
@@ -46,6 +50,7 @@ __all__ = [
     "Captions",
     "CycleGAN",
     "DCGANDiscriminator",
+    "DCGANEncoder",
     "DCGANGenerator",
     "Data",
     "Embedded",
@@ -55,6 +60,7 @@ __all__ = [
     "Game",
     "ImageFolder",
     "MLPDiscriminator",
+    "MLPEncoder",
     "MLPGenerator",
     "Optimizer",
     "Pairs",

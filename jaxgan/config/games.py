@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
 from jaxgan.config.base import Count, Fraction, Model, Probability, Weight, Whole
+from jaxgan.config.networks import DCGANEncoder, MLPEncoder
 
 
 class Adam(Model):
@@ -177,5 +178,34 @@ class Private(Adversarial):
                 raise ValueError(f"cannot be private with this {name}, which mixes real images; leave it out")
 
 
-Game = Annotated[GAN | Pix2Pix | CycleGAN | Private, Field(discriminator="family")]
+class AAE(Adversarial):
+    """Images to codes and back: `jaxgan.games.aae`. The generator decodes; the discriminator judges codes."""
+
+    family: Literal["aae"]
+    encoder: Annotated[DCGANEncoder | MLPEncoder, Field(discriminator="network")]
+    latent: Count = 2
+    """Size of the codes; of the style, where they are split into style and class."""
+    prior: Literal["normal", "mixture"] = "normal"
+    """What codes are matched to: a Gaussian, or in the plane a mixture of ten, with labels of one for each class."""
+    labels: Whole = 0
+    """How many labelled examples are used, as many of each class. With a Gaussian prior they split codes into style and
+    class, and the encoder learns to classify; with a mixture they tell classes which mode is theirs."""
+    reconstruction: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of the mean squared error of the reconstruction; without effect under Adam."""
+    encoder_optimizer: Optimizer = Optimizer(adam=Adam())
+    """Of the encoder as it fools the discriminator and as it classifies; as it encodes, that of the generator."""
+    ema: Fraction = 0.0
+    shared_draws: bool = True
+    """Whether all turns of a step see one batch, as in the paper."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.prior == "mixture" and self.latent != 2:
+            raise ValueError(
+                f"its mixture is in the plane; set latent to 2, not {self.latent}, or prior to normal"
+            )
+        if self.augment or self.packing > 1:
+            raise ValueError("judges codes, not images; leave out augment and packing")
+
+
+Game = Annotated[GAN | Pix2Pix | CycleGAN | Private | AAE, Field(discriminator="family")]
 """The rules, by their family."""

@@ -53,6 +53,14 @@ class MLPDiscriminator(_MLP):
     minibatch_std: bool = False
 
 
+class DCGANEncoder(_DCGAN):
+    """`jaxgan.networks.DCGANEncoder`."""
+
+
+class MLPEncoder(_MLP):
+    """`jaxgan.networks.MLPEncoder`."""
+
+
 class ResNetGenerator(Network):
     """`jaxgan.networks.ResNetGenerator`, as wide as published for 32x32."""
 

@@ -11,10 +11,13 @@ from jaxgan.experiment.build import (
     open_source,
     source_of,
 )
+from jaxgan.experiment.facts import Scatter, Sheet
 from jaxgan.experiment.rules import optimizer
 
 __all__ = [
     "Experiment",
+    "Scatter",
+    "Sheet",
     "build",
     "examples",
     "facts",

@@ -13,9 +13,9 @@ from jaxgan.data.garments import Garments
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import gan, private, translation
-from jaxgan.experiment.facts import Built, Facts
-from jaxgan.game import Game, State
+from jaxgan.experiment import aae, gan, private, translation
+from jaxgan.experiment.facts import Built, Facts, Picture
+from jaxgan.game import Array, Batch, Game, State
 from jaxgan.games import Latents
 from jaxgan.privacy import Ledger
 
@@ -24,8 +24,13 @@ FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
     config.Pix2Pix: translation.pix2pix,
     config.CycleGAN: translation.cyclegan,
     config.Private: private.build,
+    config.AAE: aae.build,
 }
 """What builds each family's game."""
+EXAMPLES: dict[type, Callable[[config.Experiment, sources.Source], sources.Source]] = {
+    config.AAE: aae.examples
+}
+"""What families make of the data that they are trained on, where not the data as it is."""
 
 
 class Experiment(NamedTuple):
@@ -41,6 +46,10 @@ class Experiment(NamedTuple):
     """What samples are made from; None where they are made from examples alone."""
     given: tuple[str, ...]
     """Fields of an example that a sample is made from."""
+    pictures: Mapping[str, Callable[[State, Batch], Picture]] = {}
+    """See `Built.pictures`."""
+    classify: Callable[[State, Array], Array] | None = None
+    """See `Built.classify`."""
     poisson: Poisson | None = None
     """How examples are drawn; None for epochs."""
     ledger: Ledger | None = None
@@ -75,8 +84,8 @@ def build(
         )
     fields = fields or sources.labelled(settings.data.resolution, settings.data.channels)
     built = FAMILIES[type(settings.game)](settings, Facts(fields, classes, examples))
-    shown = (fields, built.classes, built.latents, built.given)
-    return Experiment(built.settings or settings, built.game, *shown, built.poisson, built.ledger)
+    same = {name: getattr(built, name) for name in Built._fields if name != "settings"}
+    return Experiment(config=built.settings or settings, fields=fields, **same)
 
 
 def facts(source: sources.Source) -> dict[str, Any]:
@@ -110,7 +119,7 @@ def initial(built: Experiment) -> State:
 
 
 def source_of(settings: config.Experiment, split: str | None = None) -> sources.Source:
-    """The data of an experiment, or another split of it.
+    """The data that an experiment is trained on, or another split of it.
 
     Raises:
       InputError: If it cannot be opened, or has no such split.
@@ -119,8 +128,9 @@ def source_of(settings: config.Experiment, split: str | None = None) -> sources.
     if split is not None and split != getattr(data, "split", None):
         if not hasattr(data, "split"):
             raise InputError("a folder of images has no splits; leave out --split")
-        data = data.model_copy(update={"split": split})
-    return open_source(data)
+        return open_source(data.model_copy(update={"split": split}))
+    source, given = open_source(data), EXAMPLES.get(type(settings.game))
+    return given(settings, source) if given else source
 
 
 def held_out(settings: config.Experiment) -> sources.Source | None:

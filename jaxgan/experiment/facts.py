@@ -1,12 +1,12 @@
 """What a family's builder is told of the data, and what it gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxgan import config
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
-from jaxgan.game import Game
+from jaxgan.game import Array, Batch, Game, State
 from jaxgan.games import Latents
 from jaxgan.privacy import Ledger
 
@@ -17,6 +17,28 @@ class Facts(NamedTuple):
     fields: Mapping[str, Field]
     classes: Sequence[str]
     examples: int
+
+
+class Sheet(NamedTuple):
+    """Images in rows."""
+
+    images: Array
+    """`[N, H, W, C]` in [-1, 1]."""
+    columns: int
+
+
+class Scatter(NamedTuple):
+    """Points in the plane, coloured by class."""
+
+    points: Array
+    """`[N, 2]`."""
+    label: Array
+    """`[N]` int."""
+    behind: Array
+    """Points without classes, behind the others, `[M, 2]`."""
+
+
+Picture = Sheet | Scatter
 
 
 class Built(NamedTuple):
@@ -35,3 +57,7 @@ class Built(NamedTuple):
     """How examples are drawn; None for epochs, each in an order of its own."""
     ledger: Ledger | None = None
     """What a private run costs."""
+    pictures: Mapping[str, Callable[[State, Batch], Picture]] = {}
+    """What else a report shows, by caption: of a state, and of held-out examples with images in [-1, 1]."""
+    classify: Callable[[State, Array], Array] | None = None
+    """The logits of classes `[N, K]` that a network gives to images in [-1, 1], where one learns classes."""

@@ -28,6 +28,8 @@ class Shape(NamedTuple):
     classes: int = 0
     """That it is conditional on."""
     dtype: Any = jnp.float32
+    latent: int = 0
+    """Of the codes that it makes."""
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -60,6 +62,12 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
         *(of.resolution, of.channels, net.width, of.classes, net.spectral, of.dtype),
         net.conditioning,
         net.minibatch_std,
+    ),
+    config.DCGANEncoder: lambda net, of: networks.DCGANEncoder(
+        of.resolution, of.channels, of.latent, net.width, of.classes, net.norm, of.dtype
+    ),
+    config.MLPEncoder: lambda net, of: networks.MLPEncoder(
+        of.latent, net.width, net.depth, of.classes, of.dtype
     ),
     config.MLPDiscriminator: lambda net, of: networks.MLPDiscriminator(
         net.width, net.depth, of.classes, net.dropout, of.dtype, net.conditioning, net.minibatch_std

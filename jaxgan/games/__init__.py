@@ -1,9 +1,11 @@
 """Families of GANs: each file wires networks and losses into a `jaxgan.game.Game`."""
 
+from jaxgan.games.aae import aae
 from jaxgan.games.adversary import Adversary, Weights
 from jaxgan.games.cyclegan import cyclegan
-from jaxgan.games.gan import Latents, gan
+from jaxgan.games.gan import gan
+from jaxgan.games.latents import Latents
 from jaxgan.games.pix2pix import pix2pix
 from jaxgan.games.private import private
 
-__all__ = ["Adversary", "Latents", "Weights", "cyclegan", "gan", "pix2pix", "private"]
+__all__ = ["Adversary", "Latents", "Weights", "aae", "cyclegan", "gan", "pix2pix", "private"]

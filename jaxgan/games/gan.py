@@ -1,6 +1,6 @@
 """Noise to image: the plain and the class-conditional GAN, with any networks and any rules between them."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,36 +9,7 @@ import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 from jaxgan.games.adversary import Adversary, Verdict, Weights, apply, pack
-
-
-class Latents(NamedTuple):
-    """What a generator makes images from."""
-
-    size: int
-    kind: Literal["normal", "uniform"] = "normal"
-    """Standard Gaussian, or uniform in [-1, 1)."""
-
-    def draw(self, keys: Keys, truncation: float | None = None) -> Array:
-        """`[N, size]`, float32.
-
-        Args:
-          keys: One for each example.
-          truncation: Gaussian numbers larger than this are drawn again.
-
-        Raises:
-          ValueError: For a truncation of uniform latents.
-
-        References:
-          Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, section 3.1.
-        """
-        keys = keys.fold("latent")
-        if truncation is None:
-            return keys.normal((self.size,)) if self.kind == "normal" else 2 * keys.uniform((self.size,)) - 1
-        if self.kind == "uniform":
-            raise ValueError("truncation is of Gaussian latents, and these are uniform")
-        return jax.vmap(lambda key: jax.random.truncated_normal(key, -truncation, truncation, (self.size,)))(
-            keys.example
-        )
+from jaxgan.games.latents import Latents
 
 
 def class_loss(logits: Array, label: Array) -> Array:

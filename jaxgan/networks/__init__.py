@@ -7,12 +7,15 @@ an auxiliary classifier also logits of the classes.
 
 Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size.
 
+Encoders are called as `encoder(image, *, train, keys=None)` and return codes `[N, Z]` and, where they tell classes,
+the logits of these `[N, K]`, else None.
+
 Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
 """
 
 from jaxgan.networks.biggan import BigGANDiscriminator, BigGANGenerator
-from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from jaxgan.networks.mlp import MLPDiscriminator, MLPGenerator
+from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
+from jaxgan.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from jaxgan.networks.patchgan import PatchGAN
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.sagan import SAGANDiscriminator, SAGANGenerator
@@ -23,8 +26,10 @@ __all__ = [
     "BigGANDiscriminator",
     "BigGANGenerator",
     "DCGANDiscriminator",
+    "DCGANEncoder",
     "DCGANGenerator",
     "MLPDiscriminator",
+    "MLPEncoder",
     "MLPGenerator",
     "PatchGAN",
     "ResNetDiscriminator",

@@ -82,3 +82,8 @@ def judge(
         )
     embedding = dense(features.shape[1], one_hot(label, classes), use_bias=False)
     return logits + jnp.sum(embedding * features, 1)
+
+
+def split(x: jax.Array, latent: int) -> tuple[jax.Array, jax.Array | None]:
+    """What an encoder says: `[N, latent + classes]` to codes and the logits of classes, None where there are none."""
+    return x[:, :latent], x[:, latent:] if x.shape[1] > latent else None

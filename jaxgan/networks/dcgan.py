@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm, minibatch_std
 from jaxgan.layers.norm import NormKind
-from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
+from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
 
 RESOLUTIONS = (16, 28, 32, 64, 128, 256)
 
@@ -114,19 +114,10 @@ class DCGANDiscriminator(nn.Module):
         Raises:
           ValueError: If the image is not of the module's resolution and channels.
         """
-        size = (self.resolution, self.resolution, self.channels)
-        if image.shape[1:] != size:
-            raise ValueError(f"this discriminator reads images {size}, got {image.shape[1:]}")
-        _, doublings = stages(self.resolution)
+        _check(image, self.resolution, self.channels, "discriminator")
         if self.conditioning == "concatenate":
             image = concatenate_label(image, label, self.classes)
-        x = image.astype(self.dtype)
-        for i, features in enumerate(widths(self.width, doublings)):
-            # No norm on the first layer (section 3 of the paper): it would hide the statistics of the images.
-            norm = "none" if i == 0 else self.norm
-            x = Conv(features, 4, 2, use_bias=norm == "none", kernel_init=weights, dtype=self.dtype)(x)
-            x = nn.leaky_relu(Norm(norm, scales, self.dtype)(x, train=train), 0.2)
-            x = Dropout(self.dropout)(x, keys if train else None)
+        x = _down(image, self.resolution, self.width, self.norm, self.dropout, self.dtype, train, keys)
         x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
 
@@ -134,3 +125,59 @@ class DCGANDiscriminator(nn.Module):
             return Dense(outputs, use_bias, kernel_init=weights, dtype=jnp.float32)(x)
 
         return judge(x, label, self.classes, self.conditioning, dense)
+
+
+class DCGANEncoder(nn.Module):
+    """Images `[N, resolution, resolution, channels]` to codes, by the discriminator's layers but the last."""
+
+    resolution: int = 64
+    channels: int = 3
+    latent: int = 2
+    width: int = 64
+    classes: int = 0
+    norm: NormKind = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, *, train: bool = False, keys: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """`[N, R, R, C]` to codes `[N, latent]` and the logits of classes `[N, classes]`, None of none; float32.
+
+        Raises:
+          ValueError: If the image is not of the module's resolution and channels.
+        """
+        _check(image, self.resolution, self.channels, "encoder")
+        x = _down(image, self.resolution, self.width, self.norm, 0.0, self.dtype, train, keys)
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        return split(
+            Dense(self.latent + self.classes, kernel_init=weights, dtype=jnp.float32)(x), self.latent
+        )
+
+
+def _check(image: jax.Array, resolution: int, channels: int, network: str) -> None:
+    size = (resolution, resolution, channels)
+    if image.shape[1:] != size:
+        raise ValueError(f"this {network} reads images {size}, got {image.shape[1:]}")
+
+
+def _down(
+    x: jax.Array,
+    resolution: int,
+    width: int,
+    norm: NormKind,
+    dropout: float,
+    dtype: Any,
+    train: bool,
+    keys: jax.Array | None,
+) -> jax.Array:
+    """The strided convolutions, as layers of the module that calls: `[N, R, R, C]` to maps `[N, h, w, F]`."""
+    _, doublings = stages(resolution)
+    x = x.astype(dtype)
+    for i, channels in enumerate(widths(width, doublings)):
+        # No norm on the first layer (section 3 of the paper): it would hide the statistics of the images.
+        kind = "none" if i == 0 else norm
+        x = Conv(channels, 4, 2, use_bias=kind == "none", kernel_init=weights, dtype=dtype)(x)
+        x = nn.leaky_relu(Norm(kind, scales, dtype)(x, train=train), 0.2)
+        x = Dropout(dropout)(x, keys if train else None)
+    return x

@@ -1,4 +1,4 @@
-"""Fully connected generator and discriminator, as in the first GAN (Goodfellow et al., 2014)."""
+"""Fully connected generator and discriminator, as in the first GAN (Goodfellow et al., 2014), and an encoder."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.layers import Dense, Dropout, minibatch_std
-from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
+from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
 
 
 class MLPGenerator(nn.Module):
@@ -75,3 +75,23 @@ class MLPDiscriminator(nn.Module):
             return Dense(outputs, use_bias, dtype=jnp.float32)(x)
 
         return judge(x.astype(jnp.float32), label, self.classes, self.conditioning, dense)
+
+
+class MLPEncoder(nn.Module):
+    """Images or points `[N, ...]` to codes, as in the adversarial autoencoder (Makhzani et al., 2015)."""
+
+    latent: int = 2
+    width: int = 128
+    depth: int = 3
+    classes: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, *, train: bool = False, keys: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """`[N, ...]` to codes `[N, latent]` and the logits of classes `[N, classes]`, None of none; float32."""
+        x = image.reshape(image.shape[0], -1).astype(self.dtype)
+        for _ in range(self.depth):
+            x = nn.relu(Dense(self.width, dtype=self.dtype)(x))
+        return split(Dense(self.latent + self.classes, dtype=jnp.float32)(x.astype(jnp.float32)), self.latent)

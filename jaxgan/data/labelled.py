@@ -1,0 +1,109 @@
+"""Few labelled examples among many: a source that hands out one of them with each of its examples."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxgan.data import order
+from jaxgan.data.sources import Example, Field, Source
+from jaxgan.errors import InputError
+
+
+class Labelled:
+    """A source whose examples each carry one of few labelled examples too, for training that sees no other labels.
+
+    Example i carries the labelled example i modulo `count`, as the fields "labelled_image" and "labelled_label", so
+    that batches hold as many labelled examples as others, and an epoch shows each of them equally often. Which are
+    labelled depends on the source and the count alone, never on the run's seed: of each class as many, the first that
+    come in the order of epoch 0 of seed 0.
+
+    Args:
+      source: The examples.
+      count: How many of them are labelled.
+
+    Raises:
+      InputError: If the source has no classes, they do not divide `count`, or one of them has too few examples.
+    """
+
+    def __init__(self, source: Source, count: int) -> None:
+        check(count, len(source.classes), len(source))
+        self.source = source
+        self.indices = choose(source, count)
+        """Those of the labelled examples."""
+
+    @property
+    def resolution(self) -> int:
+        """Of the images."""
+        return self.source.resolution
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return self.source.channels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names."""
+        return self.source.classes
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Of each example."""
+        fields = self.source.fields
+        return {**fields, "labelled_image": fields["image"], "labelled_label": fields["label"]}
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the source: the data are the same."""
+        return self.source.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Example:
+        known = self.source[int(self.indices[index % len(self.indices)])]
+        return {
+            **self.source[index],
+            "labelled_image": known["image"],
+            "labelled_label": known["label"],
+        }
+
+
+def check(count: int, classes: int, examples: int) -> None:
+    """Raises InputError where so many of the examples cannot be labelled evenly."""
+    if classes < 2:
+        raise InputError(
+            f"{count} labelled examples are asked for, but the data has no classes; give it labels, or ask for 0"
+        )
+    if count > examples:
+        raise InputError(
+            f"{count} labelled examples are asked for, more than the {examples} of the data; ask for fewer"
+        )
+    if count % classes:
+        raise InputError(
+            f"{count} labelled examples cannot be spread evenly over {classes} classes; ask for a multiple of that"
+        )
+
+
+def choose(source: Source, count: int) -> np.ndarray:
+    """The indices of `count` examples, as many of each class: int64 `[count]`, the classes in turn.
+
+    Raises:
+      InputError: If a class has too few examples.
+    """
+    each = count // len(source.classes)
+    found: list[list[int]] = [[] for _ in source.classes]
+    missing = count
+    for i in order.permutation(0, len(source), 0):
+        if not missing:
+            break
+        of = found[int(source[int(i)]["label"])]
+        if len(of) < each:
+            of.append(int(i))
+            missing -= 1
+    for name, of in zip(source.classes, found, strict=True):
+        if len(of) < each:
+            raise InputError(
+                f"{count} labelled examples are {each} of each class, but {name!r} has only {len(of)}; ask for fewer"
+            )
+    return np.array(found, np.int64).T.ravel()
