@@ -40,6 +40,11 @@ FAMILIES: dict[str, dict[str, str]] = {
         "game.latent": "3",
         "game.ema": "0.9",
     },
+    "lapgan": {
+        **{f"{net}.{key}": "4" for net in ("generator", "discriminator") for key in ("width", "hidden")},
+        **{"generator.kernel": "1", "discriminator.kernel": "1"},
+        **{"data.resolution": "8", "game.levels": "2", "game.latent": "4"},
+    },
 }
 """For each config of a family what makes it small. A new family joins by a line."""
 LIBRARIES = {"private": "dp_accounting"}

@@ -212,10 +212,11 @@ def test_the_pool_is_a_plain_program(rng):
         (seen, _), pool = turn(pool, fresh.reshape(3, *shape), keys)
         coins = np.asarray(keys.fold("swap").uniform()) < 0.5
         places = (np.asarray(keys.fold("place").uniform()) * size).astype(int)
-        before, expected = list(held), []
+        before, expected, full = list(held), [], filled == size
         for image, coin, place in zip(fresh, coins, places, strict=True):
-            if filled < size:
-                held[filled], filled = image, filled + 1
+            if not full:
+                if filled < size:
+                    held[filled], filled = image, filled + 1
                 expected.append(image)
             elif coin:
                 expected.append(before[place])

@@ -3,11 +3,12 @@
 A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
 """
 
-from jaxgan.config.data import TFDS, Captions, Data, Embedded, Feed, ImageFolder, Pairs, Unpaired
+from jaxgan.config.data import TFDS, Captions, Data, Embedded, Feed, Glyphs, ImageFolder, Pairs, Unpaired
 from jaxgan.config.experiment import Evaluation, Experiment, Run
 from jaxgan.config.games import (
     AAE,
     GAN,
+    LAPGAN,
     SGD,
     Adam,
     Adversarial,
@@ -16,6 +17,7 @@ from jaxgan.config.games import (
     Optimizer,
     Pix2Pix,
     Private,
+    Refinement,
     Regularized,
     Schedule,
 )
@@ -25,10 +27,13 @@ from jaxgan.config.networks import (
     DCGANDiscriminator,
     DCGANEncoder,
     DCGANGenerator,
+    LAPGANDiscriminator,
+    LAPGANGenerator,
     MLPDiscriminator,
     MLPEncoder,
     MLPGenerator,
     PatchGAN,
+    Refiner,
     ResNetDiscriminator,
     ResNetGenerator,
     SAGANDiscriminator,
@@ -41,6 +46,7 @@ from jaxgan.config.read import differences, load, parse
 __all__ = [
     "AAE",
     "GAN",
+    "LAPGAN",
     "SGD",
     "TFDS",
     "Adam",
@@ -58,7 +64,10 @@ __all__ = [
     "Experiment",
     "Feed",
     "Game",
+    "Glyphs",
     "ImageFolder",
+    "LAPGANDiscriminator",
+    "LAPGANGenerator",
     "MLPDiscriminator",
     "MLPEncoder",
     "MLPGenerator",
@@ -67,6 +76,8 @@ __all__ = [
     "PatchGAN",
     "Pix2Pix",
     "Private",
+    "Refinement",
+    "Refiner",
     "Regularized",
     "ResNetDiscriminator",
     "ResNetGenerator",

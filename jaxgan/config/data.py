@@ -115,8 +115,19 @@ class TFDS(Model):
             raise ValueError("has a scale, which makes the input; leave out scale, or unpaired and input")
 
 
+class Glyphs(Model):
+    """Real digits, prepared as `TFDS` has them, and others drawn with fonts, which do not belong together."""
+
+    source: Literal["glyphs"]
+    name: str | None = None
+    directory: str | None = None
+    split: str = "train"
+    resolution: Count = 28
+    channels: Literal[1, 3] = 1
+
+
 Data = Annotated[
-    Embedded | ImageFolder | Pairs | Unpaired | Captions | TFDS,
+    Embedded | ImageFolder | Pairs | Unpaired | Captions | Glyphs | TFDS,
     Field(discriminator="source"),
 ]
 """Where examples come from."""

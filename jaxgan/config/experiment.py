@@ -13,9 +13,12 @@ from jaxgan.config.networks import (
     BigGANGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
+    LAPGANDiscriminator,
+    LAPGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
     PatchGAN,
+    Refiner,
     ResNetDiscriminator,
     ResNetGenerator,
     SAGANDiscriminator,
@@ -77,8 +80,10 @@ class Experiment(Model):
         | ResNetGenerator
         | SAGANGenerator
         | BigGANGenerator
+        | LAPGANGenerator
         | UNet
-        | Translator,
+        | Translator
+        | Refiner,
         Field(discriminator="network"),
     ]
     discriminator: Annotated[
@@ -87,6 +92,7 @@ class Experiment(Model):
         | ResNetDiscriminator
         | SAGANDiscriminator
         | BigGANDiscriminator
+        | LAPGANDiscriminator
         | PatchGAN,
         Field(discriminator="network"),
     ]

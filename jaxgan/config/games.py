@@ -207,5 +207,45 @@ class AAE(Adversarial):
             raise ValueError("judges codes, not images; leave out augment and packing")
 
 
-Game = Annotated[GAN | Pix2Pix | CycleGAN | Private | AAE, Field(discriminator="family")]
+class LAPGAN(Adversarial):
+    """Noise to image, from coarse to fine: `jaxgan.games.lapgan`."""
+
+    family: Literal["lapgan"]
+    levels: Count = 3
+    """Sizes of the image, each half the one before."""
+    latent: Count = 100
+    """Of the coarsest level; each other has a plane of noise."""
+    latent_kind: Literal["normal", "uniform"] = "uniform"
+    conditional: bool = False
+    discriminator_turns: Count = 1
+    ema: Fraction = 0.999
+    shared_draws: bool = True
+
+    def model_post_init(self, context: Any) -> None:
+        if self.packing > 1 and self.conditional:
+            raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
+
+
+class Refinement(Adversarial):
+    """Synthetic images made to look real: `jaxgan.games.refiner`."""
+
+    family: Literal["refiner"]
+    self_regularisation: Weight = 10.0
+    """Of the mean absolute difference between refined and synthetic image, lambda."""
+    history: Whole = 512
+    """Refined images that are kept; half of what the discriminator sees as refined is of these."""
+    generator_turns: Count = 2
+    """K_g."""
+    discriminator_turns: Count = 1
+    """K_d."""
+    generator_pretraining: Whole = 0
+    """First steps, in which the refiner learns to leave images as they are, alone."""
+    discriminator_pretraining: Whole = 0
+    """Steps after these, in which the discriminator learns and the refiner does not yet learn from it."""
+    ema: Fraction = 0.0
+
+
+Game = Annotated[
+    GAN | Pix2Pix | CycleGAN | Private | AAE | LAPGAN | Refinement, Field(discriminator="family")
+]
 """The rules, by their family."""

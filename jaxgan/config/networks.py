@@ -134,6 +134,14 @@ class Translator(Network):
     norm: Literal["batch", "layer", "instance", "none"] = "instance"
 
 
+class Refiner(Network):
+    """`jaxgan.networks.Refiner`, as published."""
+
+    network: Literal["refiner"]
+    blocks: Count = 4
+    norm: Literal["batch", "layer", "instance", "none"] = "none"
+
+
 class PatchGAN(Network):
     """`jaxgan.networks.PatchGAN`, as published: patches of 70x70."""
 
@@ -142,3 +150,22 @@ class PatchGAN(Network):
     """Strided layers: patches of 1, 16, 34, 70, 142, ... pixels."""
     norm: Literal["batch", "layer", "instance", "none"] = "batch"
     spectral: bool = False
+
+
+class LAPGANGenerator(Network):
+    """`jaxgan.networks.BandGenerator` of the finer levels of a pyramid, and `MLPGenerator` of the coarsest."""
+
+    network: Literal["lapgan"]
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
+    hidden: Count = 1200
+    """Features of each of the two hidden layers of the coarsest level."""
+
+
+class LAPGANDiscriminator(Network):
+    """`jaxgan.networks.BandDiscriminator` of the finer levels of a pyramid, and `MLPDiscriminator` of the coarsest."""
+
+    network: Literal["lapgan"]
+    kernel: Annotated[int, Field(ge=1, le=15)] = 4
+    hidden: Count = 600
+    """Features of each of the two hidden layers of the coarsest level."""
+    dropout: Fraction = 0.5

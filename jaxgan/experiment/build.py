@@ -10,10 +10,11 @@ import numpy as np
 from jaxgan import config, game
 from jaxgan.data import derived, folders, sources
 from jaxgan.data.garments import Garments
+from jaxgan.data.glyphs import Glyphs
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import aae, gan, private, translation
+from jaxgan.experiment import aae, gan, lapgan, private, translation
 from jaxgan.experiment.facts import Built, Facts, Picture
 from jaxgan.game import Array, Batch, Game, State
 from jaxgan.games import Latents
@@ -25,6 +26,8 @@ FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
     config.CycleGAN: translation.cyclegan,
     config.Private: private.build,
     config.AAE: aae.build,
+    config.LAPGAN: lapgan.build,
+    config.Refinement: translation.refiner,
 }
 """What builds each family's game."""
 EXAMPLES: dict[type, Callable[[config.Experiment, sources.Source], sources.Source]] = {
@@ -188,6 +191,8 @@ def open_source(data: config.Data) -> sources.Source:
         return folders.Unpaired(data.path, data.other, *size)
     elif isinstance(data, config.Captions):
         return folders.Captions(data.path, *size, data.text_length)
+    elif isinstance(data, config.Glyphs):
+        return Glyphs(sources.TFDS(data.name, data.directory, data.split, *size), data.split)
     else:
         keys = ("image", "input", "input_resolution", "input_channels", "text_length")
         chosen = {key: getattr(data, key) for key in keys}

@@ -84,15 +84,22 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
     config.Translator: lambda net, of: networks.Translator(
         of.channels, net.width, net.blocks, net.norm, of.dtype
     ),
+    config.Refiner: lambda net, of: networks.Refiner(of.channels, net.width, net.blocks, net.norm, of.dtype),
     config.PatchGAN: lambda net, of: networks.PatchGAN(
         net.width, net.layers, net.norm, net.spectral, of.dtype
+    ),
+    config.LAPGANGenerator: lambda net, of: networks.BandGenerator(
+        of.channels, net.width, net.kernel, of.classes, of.dtype
+    ),
+    config.LAPGANDiscriminator: lambda net, of: networks.BandDiscriminator(
+        net.width, net.kernel, of.classes, net.dropout, of.dtype
     ),
 }
 """A function for each class of settings."""
 
 FROM_LATENTS = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Generators that make images from latents."""
-FROM_IMAGES = ("unet", "translator")
+FROM_IMAGES = ("unet", "translator", "refiner")
 """Generators that make images from images."""
 WHOLE = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Discriminators that may be conditional on classes, and judge whole images."""

@@ -1,4 +1,4 @@
-"""Images to images, from settings: pix2pix and CycleGAN."""
+"""Images to images, from settings: pix2pix, CycleGAN and the refiner."""
 
 from jaxgan import config, games
 from jaxgan.errors import InputError
@@ -79,5 +79,33 @@ def cyclegan(settings: config.Experiment, facts: Facts) -> Built:
         discriminator_optimizer=optimizer(settings.discriminator_optimizer),
         ema=rules.ema,
         shared_draws=rules.shared_draws,
+    )
+    return Built(game, given=("other",))
+
+
+def refiner(settings: config.Experiment, facts: Facts) -> Built:
+    """The game of `jaxgan.games.refiner`.
+
+    Raises:
+      InputError: If networks and data do not fit each other.
+    """
+    rules = settings.game
+    assert isinstance(rules, config.Refinement)
+    image, other = _shapes(settings, facts, "other", "real and synthetic images")
+    if image != other:
+        raise InputError(
+            f"a refined image takes the place of a real one, but real images have {image.channels} channels and "
+            f"synthetic ones {other.channels}; make them alike"
+        )
+    keys = ("self_regularisation", "history", "generator_turns", "discriminator_turns")
+    keys += ("generator_pretraining", "discriminator_pretraining", "ema")
+    judged = image._replace(channels=image.channels * rules.packing)
+    game = games.refiner(
+        module(settings.generator, image, "generator"),
+        module(settings.discriminator, judged, "discriminator"),
+        adversary(rules, settings.discriminator, settings.batch_size),
+        generator_optimizer=optimizer(settings.generator_optimizer),
+        discriminator_optimizer=optimizer(settings.discriminator_optimizer),
+        **{key: getattr(rules, key) for key in keys},
     )
     return Built(game, given=("other",))

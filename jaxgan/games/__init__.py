@@ -4,8 +4,21 @@ from jaxgan.games.aae import aae
 from jaxgan.games.adversary import Adversary, Weights
 from jaxgan.games.cyclegan import cyclegan
 from jaxgan.games.gan import gan
+from jaxgan.games.lapgan import lapgan
 from jaxgan.games.latents import Latents
 from jaxgan.games.pix2pix import pix2pix
 from jaxgan.games.private import private
+from jaxgan.games.refiner import refiner
 
-__all__ = ["Adversary", "Latents", "Weights", "aae", "cyclegan", "gan", "pix2pix", "private"]
+__all__ = [
+    "Adversary",
+    "Latents",
+    "Weights",
+    "aae",
+    "cyclegan",
+    "gan",
+    "lapgan",
+    "pix2pix",
+    "private",
+    "refiner",
+]

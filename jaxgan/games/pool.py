@@ -31,10 +31,10 @@ class Query(NamedTuple):
 def query(pool: Pool, fresh: Array, keys: Keys) -> Query:
     """Exchanges generated images for older ones.
 
-    While the pool is not full, images are stored and returned. Then each is, by the toss of a coin, returned, or takes
-    the place of a random one of the pool that is returned in its stead. All images of a batch find the pool as it was
-    before the batch, and where several take one place, the last one stays; with one image a batch this is the paper's
-    pool.
+    While the pool is not full, images are stored, as far as there is room, and returned. Then each is, by the toss of a
+    coin, returned, or takes the place of a random one of the pool that is returned in its stead. All images of a batch
+    find the pool as it was before the batch, and where several take one place, the last one stays; with one image a
+    batch this is the paper's pool.
 
     Args:
       pool: The pool.
@@ -42,21 +42,45 @@ def query(pool: Pool, fresh: Array, keys: Keys) -> Query:
       keys: One for each of them.
 
     References:
-      Shrivastava et al., Learning from Simulated and Unsupervised Images through Adversarial Training, 2017,
-      section 2.3.
       Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, 2017, section 4.
     """
     if not pool:
         return Query(fresh, None)
-    size, n = len(pool["images"]), len(fresh)
-    count = pool["filled"] + axis.index(axis.AXIS if axis.bound() else None) * n + jnp.arange(n)
-    full = count >= size
-    swapped = keys.fold("swap").uniform() < 0.5
+    coin = keys.fold("swap").uniform() < 0.5
+    return _exchange(pool, fresh, keys, coin, coin)
+
+
+def halves(pool: Pool, fresh: Array, keys: Keys) -> Query:
+    """Half of a batch from the pool, the other half as it is; that one is stored in random places of the pool.
+
+    Every second image of the whole batch gives way to a random one of the pool. While the pool is not full, and where
+    several take one place, it is as with `query`; arguments as there.
+
+    References:
+      Shrivastava et al., Learning from Simulated and Unsupervised Images through Adversarial Training, 2017,
+      section 2.3.
+    """
+    if not pool:
+        return Query(fresh, None)
+    odd = _index(len(fresh)) % 2 == 1
+    return _exchange(pool, fresh, keys, odd, ~odd)
+
+
+def _index(n: int) -> Array:
+    """The places of this device's `n` images in the whole batch."""
+    return axis.index(axis.AXIS if axis.bound() else None) * n + jnp.arange(n)
+
+
+def _exchange(pool: Pool, fresh: Array, keys: Keys, old: Array, new: Array) -> Query:
+    """Shows images of the pool where `old` says so, and stores those that `new` names, `[N]` bool each."""
+    size = len(pool["images"])
+    full = pool["filled"] >= size
     place = jnp.minimum((keys.fold("place").uniform() * size).astype(jnp.int32), size - 1)
-    old = full & swapped
-    seen = jnp.where(old.reshape(-1, *(1,) * (fresh.ndim - 1)), pool["images"][place], fresh)
+    shown = (full & old).reshape(-1, *(1,) * (fresh.ndim - 1))
+    seen = jnp.where(shown, pool["images"][place], fresh)
     # The number `size` is no place: those images are not stored.
-    stored = jnp.where(full, jnp.where(swapped, place, size), count).astype(jnp.int32)
+    free = jnp.minimum(pool["filled"] + _index(len(fresh)), size)
+    stored = jnp.where(full, jnp.where(new, place, size), free).astype(jnp.int32)
     return Query(seen, {"images": jax.lax.stop_gradient(fresh), "place": stored})
 
 

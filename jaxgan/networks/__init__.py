@@ -6,6 +6,7 @@ Every generator is called as `generator(latent, label=None, *, train, keys=None)
 an auxiliary classifier also logits of the classes.
 
 Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size.
+The generators of a pyramid's finer levels also take a plane of noise: `generator(image, noise, label=None, ...)`.
 
 Encoders are called as `encoder(image, *, train, keys=None)` and return codes `[N, Z]` and, where they tell classes,
 the logits of these `[N, K]`, else None.
@@ -15,14 +16,18 @@ Feature networks with published weights are in `jaxgan.networks.inception` and `
 
 from jaxgan.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
+from jaxgan.networks.lapgan import BandDiscriminator, BandGenerator
 from jaxgan.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from jaxgan.networks.patchgan import PatchGAN
+from jaxgan.networks.refiner import Refiner
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.sagan import SAGANDiscriminator, SAGANGenerator
 from jaxgan.networks.translator import Translator
 from jaxgan.networks.unet import UNet
 
 __all__ = [
+    "BandDiscriminator",
+    "BandGenerator",
     "BigGANDiscriminator",
     "BigGANGenerator",
     "DCGANDiscriminator",
@@ -32,6 +37,7 @@ __all__ = [
     "MLPEncoder",
     "MLPGenerator",
     "PatchGAN",
+    "Refiner",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "SAGANDiscriminator",

@@ -1,0 +1,103 @@
+"""Digits drawn with fonts: synthetic images whose labels are known, beside real ones of a data set."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, features
+
+from jaxgan.data.sources import Example, Field, Source
+
+FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
+"""Of those that come with matplotlib."""
+DIGITS = 10
+FINER = 4
+"""Pixels that are drawn for each pixel of the image, in each direction."""
+
+
+class Glyphs:
+    """Adds drawn digits, "other", and the digit, "other_label" int32, to each example of a source of real images.
+
+    The two do not belong together. A digit is white on black, in a random font, size, thickness, place and rotation,
+    all of which depend on the index of the example and the split alone.
+
+    Args:
+      source: Of real images; square, grey or in colour.
+      split: Digits of another split are other ones.
+    """
+
+    def __init__(self, source: Source, split: str = "train") -> None:
+        self.source, self.split = source, split
+
+    @property
+    def resolution(self) -> int:
+        """Of both images."""
+        return self.source.resolution
+
+    @property
+    def channels(self) -> int:
+        """Of both images."""
+        return self.source.channels
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Of each example."""
+        drawn = {"other": self.source.fields["image"], "other_label": Field((), "int32")}
+        return {**self.source.fields, **drawn}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the real images."""
+        return self.source.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the source's, the split, the fonts and the version of what draws them."""
+        digest = hashlib.sha256(f"{self.source.fingerprint} {self.split}".encode())
+        digest.update(str(features.version("freetype2")).encode())
+        for name in FONTS:
+            digest.update(_file(name).read_bytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Example:
+        example = self.source[index]
+        image, digit = glyph(self.resolution, (*self.split.encode(), int(index) % len(self)))
+        return {**example, "other": np.repeat(image[..., None], self.channels, -1), "other_label": digit}
+
+
+def glyph(resolution: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.int32]:
+    """A drawn digit, uint8 `[R, R]`, and which one it is.
+
+    Args:
+      resolution: R.
+      seed: What all that is random about it depends on.
+    """
+    rng = np.random.default_rng(seed)
+    digit, name = int(rng.integers(DIGITS)), FONTS[rng.integers(len(FONTS))]
+    side = FINER * resolution
+    font = _font(name, round(side * rng.uniform(0.7, 1.0)))
+    stroke = round(side * rng.uniform(0.0, 0.025))
+    middle = tuple(side * (0.5 + rng.uniform(-0.08, 0.08)) for _ in range(2))
+    canvas = Image.new("L", (side, side))
+    draw = ImageDraw.Draw(canvas)
+    left, top, right, bottom = draw.textbbox((0, 0), str(digit), font=font, stroke_width=stroke)
+    at = (middle[0] - (left + right) / 2, middle[1] - (top + bottom) / 2)
+    draw.text(at, str(digit), fill=255, font=font, stroke_width=stroke)
+    canvas = canvas.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR)
+    return np.asarray(canvas.reduce(FINER)), np.int32(digit)
+
+
+def _file(name: str) -> Path:
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+
+
+@cache
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_file(name), size, layout_engine=ImageFont.Layout.BASIC)

@@ -1,0 +1,201 @@
+"""The refiner: its network, turns and pretraining by hand, its history as a plain program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from quick import quick_jit
+
+from jaxgan import axis, config, experiment, game, losses
+from jaxgan.data.sources import Field
+from jaxgan.errors import InputError
+from jaxgan.game import Keys
+from jaxgan.games import Adversary, refiner
+from jaxgan.games import pool as pools
+from jaxgan.networks import PatchGAN, Refiner
+
+KEY, N, LR, SIZE = jax.random.key(0), 4, 0.1, 3
+G, D = Refiner(1, 2, 1), PatchGAN(2, 0, "none")
+
+
+def rules(**settings):
+    sgd = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
+    given = {"self_regularisation": 3.0, "history": 0, "generator_turns": 1} | settings
+    return refiner(G, D, Adversary(losses.minimax), **sgd, **given)
+
+
+def data(rng, turns):
+    draw = lambda: jnp.asarray(rng.uniform(-1, 1, (turns, N, SIZE, SIZE, 1)), jnp.float32)  # noqa: E731
+    return {"image": draw(), "other": draw()}
+
+
+def start(made, batch):
+    return quick_jit(lambda: game.init(made, KEY, jax.tree.map(lambda x: x[0], batch)))()
+
+
+def run(module, params, *args):
+    return module.apply({"params": params}, *args)
+
+
+def moved(params, grads):
+    return jax.tree.map(lambda p, g: p - LR * g, params, grads)
+
+
+def close(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, want)
+
+
+@quick_jit
+@jax.value_and_grad
+def g_value(g, d, x, share):
+    """Equation 4, in two parts: local logits of pixels, and the distance to the synthetic image."""
+    refined = run(G, g, x)
+    fooled = jnp.mean(jnp.log(1 - jax.nn.sigmoid(run(D, d, refined))))
+    return share * fooled + 3 * jnp.mean(jnp.abs(refined - x))
+
+
+@quick_jit
+@jax.value_and_grad
+def d_value(d, g, x, y):
+    """Equation 2."""
+    real, fake = (jax.nn.sigmoid(run(D, d, image)) for image in (y, run(G, g, x)))
+    return -jnp.mean(jnp.log(real)) - jnp.mean(jnp.log(1 - fake))
+
+
+def test_the_published_refiner_keeps_the_size():
+    """64 features, four blocks: 640 + 8 x 36,928 + 65 parameters for grey images."""
+    x = jnp.zeros((1, 35, 55, 1))
+    made, variables = jax.eval_shape(lambda x: Refiner(1).init_with_output(KEY, x), x)
+    assert made.shape == x.shape
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 640 + 8 * 36_928 + 65
+
+
+def test_turns_of_a_step_by_hand(rng):
+    """Algorithm 1: the refiner twice, then the discriminator once, each on a batch of its own."""
+    made, batch = rules(generator_turns=2), data(rng, 3)
+    state = start(made, batch)
+    new, metrics = quick_jit(lambda s, b: game.step(made, s, b))(state, batch)
+    g, d = state.params["generator"], state.params["discriminator"]
+    for turn in (0, 1):
+        g = moved(g, g_value(g, d, batch["other"][turn], 1.0)[1])
+    loss, grads = d_value(d, g, batch["other"][2], batch["image"][2])
+    close(new.params, {"generator": g, "discriminator": moved(d, grads)})
+    np.testing.assert_allclose(metrics["discriminator/loss"], loss, rtol=1e-5)
+    x = batch["other"][0]
+    close(made.sample(new, Keys.of(KEY, N), {"other": x}), run(G, g, x))
+
+
+def test_pretraining_by_hand(rng):
+    """A step of the refiner alone, one more with the discriminator, which it does not yet learn from, and both."""
+    made = rules(generator_pretraining=1, discriminator_pretraining=1)
+    batch = data(rng, 2)
+    state = start(made, batch)
+    step = quick_jit(lambda s, b: game.step(made, s, b))
+    g, d = state.params["generator"], state.params["discriminator"]
+    for number, (share, plays) in enumerate(((0.0, False), (0.0, True), (1.0, True))):
+        state, metrics = step(state, batch)
+        loss, grads = g_value(g, d, batch["other"][0], share)
+        g = moved(g, grads)
+        if plays:
+            d = moved(d, d_value(d, g, batch["other"][1], batch["image"][1])[1])
+        close(state.params, {"generator": g, "discriminator": d})
+        np.testing.assert_allclose(metrics["generator/loss"], loss, rtol=1e-5, err_msg=str(number))
+        assert np.isnan(metrics["discriminator/loss"]) == (not plays)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_history_is_a_plain_program(devices):
+    """Twelve batches of four in a history of five, image by image, on one device and on two."""
+    size, part = 5, N // devices
+
+    def turn(pool, fresh, key, first):
+        seen, candidates = pools.halves(pool, fresh, Keys.of(key, part, first))
+        return seen, pools.remember(pool, axis.gather(candidates, game.AXIS))
+
+    play = jax.pmap(
+        turn,
+        axis_name=game.AXIS,
+        in_axes=(None, 0, None, 0),
+        out_axes=(0, None),
+        devices=jax.devices()[:devices],
+    )
+    pool, held = pools.empty(size, jnp.zeros((1, 1, 1, 1))), []
+    shown = 0
+    for step in range(12):
+        fresh = np.arange(N * step + 1, N * (step + 1) + 1, dtype=np.float32)
+        key = jax.random.fold_in(KEY, step)
+        places = np.asarray(Keys.of(key, N).fold("place").uniform() * size).astype(int)
+        seen, pool = play(pool, fresh.reshape(devices, part, 1, 1, 1), key, part * np.arange(devices))
+        before, expected = list(held), list(fresh)
+        for i in range(N):
+            if len(before) < size:
+                held += [fresh[i]] if len(held) < size else []
+            elif i % 2:
+                expected[i] = before[places[i]]
+                shown += 1
+            else:
+                held[places[i]] = fresh[i]
+        np.testing.assert_array_equal(np.ravel(seen), expected)
+        np.testing.assert_array_equal(np.ravel(pool["images"])[: len(held)], held)
+        assert int(pool["filled"]) == len(held)
+    assert shown == 20
+
+
+def test_the_discriminator_sees_half_of_what_was(rng):
+    """With a full history, as a step of the game goes."""
+    made, batch = rules(history=N), data(rng, 2)
+    state = start(made, batch)
+    old = jnp.asarray(rng.uniform(-1, 1, (N, SIZE, SIZE, 1)), jnp.float32)
+    state = state.replace(memory={"images": old, "filled": jnp.int32(N)})
+    new, _ = quick_jit(lambda s, b: game.step(made, s, b))(state, batch)
+    g, d = new.params["generator"], state.params["discriminator"]
+    keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 1), N)
+    places = np.asarray(keys.fold("place").uniform() * N).astype(int)
+    refined = run(G, g, batch["other"][1])
+    seen = jnp.stack([old[places[i]] if i % 2 else refined[i] for i in range(N)])
+
+    def value(d):
+        real, fake = (jax.nn.sigmoid(run(D, d, image)) for image in (batch["image"][1], seen))
+        return -jnp.mean(jnp.log(real)) - jnp.mean(jnp.log(1 - fake))
+
+    close(new.params["discriminator"], moved(d, quick_jit(jax.grad(value))(d)))
+    kept = np.array(old)
+    for i in (0, 2):
+        kept[places[i]] = refined[i]
+    np.testing.assert_allclose(new.memory["images"], kept, rtol=1e-5, atol=1e-6)
+
+
+SETTINGS = {
+    "name": "t",
+    "steps": 1,
+    "batch_size": 4,
+    "data": {"source": "embedded"},
+    "generator": {"network": "refiner", "width": 4},
+    "discriminator": {"network": "patchgan", "layers": 1, "width": 4, "norm": "none"},
+    "game": {"family": "refiner"},
+}
+IMAGE, COLOUR = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fields", "message"),
+    [
+        ({}, {"image": IMAGE}, "needs real and synthetic images"),
+        ({}, {"image": IMAGE, "other": COLOUR}, "real images have 1 channels and synthetic ones 3"),
+        ({"generator.network": "dcgan"}, {"image": IMAGE, "other": IMAGE}, "unet or translator or refiner"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):
+    with pytest.raises(InputError, match=message):
+        experiment.build(config.parse(SETTINGS, overrides), [], 100, fields)
+
+
+def test_settings_become_a_game():
+    built = experiment.build(config.parse(SETTINGS), [], 100, {"image": IMAGE, "other": IMAGE})
+    state = jax.eval_shape(lambda: experiment.initial(built))
+    assert built.given == ("other",)
+    assert built.game.turns == 3
+    assert state.memory["images"].shape == (512, 28, 28, 1)
+    with pytest.raises(ValueError, match="history is -1"):
+        rules(history=-1)
