@@ -130,6 +130,60 @@ def test_what_signs_of_collapse_are_read_from_by_hand(rng):
         np.testing.assert_allclose(metrics[f"discriminator/{name}"], value, rtol=1e-4, err_msg=name)
 
 
+def test_a_step_of_an_auxiliary_classifier_by_hand(rng):
+    """Both players pay for the class of what they show; the discriminator sees no label."""
+    weight, classes = 0.7, 3
+    g = MLPGenerator((16, 16, 1), 4, 1, classes)
+    d = MLPDiscriminator(4, 1, classes, conditioning="auxiliary")
+    sgd = optax.sgd(LR)
+    rules = gan(
+        g,
+        d,
+        latent=Z,
+        conditional=True,
+        auxiliary=weight,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
+    )
+    batch = data(rng, 2)
+    state = start(rules, batch)
+    keys = [Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), t), N) for t in (0, 1)]
+    image, label = batch["image"][0], batch["label"]
+
+    def generate(params, t):
+        return g.apply({"params": params}, keys[t].fold("latent").normal((Z,)), label[t], train=True)
+
+    def judge(params, x, t) -> Any:
+        """The logit, and the cross-entropy of the class in nats."""
+        logits, said = d.apply({"params": params}, x, train=True)  # pyright: ignore[reportGeneralTypeIssues]
+        chances = jnp.exp(said) / jnp.sum(jnp.exp(said), 1, keepdims=True)
+        return logits, -jnp.mean(jnp.log(chances[jnp.arange(N), label[t]])), said
+
+    def d_value(params):
+        real, real_class, said = judge(params, image, 0)
+        fake, fake_class, _ = judge(params, generate(state.params["generator"], 0), 0)
+        value = -jnp.mean(jnp.log(jax.nn.sigmoid(real))) - jnp.mean(jnp.log(1 - jax.nn.sigmoid(fake)))
+        return value + weight * (real_class + fake_class), jnp.mean(jnp.argmax(said, 1) == label[0])
+
+    (d_loss, right), grads = quick_jit(jax.value_and_grad(d_value, has_aux=True))(
+        state.params["discriminator"]
+    )
+    d_params = jax.tree.map(lambda p, x: p - LR * x, state.params["discriminator"], grads)
+
+    def g_value(params):
+        logits, told, _ = judge(d_params, generate(params, 1), 1)
+        return -jnp.mean(jnp.log(jax.nn.sigmoid(logits))) + weight * told
+
+    g_loss, grads = quick_jit(jax.value_and_grad(g_value))(state.params["generator"])
+    g_params = jax.tree.map(lambda p, x: p - LR * x, state.params["generator"], grads)
+    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
+    expected = {"generator": g_params, "discriminator": d_params}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6), new.params, expected)
+    np.testing.assert_allclose(metrics["discriminator/loss"], d_loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["generator/loss"], g_loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["discriminator/real_class"], right)
+
+
 @pytest.mark.parametrize(
     ("kind", "shared", "classes"),
     [("gradient_penalty", False, 3), ("gradient_penalty", True, 0), ("r1", True, 3)],
@@ -336,6 +390,52 @@ def test_bfloat16_is_what_layers_compute_in_and_nothing_else(network, rng):
         full, half = moves["float32"][name], moves["bfloat16"][name]
         error = optax.tree.norm(jax.tree.map(jnp.subtract, half, full)) / optax.tree.norm(full)
         assert 1e-4 < error < 0.1, name
+
+
+def test_conditioning_that_does_not_fit_is_refused():
+    with pytest.raises(
+        InputError, match=r"discriminator\.conditioning is 'auxiliary', but there are no classes"
+    ):
+        experiment.build(tiny("mlp", {"discriminator.conditioning": "auxiliary"}), [], 100)
+    overrides = {"data.resolution": "28", "generator.network": "biggan", "generator.attention": "64"}
+    with pytest.raises(InputError, match=r"generator\.attention: attention at 28x28 .* size 14, not 64"):
+        experiment.build(tiny("mlp", overrides), [], 100)
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+def test_a_discriminator_conditions_in_three_ways(network):
+    """Concatenated labels change a logit by the first layer, projected ones by the last; auxiliary ones not at all."""
+    x = jnp.ones((4, 16, 16, 1))
+    label = jnp.array([0, 1, 2, 0], jnp.int32)
+    built = {
+        how: experiment.networks.module(
+            tiny(
+                network, {"discriminator.conditioning": how, "discriminator.minibatch_std": "true"}
+            ).discriminator,
+            experiment.networks.Shape(16, 1, 3),
+            "discriminator",
+        )
+        for how in ("concatenate", "projection", "auxiliary")
+    }
+
+    @quick_jit
+    def run():
+        out = {}
+        for how, module in built.items():
+            said, v = module.init_with_output(KEY, x, label, train=True)
+            out[how] = said, sum(leaf.size for leaf in jax.tree.leaves(v["params"]))
+        return out
+
+    said = run()
+    for how in ("concatenate", "projection"):
+        logits = said[how][0]
+        np.testing.assert_allclose(logits[0], logits[3], rtol=1e-5)
+        assert len({float(value) for value in logits[:3]}) == 3
+    logits, classes = said["auxiliary"][0]
+    np.testing.assert_allclose(logits, jnp.broadcast_to(logits[0], 4), rtol=1e-5)
+    assert classes.shape == (4, 3)
+    # An embedding of 3 classes, or as many outputs with their biases.
+    assert said["auxiliary"][1] - said["projection"][1] == 3
 
 
 def lowered(rules, batch):

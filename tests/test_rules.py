@@ -1,5 +1,6 @@
 """All rules with each other: every loss and penalty, conditional or not, and every trick takes a finite step."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 
 KEY = jax.random.key(0)
 N = 4
+PLAIN = tuple(name for name, loss in LOSSES.items() if not loss.relative)
 PENALTIES = ("gradient_penalty", "r1", "r2", "dragan")
 TRICKS = {
     "smoothing": Adversary(smoothing=0.1),
@@ -49,50 +51,71 @@ def batch():
     return {"image": jnp.asarray(images), "label": jnp.asarray(rng.integers(0, 3, (2, N)), jnp.int32)}
 
 
-def assert_all_play(games, batch):
-    """A finite step in each game, that moves both networks: their metrics. One program for all compiles sooner."""
-    kinds: dict[bool, Any] = {}
-    for name, rules in games.items():
-        kinds.setdefault("conditional" in name, rules)
+def begin(rules, batch):
     first = jax.tree.map(lambda x: x[0], batch)
-    begun = quick_jit(lambda: {kind: game.init(rules, KEY, first) for kind, rules in kinds.items()})()
-    states = {name: begun["conditional" in name] for name in games}
-    played = quick_jit(lambda s, b: {name: game.step(rules, s[name], b) for name, rules in games.items()})(
-        states, batch
-    )
-    for name, (state, metrics) in played.items():
-        assert int(state.skipped) == 0, name
-        assert all(bool(jnp.isfinite(value)) for value in metrics.values()), name
-        for network in ("generator", "discriminator"):
-            pairs = zip(
-                *map(jax.tree.leaves, (state.params[network], states[name].params[network])), strict=True
-            )
-            assert any(bool((a != b).any()) for a, b in pairs), (name, network)
-    return {name: metrics for name, (_, metrics) in played.items()}
+    return quick_jit(lambda: game.init(rules, KEY, first))()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_with_every_penalty_conditional_or_not(loss, batch):
-    games = {}
-    for classes, kind in ((0, "plain"), (3, "conditional")):
+def assert_played(name, before, state, metrics):
+    """A finite step that moved both networks."""
+    assert int(state.skipped) == 0, name
+    assert all(bool(jnp.isfinite(value)) for value in metrics.values()), name
+    for network in ("generator", "discriminator"):
+        pairs = zip(*(jax.tree.leaves(x.params[network]) for x in (state, before)), strict=True)
+        assert any(bool((a != b).any()) for a, b in pairs), (name, network)
+
+
+def every_game(loss):
+    """A game for each penalty, conditional or not."""
+    for classes in (0, 3):
         for penalty in PENALTIES:
-            rules = Adversary(LOSSES[loss])._replace(**{penalty: 0.5})
-            games[f"{kind} {penalty}"] = toy(classes, rules)
-        games[f"{kind} orthogonal"] = toy(classes, Adversary(LOSSES[loss]), weights=Weights(orthogonal=0.5))
-    reports = assert_all_play(games, batch)
-    for name, metrics in reports.items():
-        penalty = name.split()[1]
-        player = "generator" if penalty == "orthogonal" else "discriminator"
-        assert float(metrics[f"{player}/{penalty}"]) > 0
-    losses = {float(metrics["discriminator/loss"]) for metrics in reports.values()}
-    assert len(losses) == len(games)  # each plays by its own rules
+            yield (penalty, classes), toy(classes, Adversary(loss)._replace(**{penalty: 0.5}))
+        yield ("orthogonal", classes), toy(classes, Adversary(loss), weights=Weights(orthogonal=0.5))
+
+
+def chosen(index):
+    """One of the losses that are not relative, by a number that is known only as the program runs."""
+
+    def side(name):
+        return lambda x: jax.lax.switch(index, [getattr(LOSSES[loss], name) for loss in PLAIN], x)
+
+    return losses.Loss(side("real"), side("fake"), side("fool"))
+
+
+def test_every_loss_with_every_penalty_conditional_or_not(batch):
+    states = {classes: begin(toy(classes), batch) for classes in (0, 3)}
+
+    def play(loss, states, batch):
+        return {str(name): game.step(rules, states[name[1]], batch) for name, rules in every_game(loss)}
+
+    plain = quick_jit(lambda index, *given: play(chosen(index), *given))
+    relative = quick_jit(lambda *given: play(losses.relativistic, *given))
+    played = {loss: plain(i, states, batch) for i, loss in enumerate(PLAIN)}
+    played["relativistic"] = relative(states, batch)
+    assert set(played) == set(LOSSES)
+    for loss, found in played.items():
+        for penalty, classes in itertools.product((*PENALTIES, "orthogonal"), states):
+            state, metrics = found[str((penalty, classes))]
+            assert_played((loss, penalty, classes), states[classes], state, metrics)
+            player = "generator" if penalty == "orthogonal" else "discriminator"
+            assert float(metrics[f"{player}/{penalty}"]) > 0
+    values = {
+        tuple(float(metrics[f"{player}/loss"]) for player in ("discriminator", "generator"))
+        for found in played.values()
+        for _, metrics in found.values()
+    }
+    assert len(values) == 60  # each plays by its own rules
 
 
 def test_every_trick_alone(batch):
-    """Packing has a discriminator of its own shape, and so its own program."""
-    for names in (["packing"], [name for name in TRICKS if name != "packing"]):
-        latents = {name: Latents(2, "uniform") if name == "uniform" else 2 for name in names}
-        assert_all_play({name: toy(0, TRICKS[name], latent=latents[name]) for name in names}, batch)
+    rules = {
+        name: toy(0, trick, latent=Latents(2, "uniform") if name == "uniform" else 2)
+        for name, trick in TRICKS.items()
+    }
+    states = {packed: begin(rules["packing" if packed else "flip"], batch) for packed in (True, False)}
+    play = quick_jit(lambda s, b: {name: game.step(r, s[name == "packing"], b) for name, r in rules.items()})
+    for name, (state, metrics) in play(states, batch).items():
+        assert_played(name, states[name == "packing"], state, metrics)
 
 
 def test_least_squares_by_hand():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import sample
+from jaxgan import evaluate, sample
 from jaxgan.checkpoint import Checkpoints, sha256
 from jaxgan.cli import main
 from jaxgan.networks import DCGANGenerator, MLPGenerator
@@ -271,3 +271,38 @@ def test_a_run_is_sampled_without_its_data(tmp_path):
     with np.load(tmp_path / "x.npz") as made:
         assert made["image"].shape == (5, 16, 16, 3)
         np.testing.assert_array_equal(made["label"], [0, 1, 2, 0, 1])
+
+
+def test_standing_statistics_are_means_over_batches_of_the_averaged_weights(plain):
+    """Of 8 latents each, as in training; against the same batch norm in evaluation with those means."""
+    table = Checkpoints(plain / "checkpoints").read(4)
+    params, old = subtree(table, "ema/generator"), subtree(table, "stats/generator")
+    key, purposes = jax.random.key(3), (zlib.crc32(b"standing"), zlib.crc32(b"latent"))
+    draws = [functools.reduce(jax.random.fold_in, (i, *purposes), key) for i in range(16)]
+    z = jnp.stack([jax.random.normal(draw, (LATENT,)) for draw in draws]).reshape(2, 8, LATENT)
+    module = DCGANGenerator(28, 1, 4)
+
+    def moments(z):
+        _, new = module.apply({"params": params, **old}, z, train=True, mutable=["batch_stats"])
+        # Of running averages of momentum 0.9, what the batch has added.
+        return jax.tree.map(lambda a, b: (a - 0.9 * b) / 0.1, new["batch_stats"], old["batch_stats"])
+
+    means = jax.tree.map(lambda x: x.mean(0), jax.jit(jax.vmap(moments))(z))
+    expected = jax.jit(module.apply)({"params": params, "batch_stats": means}, latents(3, range(5)))
+    same(images(plain, 5, seed=3, standing_batches=2), expected)
+    assert (
+        np.abs(images(plain, 5, seed=3).astype(int) - images(plain, 5, seed=3, standing_batches=2)).max() > 2
+    )
+
+
+def test_standing_statistics_need_batch_norm(conditional, tmp_path, capsys):
+    assert main(["sample", str(conditional), "--standing", "2", "--out", str(tmp_path / "x.png")]) == 2
+    assert "no images from latents through batch norm; leave out --standing" in capsys.readouterr().err
+    assert main(["sample", str(conditional), "--standing", "0", "--out", str(tmp_path / "x.png")]) == 2
+    assert "--standing is 0; it must be at least 1" in capsys.readouterr().err
+
+
+def test_the_protocol_of_a_score_says_how_many_batches_stand(plain):
+    trained = sample.load(plain, pytest.fail)
+    made = evaluate.Generator(trained.built, standing=2)(trained.state, 3).made
+    assert made["batch_norm"] == "standing, 2 batches of 8"
