@@ -26,6 +26,8 @@ TRAIN_OPTIONS = [
 """Everything else that starts with "--" is a key of the config."""
 MOST_SEEDS = 1024
 """Most runs of one command."""
+MOST_TILE = 4096
+"""Largest side of a tile."""
 
 EPILOG = """\
 jaxgan train                             train the default DCGAN on the embedded images
@@ -33,6 +35,10 @@ jaxgan train configs/mlp.toml --seed 1   train a config; the same command again 
 jaxgan train --seeds 0:8                 train the runs of eight seeds together
 jaxgan train --generator.width 32        change any key of the config
 jaxgan sample runs/default-s0 --num 64 --out samples.png
+jaxgan translate runs/pix2pix-s0 PHOTOS --out MADE
+                                         translate image files
+jaxgan upscale runs/srgan-s0 PHOTOS --out LARGE
+                                         enlarge image files
 jaxgan evaluate runs/default-s0          score a run against its data
 jaxgan compare runs/default-s*           scores side by side
 jaxgan report runs/default-s0            a page with pictures, curves and scores
@@ -207,6 +213,32 @@ def _check_standing(batches: int | None) -> None:
         raise InputError(f"--standing is {batches}; it must be at least 1 and less than {2**16}")
 
 
+def _translate(options: argparse.Namespace) -> int:
+    if not 0 <= options.seed < 2**32:
+        raise InputError(f"--seed is {options.seed}; it must be at least 0 and less than {2**32}")
+    return _files(options, "translate", back=options.back, seed=options.seed)
+
+
+def _upscale(options: argparse.Namespace) -> int:
+    if not 0 < options.tile <= MOST_TILE:
+        raise InputError(f"--tile is {options.tile}; it must be from 1 to {MOST_TILE}")
+    return _files(options, "upscale", tile=options.tile)
+
+
+def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
+    """Makes images of image files; 1 where some could not be read."""
+    from jaxgan import cache, sample, translate
+
+    out = Path(options.out)
+    todo = translate.jobs([Path(given) for given in options.inputs], out)
+    cache.keep(_say)
+    trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
+    left_out = f"; {unreadable} files were unreadable" if unreadable else ""
+    _say(f"wrote {len(todo) - unreadable} images of step {trained.step} to {out}{left_out}")
+    return 1 if unreadable else 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     if (options.run_dir is None) == (options.images is None):
         raise InputError("jaxgan evaluate scores a RUN or --images DIR; give one of them")
@@ -377,6 +409,23 @@ def _parser() -> argparse.ArgumentParser:
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
     )
     sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
+
+    def on_files(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = command(name, run, text)
+        sub.add_argument("run_dir", metavar="RUN")
+        sub.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of images")
+        sub.add_argument("--out", required=True, metavar="DIR", help="where the PNG files go")
+        sub.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
+        sub.add_argument("--quiet", action="store_true", help="no progress bar")
+        return sub
+
+    translate = on_files("translate", _translate, "Translate images with a pix2pix or CycleGAN run.")
+    translate.add_argument("--back", action="store_true", help="the other way, of CycleGAN")
+    translate.add_argument("--seed", type=int, default=0, metavar="S", help="seed of dropout (default: 0)")
+    upscale = on_files("upscale", _upscale, "Enlarge images with a super-resolution run.")
+    upscale.add_argument(
+        "--tile", type=int, default=128, metavar="T", help="enlarge T x T pixels at a time (default: 128)"
+    )
 
     evaluate = command(
         "evaluate", _evaluate, "Score a run, or anybody's images, with the protocol beside it."

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jaxgan import config
 from jaxgan.errors import InputError
 from jaxgan.rundir import RunDirectory
-from jaxgan.scores import better, columns, describe, mean, number
+from jaxgan.scores import better, columns, describe, floors, mean, number
 
 Line = Mapping[str, Any]
 
@@ -137,7 +137,7 @@ def table(found: Comparison) -> str:
             return f"{column.config.name} ({seeds} seeds)"
         return str(column.paths[0]) + (f" and {seeds - 1} more" if seeds > 1 else "")
 
-    rows = [["score", *map(head, found.columns), "real images", "better"]]
+    rows = [["score", *map(head, found.columns), floors(found.rows), "better"]]
     rows += [
         [found.titles[metric], *map(cell, cells), number(found.floors[metric]), better(metric)]
         for metric, cells in found.rows.items()

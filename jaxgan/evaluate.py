@@ -16,13 +16,26 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan import __version__, experiment, features, sample
-from jaxgan.data import sources, stream
+from jaxgan.data import images, sources, stream
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.features import Network
 from jaxgan.game import State
 from jaxgan.rundir import RunDirectory
-from jaxgan.scores import GROUPS, SIMILAR, Group, Sample, Say, Score, Seen, Values, chosen
+from jaxgan.scores import (
+    GROUPS,
+    PIXELS,
+    SIMILAR,
+    Group,
+    Pairs,
+    Sample,
+    Say,
+    Score,
+    Seen,
+    Values,
+    chosen,
+    needs,
+)
 
 READ = 100
 """Images that are read at once."""
@@ -71,6 +84,7 @@ class Judge:
         *,
         train: Source | None = None,
         test: Source | None = None,
+        pairs: Pairs | None = None,
         leave_out: Say | None = None,
         progress: bool = True,
         **described: Any,
@@ -84,6 +98,7 @@ class Judge:
           num: How many images to score.
           train: The training images of what is scored, if they are known.
           test: Real images of the same kind that were not trained on.
+          pairs: What the images to be scored should be, where that is known.
           leave_out: Called with a line for each metric that these images do not allow; if None, that is an error.
           progress: Whether to draw progress bars.
           described: More of the protocol.
@@ -95,7 +110,9 @@ class Judge:
         self.groups = [group for group in GROUPS if set(group.metrics) & set(chosen)]
         self.chosen, self.described = chosen, described
         needs = frozenset[str]().union(*(group.needs for group in self.groups))
-        self.keep = sys.maxsize if "accuracy" in chosen else SIMILAR if "images" in needs else 0
+        every = "accuracy" in chosen or "pairs" in needs
+        self.keep = sys.maxsize if every else SIMILAR if "images" in needs else 0
+        self.pairs = pairs if "pairs" in needs else None
         count = min(num, len(reference))
         self.real = self._read(reference, count)
         self.train = self.test = None
@@ -105,7 +122,7 @@ class Judge:
         if "test" in needs and test is not None:
             self.test = self._read(test, len(test))
         self._floors: Values = {}
-        real = Seen(self.real, self.real, self.train, self.test, len(reference.classes), num)
+        real = Seen(self.real, self.real, self.train, self.test, len(reference.classes), num, self.pairs)
         for group in list(
             self.groups
         ):  # now, so that what cannot be computed is known before anything is generated
@@ -164,7 +181,7 @@ class Judge:
         """
         count = min(self.num, given.number)
         fake = self._look(given.batches(count), count, "Scoring images", given.labels)
-        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num)
+        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num, self.pairs)
         protocol = {
             "n_real": len(self.real.features),
             "n_fake": count,
@@ -173,7 +190,7 @@ class Judge:
             "resolution": self.reference.resolution,
             "channels": self.reference.channels,
             "features": self.network.name,
-            "features_sha256": self.network.sha256,
+            "features_sha256": self.network.sha256 or None,
             "resize": self.network.resize,
             **given.made,
         }
@@ -302,13 +319,37 @@ def judge_of(
     if split is not None and split != name:
         reference, name = experiment.source_of(built.config, split), split
     test = experiment.held_out(built.config)
-    missing = {"test": test is None, "labels": not built.classes}
+    missing = {"test": test is None, "labels": not built.classes, "pairs": not experiment.answered(built)}
     asked = chosen(names, frozenset(what for what, lacks in missing.items() if lacks), say)
-    network = features.load(look[0], train.resolution, train.channels, *look[1:])
+    network = look_through(asked, look, train.resolution, train.channels)
+    pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
     described = {"data": data.source, "split": name}
     leave_out = say if names is None else None
-    given = {"train": train, "test": test, "leave_out": leave_out, "progress": progress}
+    given = {"train": train, "test": test, "pairs": pairs, "leave_out": leave_out, "progress": progress}
     return Judge(reference, network, asked, num, **given, **described)
+
+
+def look_through(asked: Sequence[str], look: Look, resolution: int, channels: int) -> Network:
+    """The network for metrics; where all of them look at pixels, one that sees nothing and needs no weights.
+
+    Raises:
+      InputError: As `features.load`.
+    """
+    if set(asked) <= set(PIXELS) and look == ("auto", None, None):
+        return features.nothing()
+    return features.load(look[0], resolution, channels, *look[1:])
+
+
+def pairs_of(built: experiment.Experiment, most: int) -> Pairs:
+    """The true answers for the samples of an experiment that has them, `most` at most."""
+    examples = experiment.examples(built)
+    assert examples is not None
+    (given,) = built.given
+    truth = examples["image"][:most]
+    alike = (
+        images.enlarged(x, truth.shape[1], truth.shape[2], truth.shape[3]) for x in examples[given][:most]
+    )
+    return Pairs(truth, np.stack(list(alike)))
 
 
 class Generator:
@@ -384,7 +425,7 @@ def of_images(
             f"the images are {kinds[0]}, the reference {kinds[1]}; make them alike, with jaxgan prepare for one"
         )
     say, progress = options.get("say", print), options.get("progress", True)
-    asked = chosen(names, frozenset({"train", "test", "labels"}), say)
+    asked = chosen(names, frozenset({"train", "test", "labels", "pairs"}), say)
     network = features.load(
         options.get("network", "auto"), *mine, options.get("weights"), options.get("resize")
     )

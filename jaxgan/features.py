@@ -11,21 +11,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan import parallel, weights
 from jaxgan.errors import InputError
 from jaxgan.layers import resize
-from jaxgan.networks import efficientnet, inception
-from jaxgan.networks.classifier import Classifier
+from jaxgan.networks import classifier, efficientnet, inception
+from jaxgan.networks.classifier import FASHION, Classifier
 
 Name = Literal["auto", "fashion-cnn", "efficientnet-lite0", "inception"]
 NAMES: tuple[Name, ...] = ("auto", "fashion-cnn", "efficientnet-lite0", "inception")
 Resize = Literal["clean", "bilinear"]
 RESIZES: tuple[Resize, ...] = ("clean", "bilinear")
 
-FASHION = Path(__file__).parent / "networks" / "fashion_cnn.safetensors"
-"""Weights of a `Classifier` of Fashion-MNIST, made by benchmarks/classifier.py."""
 FID_WEIGHTS = "6726825d"
 """SHA-256 of the standard weights of the FID Inception network begins so, as their file's name says."""
 EFFICIENTNET_SIZE = 128
@@ -96,6 +93,12 @@ def _regular(batches: Iterable[np.ndarray], size: int) -> Iterable[np.ndarray]:
             rest = rest[size:]
     if rest is not None and len(rest):
         yield rest
+
+
+def nothing() -> Network:
+    """A network that sees nothing, for scores that look at the images themselves."""
+    none = jnp.zeros((BATCH, 0))
+    return Network("none", "", "none", "", lambda images: (none, none), BATCH)
 
 
 def load(
@@ -174,12 +177,7 @@ def _fashion(resolution: int, channels: int, path: Path | None, how: Resize | No
     if how is not None:
         raise InputError("features fashion-cnn resize nothing; leave out --resize")
     path = path or FASHION
-    table, module = weights.read(path), Classifier(10)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1))))
-    leaves: dict[str, Any] = flatten_dict(shapes, sep="/")
-    expected = {key: leaf.shape for key, leaf in leaves.items()}
-    weights.fit(table, expected, path, FASHION.name)
-    variables = unflatten_dict({key: jnp.asarray(table[key]) for key in expected}, sep="/")
+    module, variables = Classifier(10), classifier.load(path)
 
     def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         return module.apply(variables, images.astype(jnp.float32) / 127.5 - 1)  # pyright: ignore[reportReturnType]

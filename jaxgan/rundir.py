@@ -185,10 +185,16 @@ def check_manifest(
     """Compares a resumed run's environment with the one that it started in.
 
     Raises:
-      InputError: If the data is not the same.
+      InputError: If the data or the weights of a fixed network are not the same.
     """
     if old is None:
         return
+    for name, digest in (old.get("fixed_weights") or {}).items():
+        if new.get("fixed_weights", {}).get(name) != digest:
+            raise InputError(
+                f"the weights of {name} are not those that {where} was trained with; restore them, or give another "
+                "--run-dir"
+            )
     if old.get("data_fingerprint") != new["data_fingerprint"]:
         raise InputError(
             f"the data is not the data that {where} was trained on; restore it, or give another --run-dir"

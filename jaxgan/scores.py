@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,14 @@ class Sample(NamedTuple):
         return Sample(*(x[rows] for x in self))
 
 
+class Pairs(NamedTuple):
+    """The true answers for what samples are made from, in the order of the samples, uint8 `[n, H, W, C]` each."""
+
+    truth: np.ndarray
+    baseline: np.ndarray
+    """What is left to beat: what samples are made from, as it is or enlarged."""
+
+
 class Seen(NamedTuple):
     """What scores are computed from."""
 
@@ -55,6 +63,8 @@ class Seen(NamedTuple):
     classes: int
     num: int
     """How many images are scored."""
+    pairs: Pairs | None = None
+    """None where samples have no true answer."""
 
 
 class Group(NamedTuple):
@@ -67,7 +77,7 @@ class Group(NamedTuple):
     """The same of real images."""
     parameters: Mapping[str, Any] = {}
     needs: frozenset[str] = frozenset()
-    """Of "train", "test", "labels" and "images"."""
+    """Of "train", "test", "labels", "images" and "pairs"."""
 
 
 def _halves(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
@@ -160,6 +170,26 @@ def _accuracy_of_real(seen: Seen) -> Values:
     return _accuracy(seen._replace(fake=seen.train.part(slice(seen.num))))
 
 
+def _pairs(seen: Seen) -> Values:
+    assert seen.pairs is not None
+    made, truth = seen.fake.images, seen.pairs.truth[: len(seen.fake.images)]
+    found = {
+        "psnr": metrics.psnr(made, truth, data_range=255),
+        "ssim": metrics.ssim(made, truth, data_range=255),
+        "l1": metrics.absolute(made, truth),
+    }
+    with np.errstate(
+        invalid="ignore"
+    ):  # an image that is met exactly has an infinite ratio, and then there is no error
+        means = {name: metrics.Estimate.of(each) for name, each in found.items()}
+    return {name: (mean.value, mean.error) for name, mean in means.items()}
+
+
+def _pairs_of_baseline(seen: Seen) -> Values:
+    assert seen.pairs is not None
+    return _pairs(seen._replace(fake=seen.real._replace(images=seen.pairs.baseline)))
+
+
 GROUPS: tuple[Group, ...] = (
     Group({"frechet": "{title}"}, _frechet, _halves(_frechet)),
     Group(
@@ -207,6 +237,13 @@ GROUPS: tuple[Group, ...] = (
         ACCURACY._asdict(),
         frozenset({"train", "test", "labels", "images"}),
     ),
+    Group(
+        {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "mean absolute difference (of 255)"},
+        _pairs,
+        _pairs_of_baseline,
+        {"floor": "the input itself, enlarged by bicubic where it is small", "border": 0},
+        frozenset({"images", "pairs"}),
+    ),
 )
 BETTER = {
     "frechet": -1,
@@ -214,6 +251,9 @@ BETTER = {
     "kernel": -1,
     "inception_score": 1,
     "accuracy": 1,
+    "psnr": 1,
+    "ssim": 1,
+    "l1": -1,
 } | dict.fromkeys(("precision", "recall", "density", "coverage"), 1)
 """1 where higher is better and -1 where lower is, of the metrics for which that is so."""
 GROUP = {name: group for group in GROUPS for name in group.metrics}
@@ -222,8 +262,11 @@ LACKING = {
     "train": "the training images",
     "test": "a split of test images",
     "labels": "a class-conditional run",
+    "pairs": "samples with a true answer",
 }
 """What metrics may need, in words."""
+PIXELS = ("diversity", "accuracy", "psnr", "ssim", "l1")
+"""Metrics that look at images themselves, not through a network."""
 SLOW = ("frechet_infinity", "accuracy")
 DEFAULT = tuple(name for name in GROUP if name not in SLOW)
 """Metrics that are computed unless others are asked for."""
@@ -248,7 +291,8 @@ def chosen(names: Sequence[str] | None, missing: frozenset[str], say: Say) -> tu
 
     Args:
       names: Those asked for; "all" is every one; None for all of `DEFAULT` that can be computed.
-      missing: What there is none of: "train", "test" or "labels".
+      missing: What there is none of: "train", "test", "labels" or "pairs". Few runs have pairs, so that what needs
+        them is left out without a word.
       say: Called with a line where a metric is left out.
 
     Raises:
@@ -265,10 +309,15 @@ def chosen(names: Sequence[str] | None, missing: frozenset[str], say: Say) -> tu
     wanted = DEFAULT if names is None else tuple(known) if "all" in names else tuple(dict.fromkeys(names))
     possible = tuple(name for name in wanted if not GROUP[name].needs & missing)
     for name in wanted:
-        if name not in possible:
+        if name not in possible and "pairs" not in GROUP[name].needs:
             lacks = " and ".join(LACKING[x] for x in sorted(GROUP[name].needs & missing))
             say(f"{name} is left out: it needs {lacks}")
     return possible
+
+
+def needs(names: Iterable[str]) -> frozenset[str]:
+    """What metrics need, all of them together."""
+    return frozenset[str]().union(*(GROUP[name].needs for name in names))
 
 
 def mean(values: Sequence[float]) -> tuple[float, float]:
@@ -289,9 +338,17 @@ def better(metric: str) -> str:
     return {1: "higher", -1: "lower"}.get(BETTER.get(metric, 0), "as real images")
 
 
+def floors(names: Iterable[str]) -> str:
+    """What the floors of metrics are of, as the head of a column."""
+    of_pairs = {"pairs" in GROUP[name].needs for name in names if name in GROUP}
+    return {frozenset({True}): "input", frozenset({True, False}): "real or input"}.get(
+        frozenset(of_pairs), "real images"
+    )
+
+
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Scores for people, with a head: over several seeds their mean, and its error over the seeds."""
-    found = [("score", "value", "error", "real images", "better")]
+    found = [("score", "value", "error", floors(line["metric"] for line in lines), "better")]
     for name in dict.fromkeys(line["metric"] for line in lines):
         each = [line for line in lines if line["metric"] == name]
         value, error = each[0]["value"], each[0]["error"]

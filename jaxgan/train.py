@@ -140,6 +140,7 @@ def _train(
     each = [b.config for b in built]
     settings = each[0]
     spread.rows(built[0].rows)
+    fixed = built[0].fixed()
     size = len(source) * example_bytes(source) * spread.copies
     fits = size <= settings.feed.resident_megabytes * 2**20
     resident = fits if settings.feed.resident is None else settings.feed.resident
@@ -171,6 +172,7 @@ def _train(
             _claim(run, one)
             old = run.read_manifest()
             here = environment(spread.home(i), one.seed, experiment.facts(source))
+            here |= {"fixed_weights": fixed} if fixed else {}
             if spread.by:
                 here |= {"seeds": [other.seed for other in each], "seeds_by": spread.by}
             check_manifest(old, here, run.path, say)

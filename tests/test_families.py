@@ -45,6 +45,10 @@ FAMILIES: dict[str, dict[str, str]] = {
         **{"generator.kernel": "1", "discriminator.kernel": "1"},
         **{"data.resolution": "8", "game.levels": "2", "game.latent": "4"},
     },
+    "srgan": {
+        **{"generator.width": "4", "generator.blocks": "1", "discriminator.width": "4"},
+        **{"discriminator.pairs": "2", "game.warmup": "1"},
+    },
 }
 """For each config of a family what makes it small. A new family joins by a line."""
 LIBRARIES = {"private": "dp_accounting"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgan.metrics import diversity, ms_ssim
+from jaxgan.metrics import absolute, diversity, ms_ssim, psnr, ssim
 from jaxgan.metrics.similarity import WEIGHTS, scales
 
 
@@ -37,6 +37,33 @@ def test_one_scale_by_hand(rng):
     expected = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
     found = ms_ssim(x[None, ..., None], y[None, ..., None], data_range=1)
     np.testing.assert_allclose(found, max(expected, 0), rtol=1e-9)
+
+
+def test_structural_similarity_by_its_definition(rng):
+    """Window by window in plain loops, each with its Gaussian means, variances and covariance."""
+    x = rng.uniform(0, 255, size=(2, 13, 15, 2))
+    y = np.clip(x + rng.normal(0, 40, x.shape), 0, 255)
+    line = np.exp(-(np.arange(-5, 6) ** 2) / 4.5)
+    window = np.outer(line, line) / line.sum() ** 2
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    for image, found in enumerate(ssim(x, y, data_range=255)):
+        values = []
+        for top, left, channel in np.ndindex(3, 5, 2):
+            a, b = (z[image, top : top + 11, left : left + 11, channel] for z in (x, y))
+            ma, mb = (window * a).sum(), (window * b).sum()
+            va, vb = (window * (a - ma) ** 2).sum(), (window * (b - mb) ** 2).sum()
+            vab = (window * (a - ma) * (b - mb)).sum()
+            values.append((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+        assert found == pytest.approx(np.mean(values), rel=1e-9)
+
+
+def test_signal_to_noise_and_absolute_difference_by_hand():
+    """Off by 1 and by 10 everywhere: 20 log10(255) and 20 dB less."""
+    truth = np.full((2, 3, 4, 1), 100, np.uint8)
+    off = truth + np.array([1, 10], np.uint8)[:, None, None, None]
+    np.testing.assert_allclose(psnr(off, truth, data_range=255), [48.1308, 28.1308], atol=1e-4)
+    np.testing.assert_allclose(absolute(truth, off), [1, 10])
+    assert np.isinf(psnr(truth, truth, data_range=255)).all()
 
 
 def test_scales_are_those_that_hold_a_window():

@@ -48,6 +48,7 @@ FLOORS = {
     "sample": 5,
     "classification": 6,
     "evaluate": 6,
+    "translate": 6,
     "compare": 7,
     "report": 8,
     "cli": 9,

@@ -23,8 +23,10 @@ from jaxgan.config.networks import (
     ResNetGenerator,
     SAGANDiscriminator,
     SAGANGenerator,
+    SRResNet,
     Translator,
     UNet,
+    VGGDiscriminator,
 )
 
 
@@ -83,7 +85,8 @@ class Experiment(Model):
         | LAPGANGenerator
         | UNet
         | Translator
-        | Refiner,
+        | Refiner
+        | SRResNet,
         Field(discriminator="network"),
     ]
     discriminator: Annotated[
@@ -93,7 +96,8 @@ class Experiment(Model):
         | SAGANDiscriminator
         | BigGANDiscriminator
         | LAPGANDiscriminator
-        | PatchGAN,
+        | PatchGAN
+        | VGGDiscriminator,
         Field(discriminator="network"),
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())

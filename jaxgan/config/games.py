@@ -245,7 +245,27 @@ class Refinement(Adversarial):
     ema: Fraction = 0.0
 
 
+class SRGAN(Adversarial):
+    """Small images ("input") to large ones: `jaxgan.games.srgan`. See data.scale."""
+
+    family: Literal["srgan"]
+    pixel_loss: Literal["mse", "l1"] = "mse"
+    pixel: Weight = 1.0
+    perceptual: Weight = 1.0
+    """Of the mean squared difference of maps inside the network `features`."""
+    adversarial: Weight = 1e-3
+    """Of the generator's adversarial loss; 0 for pixels and features alone."""
+    features: Literal["auto", "fashion-cnn", "efficientnet-lite0", "none"] = "auto"
+    """As of `jaxgan.networks.perceptual`; its weights are fixed."""
+    warmup: Whole = 0
+    """Steps for pixels alone, before the discriminator starts."""
+    weights: Regularized = Regularized()
+    ema: Fraction = 0.0
+    shared_draws: bool = True
+
+
 Game = Annotated[
-    GAN | Pix2Pix | CycleGAN | Private | AAE | LAPGAN | Refinement, Field(discriminator="family")
+    GAN | Pix2Pix | CycleGAN | Private | AAE | LAPGAN | Refinement | SRGAN,
+    Field(discriminator="family"),
 ]
 """The rules, by their family."""

@@ -142,6 +142,24 @@ class Refiner(Network):
     norm: Literal["batch", "layer", "instance", "none"] = "none"
 
 
+class SRResNet(Network):
+    """`jaxgan.networks.SRResNet`, as published; how many times it enlarges is up to the data."""
+
+    network: Literal["srresnet"]
+    blocks: Count = 16
+    norm: Literal["batch", "none"] = "batch"
+
+
+class VGGDiscriminator(Network):
+    """`jaxgan.networks.VGGDiscriminator`, as published for 96x96."""
+
+    network: Literal["vgg"]
+    pairs: Annotated[int, Field(ge=1, le=8)] = 4
+    """Pairs of convolutions, each of which halves the image."""
+    norm: Literal["batch", "layer", "instance", "none"] = "batch"
+    spectral: bool = False
+
+
 class PatchGAN(Network):
     """`jaxgan.networks.PatchGAN`, as published: patches of 70x70."""
 

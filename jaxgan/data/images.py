@@ -1,6 +1,8 @@
 """Any picture to one square array of bytes: the only place where images are decoded, cropped and resized."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,19 @@ def to_array(image: Image.Image, resolution: int, channels: int) -> np.ndarray:
       OSError, SyntaxError and others of Pillow: for pixels that do not decode (see `read`).
     """
     check_size(resolution, channels)
+    image = _converted(image, channels)
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    # Not resize(box=...): its filter reaches across the edges of the box.
+    image = image.crop((left, top, left + side, top + side))
+    if side != resolution:
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return np.array(image, dtype=np.uint8).reshape(resolution, resolution, channels)
+
+
+def _converted(image: Image.Image, channels: int) -> Image.Image:
+    """The first steps of `to_array`, up to the right mode."""
     image = ImageOps.exif_transpose(image)
     image = _to_8_bits(image)
     mode = "L" if channels == 1 else "RGB"
@@ -52,14 +67,39 @@ def to_array(image: Image.Image, resolution: int, channels: int) -> np.ndarray:
             image = image.convert(mode)
     except ValueError as error:
         raise InputError(f"an image of mode {image.mode} has no conversion to {mode}") from error
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    # Not resize(box=...): its filter reaches across the edges of the box.
-    image = image.crop((left, top, left + side, top + side))
-    if side != resolution:
-        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return np.array(image, dtype=np.uint8).reshape(resolution, resolution, channels)
+    return image
+
+
+def read_whole(path: str | os.PathLike[str], channels: int) -> np.ndarray:
+    """The image file at `path` as uint8 [H, W, channels], of its own size; else as `read`.
+
+    Raises:
+      InputError: As `read`.
+    """
+    check_size(1, channels)
+    with _named(path), Image.open(path) as image:
+        image.load()
+        image = _converted(image, channels)
+        return np.array(image, dtype=np.uint8).reshape(image.height, image.width, channels)
+
+
+def enlarged(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
+    """An image uint8 [h, w, 1 or 3] as uint8 [height, width, channels], by Pillow's bicubic filter."""
+    picture = _converted(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), channels)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.array(picture, dtype=np.uint8).reshape(height, width, channels)
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Names the file in whatever goes wrong as it is decoded."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise InputError(f"{path}: {reason(error, path)}; replace or remove the file") from error
 
 
 def read(path: str | os.PathLike[str], resolution: int, channels: int) -> np.ndarray:
@@ -70,14 +110,9 @@ def read(path: str | os.PathLike[str], resolution: int, channels: int) -> np.nda
         a bad `resolution` or `channels`.
     """
     check_size(resolution, channels)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return to_array(image, resolution, channels)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise InputError(f"{path}: {reason(error, path)}; replace or remove the file") from error
+    with _named(path), Image.open(path) as image:
+        image.load()
+        return to_array(image, resolution, channels)
 
 
 def read_pair(
@@ -128,14 +163,9 @@ def read_pair(
 
 def _decoded(path: str | os.PathLike[str]) -> Image.Image:
     """The upright picture of a file; InputError as `read`."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise InputError(f"{path}: {reason(error, path)}; replace or remove the file") from error
+    with _named(path), Image.open(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
 
 
 def reason(error: Exception, path: str | os.PathLike[str]) -> str:

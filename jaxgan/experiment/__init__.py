@@ -2,6 +2,7 @@
 
 from jaxgan.experiment.build import (
     Experiment,
+    answered,
     build,
     examples,
     facts,
@@ -18,6 +19,7 @@ __all__ = [
     "Experiment",
     "Scatter",
     "Sheet",
+    "answered",
     "build",
     "examples",
     "facts",

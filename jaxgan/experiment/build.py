@@ -14,7 +14,7 @@ from jaxgan.data.glyphs import Glyphs
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import aae, gan, lapgan, private, translation
+from jaxgan.experiment import aae, gan, lapgan, private, srgan, translation
 from jaxgan.experiment.facts import Built, Facts, Picture
 from jaxgan.game import Array, Batch, Game, State
 from jaxgan.games import Latents
@@ -28,6 +28,7 @@ FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
     config.AAE: aae.build,
     config.LAPGAN: lapgan.build,
     config.Refinement: translation.refiner,
+    config.SRGAN: srgan.build,
 }
 """What builds each family's game."""
 EXAMPLES: dict[type, Callable[[config.Experiment, sources.Source], sources.Source]] = {
@@ -53,6 +54,8 @@ class Experiment(NamedTuple):
     """See `Built.pictures`."""
     classify: Callable[[State, Array], Array] | None = None
     """See `Built.classify`."""
+    fixed: Callable[[], dict[str, str]] = dict
+    """See `Built.fixed`."""
     poisson: Poisson | None = None
     """How examples are drawn; None for epochs."""
     ledger: Ledger | None = None
@@ -154,7 +157,8 @@ def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray
       most: How many, from all over the data; all of them if not given.
 
     Returns:
-      The fields of `Experiment.given`, and "image", `[n, ...]` each; None where samples are not made from examples.
+      The fields of `Experiment.given`, and "image", `[n, ...]` each, the true one where the data hides its pairs; None
+      where samples are not made from examples.
 
     Raises:
       InputError: If the data cannot be read.
@@ -163,8 +167,18 @@ def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray
         return None
     source = held_out(built.config) or source_of(built.config)
     count = len(source) if most is None else min(most, len(source))
-    chosen = [source[i * len(source) // count] for i in range(count)]
+    places = [i * len(source) // count for i in range(count)]
+    chosen = [source[i] for i in places]
+    if isinstance(source, derived.HiddenPairs):
+        chosen = [{**x, "image": source.truth(i)["image"]} for i, x in zip(places, chosen, strict=True)]
     return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "image"))}
+
+
+def answered(built: Experiment) -> bool:
+    """Whether what samples are made from is one image, and has a true answer: the "image" of `examples`."""
+    data = built.config.data
+    hidden = getattr(data, "unpaired", False) or getattr(data, "task", None) == "unpaired-edges"
+    return built.given == ("input",) or (built.given == ("other",) and hidden)
 
 
 def open_source(data: config.Data) -> sources.Source:

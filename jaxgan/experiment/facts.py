@@ -61,3 +61,5 @@ class Built(NamedTuple):
     """What else a report shows, by caption: of a state, and of held-out examples with images in [-1, 1]."""
     classify: Callable[[State, Array], Array] | None = None
     """The logits of classes `[N, K]` that a network gives to images in [-1, 1], where one learns classes."""
+    fixed: Callable[[], dict[str, str]] = dict
+    """Loads the networks that losses look through and nobody moves: the SHA-256 of each one's weights, by name."""

@@ -85,6 +85,9 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
         of.channels, net.width, net.blocks, net.norm, of.dtype
     ),
     config.Refiner: lambda net, of: networks.Refiner(of.channels, net.width, net.blocks, net.norm, of.dtype),
+    config.VGGDiscriminator: lambda net, of: networks.VGGDiscriminator(
+        net.width, net.pairs, net.norm, net.spectral, of.dtype
+    ),
     config.PatchGAN: lambda net, of: networks.PatchGAN(
         net.width, net.layers, net.norm, net.spectral, of.dtype
     ),
@@ -100,7 +103,7 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
 FROM_LATENTS = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Generators that make images from latents."""
 FROM_IMAGES = ("unet", "translator", "refiner")
-"""Generators that make images from images."""
+"""Generators that make images from images of the same size."""
 WHOLE = ("dcgan", "mlp", "resnet", "sagan", "biggan")
 """Discriminators that may be conditional on classes, and judge whole images."""
 

@@ -9,6 +9,7 @@ from jaxgan.games.latents import Latents
 from jaxgan.games.pix2pix import pix2pix
 from jaxgan.games.private import private
 from jaxgan.games.refiner import refiner
+from jaxgan.games.srgan import srgan
 
 __all__ = [
     "Adversary",
@@ -21,4 +22,5 @@ __all__ = [
     "pix2pix",
     "private",
     "refiner",
+    "srgan",
 ]

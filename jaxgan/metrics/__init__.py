@@ -8,7 +8,7 @@ from jaxgan.metrics.inception import inception_score
 from jaxgan.metrics.kernel import Estimate, kernel_distance
 from jaxgan.metrics.modes import GRID, RING, Modes, class_modes, gaussian_modes
 from jaxgan.metrics.neighbours import Manifold, Memorisation, manifold, memorisation, nearest
-from jaxgan.metrics.similarity import diversity, ms_ssim
+from jaxgan.metrics.similarity import absolute, diversity, ms_ssim, psnr, ssim
 
 __all__ = [
     "GRID",
@@ -18,6 +18,7 @@ __all__ = [
     "Memorisation",
     "Modes",
     "Moments",
+    "absolute",
     "class_modes",
     "diversity",
     "frechet_distance",
@@ -31,4 +32,6 @@ __all__ = [
     "moments",
     "ms_ssim",
     "nearest",
+    "psnr",
+    "ssim",
 ]

@@ -5,7 +5,8 @@ Every generator is called as `generator(latent, label=None, *, train, keys=None)
 `[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`, of patches `[N, h, w]`, and with
 an auxiliary classifier also logits of the classes.
 
-Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size.
+Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size;
+`SRResNet` makes larger ones.
 The generators of a pyramid's finer levels also take a plane of noise: `generator(image, noise, label=None, ...)`.
 
 Encoders are called as `encoder(image, *, train, keys=None)` and return codes `[N, Z]` and, where they tell classes,
@@ -22,6 +23,7 @@ from jaxgan.networks.patchgan import PatchGAN
 from jaxgan.networks.refiner import Refiner
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.sagan import SAGANDiscriminator, SAGANGenerator
+from jaxgan.networks.srresnet import SRResNet, VGGDiscriminator
 from jaxgan.networks.translator import Translator
 from jaxgan.networks.unet import UNet
 
@@ -42,6 +44,8 @@ __all__ = [
     "ResNetGenerator",
     "SAGANDiscriminator",
     "SAGANGenerator",
+    "SRResNet",
     "Translator",
     "UNet",
+    "VGGDiscriminator",
 ]

@@ -1,12 +1,19 @@
 """A small classifier of small images: features for scores, and what the classification accuracy score trains."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgan import weights
 from jaxgan.layers import Conv, Dense, Norm
+
+FASHION = Path(__file__).parent / "fashion_cnn.safetensors"
+"""Weights of a `Classifier` of Fashion-MNIST, made by benchmarks/classifier.py."""
 
 
 class Classifier(nn.Module):
@@ -40,3 +47,17 @@ class Classifier(nn.Module):
                 x = nn.relu(Norm("batch", dtype=self.dtype)(x, train=train))
         features = x.astype(jnp.float32).mean((1, 2))
         return features, Dense(self.classes, dtype=jnp.float32)(features)
+
+
+def load(path: str | os.PathLike[str] = FASHION) -> dict[str, Any]:
+    """The variables of `Classifier(10)` for 28x28 grey images.
+
+    Raises:
+      InputError: naming the file, where it cannot be read or holds the weights of something else.
+    """
+    table, module = weights.read(path), Classifier(10)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1))))
+    leaves: dict[str, Any] = flatten_dict(shapes, sep="/")
+    expected = {key: leaf.shape for key, leaf in leaves.items()}
+    weights.fit(table, expected, path, FASHION.name)
+    return unflatten_dict({key: jnp.asarray(table[key]) for key in expected}, sep="/")
