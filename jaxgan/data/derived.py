@@ -16,7 +16,7 @@ SCALES = (2, 4)
 """How many times `Degraded` can shrink."""
 
 
-class _Derived:
+class Derived:
     """A source over another one, alike in all that is not overridden."""
 
     def __init__(self, source: Source) -> None:
@@ -51,7 +51,7 @@ class _Derived:
         return len(self.source)
 
 
-class Edges(_Derived):
+class Edges(Derived):
     """Adds "input", the line drawing of each "image" (`edges`)."""
 
     @property
@@ -79,7 +79,7 @@ def edges(image: np.ndarray) -> np.ndarray:
     return np.repeat(np.where(lines, 0, 255).astype(np.uint8)[..., None], image.shape[-1], -1)
 
 
-class HiddenPairs(_Derived):
+class HiddenPairs(Derived):
     """A paired source without its pairs: "other", the "input" of another example, in the place of "input".
 
     All examples stand on one circle, shuffled, and each has the input of the next: over an epoch every input is seen
@@ -117,7 +117,7 @@ class HiddenPairs(_Derived):
         return self.source[self.partner(index)]
 
 
-class Degraded(_Derived):
+class Degraded(Derived):
     """For super-resolution: "input" is each "image" shrunken `scale` times, antialiased (Lanczos, as `images` does it).
 
     It takes the place of any other "input".

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
+from jaxgan.data.derived import Derived
 from jaxgan.data.sources import Example, Field, Source
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
@@ -17,7 +18,7 @@ FINER = 4
 """Pixels that are drawn for each pixel of the image, in each direction."""
 
 
-class Glyphs:
+class Glyphs(Derived):
     """Adds drawn digits, "other", and the digit, "other_label" int32, to each example of a source of real images.
 
     The two do not belong together. A digit is white on black, in a random font, size, thickness, place and rotation,
@@ -29,28 +30,14 @@ class Glyphs:
     """
 
     def __init__(self, source: Source, split: str = "train") -> None:
-        self.source, self.split = source, split
-
-    @property
-    def resolution(self) -> int:
-        """Of both images."""
-        return self.source.resolution
-
-    @property
-    def channels(self) -> int:
-        """Of both images."""
-        return self.source.channels
+        super().__init__(source)
+        self.split = split
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """Of each example."""
         drawn = {"other": self.source.fields["image"], "other_label": Field((), "int32")}
         return {**self.source.fields, **drawn}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Of the real images."""
-        return self.source.classes
 
     @property
     def fingerprint(self) -> str:
@@ -60,9 +47,6 @@ class Glyphs:
         for name in FONTS:
             digest.update(_file(name).read_bytes())
         return digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, index: int, /) -> Example:
         example = self.source[index]
