@@ -1,5 +1,6 @@
 """Eight virtual devices and no silent promotion of ranks for every test; one compilation of each program."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import numpy as np
 import pytest
+from quick import quickly
 
+# Tracing makes many objects that live long: to look for garbage after every 700 takes a quarter of its time.
+gc.set_threshold(50_000, 20, 100)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -28,4 +32,21 @@ def rng() -> np.random.Generator:
 def strict_dtypes() -> Iterator[None]:
     """No silent promotion of dtypes either; not for all tests, as Adam in optax relies on it."""
     with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_programs() -> Iterator[None]:
+    """`quickly`, for a whole module."""
+    with quickly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_batches() -> Iterator[None]:
+    """Feature networks compute full batches always: here of 16 images a device in place of 100."""
+    from jaxgan import features
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "BATCH", 16)
         yield

@@ -1,8 +1,11 @@
 """What tests share beside fixtures; to import it changes nothing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import jax
+import pytest
 
 _options: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
@@ -10,3 +13,21 @@ if jax.__version_info__ < (0, 11):
 
 quick_jit = partial(jax.jit, compiler_options=_options)
 """For what runs once or twice and is compared to rounding: compiles sooner. Not for tests of bits."""
+
+quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _options.items())
+"""The same for a process of its own, in its XLA_FLAGS."""
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """Compiles everything sooner, the library's own programs too. Not for tests of bits either."""
+    from jaxgan import window
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(window, "_options", lambda *_: _options)
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+        jax.clear_caches()  # in memory a program does not say how it was compiled; on disk it does

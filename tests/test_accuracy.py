@@ -7,6 +7,8 @@ import pytest
 from jaxgan.metrics.accuracy import Training, accuracy, train_classifier
 from jaxgan.networks.classifier import Classifier
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 QUICK = Training(epochs=6, batch_size=16, shift=1)
 
 

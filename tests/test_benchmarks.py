@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import pytest
 from jax.interpreters.partial_eval import dce_jaxpr
 from PIL import Image
+from quick import quick_flags
 
 from jaxgan import config, experiment, game
 
@@ -31,11 +32,10 @@ def flops(monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(name: str, out: Path, *arguments: str) -> dict[str, Any]:
     """Runs a benchmark at toy size and reads its document, once with the environment looked at."""
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--toy", "--windows", "2", "--out", str(out)]
-    quick = "--xla_backend_optimization_level=0"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {quick}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {quick_flags}",
     }
     done = subprocess.run(
         [*command, *arguments], env=environment, capture_output=True, text=True, timeout=300

@@ -1,6 +1,5 @@
 """Compiled programs kept on disk: found again, never in the way, and without a trace in a run's bits."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxgan import cache
+from jaxgan.inspection import inspect
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -33,7 +33,7 @@ def jaxgan(*arguments, **environment):
 
 
 def state_sha256(run):
-    return json.loads(jaxgan("inspect", run, "--json").stdout)["state_sha256"]
+    return inspect(run, print)["state_sha256"]
 
 
 def test_bits_with_a_cold_a_warm_and_no_cache(tmp_path):

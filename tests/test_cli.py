@@ -18,11 +18,14 @@ from jaxgan.cli import main
 from jaxgan.errors import InputError
 from jaxgan.rundir import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Small enough for the eight devices of these tests. The default config is a DCGAN.
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
     *("--generator.width", "4", "--discriminator.width", "4", "--game.conditional", "false"),
+    *("--run.window", "2"),  # also of runs of three steps, which are then of one program with those of two
 ]
 
 
@@ -104,6 +107,7 @@ def test_train_makes_the_run_directory(trained):
             "batch_size": "8",
             "run.samples": "4",
             "game.conditional": "false",
+            "run.window": "2",
             "game.latent": "3",
             "generator.width": "4",
             "discriminator.width": "4",

@@ -8,6 +8,8 @@ import pytest
 
 from jaxgan.layers import Dropout
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 SHAPE = (8, 5, 7, 3)
 
 

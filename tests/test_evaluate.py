@@ -17,6 +17,8 @@ from jaxgan.errors import InputError
 from jaxgan.inspection import load_run
 from jaxgan.parallel import Spread
 
+pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches")
+
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
     *("--generator.width", "8", "--discriminator.width", "8", "--game.conditional", "false"),

@@ -9,6 +9,8 @@ from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.metrics import frechet_distance, moments
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 
 @pytest.fixture(scope="module")
 def network():

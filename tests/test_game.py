@@ -11,7 +11,7 @@ import pytest
 from jaxgan import game
 from jaxgan.game import Aux, Fakes, Game, Keys, Player
 
-pytestmark = pytest.mark.usefixtures("strict_dtypes")
+pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_programs")
 KEY = jax.random.key(7)
 N = 6
 LR = 0.1

@@ -1,6 +1,7 @@
 """The GAN family against updates written out with `module.apply`, and what is compiled of it."""
 
 import re
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -24,6 +25,8 @@ from jaxgan.networks import (
     ResNetDiscriminator,
     ResNetGenerator,
 )
+
+pytestmark = pytest.mark.usefixtures("quick_programs")
 
 N, Z, LR = 4, 3, 0.1
 KEY = jax.random.key(0)
@@ -109,8 +112,10 @@ def test_what_signs_of_collapse_are_read_from_by_hand(rng):
     g, d = DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2, dropout=0.2)
     keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), N)
     z = keys.fold("latent").normal((Z,))
-    fake, _ = g.apply(state.variables("generator"), z, train=True, mutable=["batch_stats"])
+    generate = quick_jit(lambda v, z: g.apply(v, z, train=True, mutable=["batch_stats"]))
+    fake, _ = generate(state.variables("generator"), z)
 
+    @partial(quick_jit, static_argnums=1)
     def logits(x, purpose):
         masks = keys.fold(purpose).example
         return d.apply(state.variables("discriminator"), x, train=True, keys=masks, mutable=["batch_stats"])[
@@ -345,10 +350,10 @@ def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(d
 def test_penalties_refuse_batch_norm_and_negative_weights(rng):
     """In Python, where a batch is first at hand; from a configuration, before anything is built."""
     networks = DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2)
-    example = {"image": jnp.zeros((2, 16, 16, 1))}
+    example = jnp.zeros((2, 16, 16, 1))
     for key in ("gradient_penalty", "r1", "r2", "dragan"):
         with pytest.raises(ValueError, match="judges each image by itself: leave out batch norm"):
-            game.init(gan(*networks, Adversary()._replace(**{key: 10.0})), KEY, example)
+            start(gan(*networks, Adversary()._replace(**{key: 10.0})), {"image": example[None]})
         with pytest.raises(ValueError, match="must be at least 0"):
             gan(*networks, Adversary()._replace(**{key: -1.0}))
         with pytest.raises(

@@ -12,6 +12,8 @@ from quick import quick_jit
 from jaxgan.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from jaxgan.networks.dcgan import RESOLUTIONS
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 Z = 10
 
 

@@ -9,6 +9,8 @@ from quick import quick_jit
 from jaxgan.axis import AXIS
 from jaxgan.layers import ConditionalNorm, Norm
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 DEVICES = 4
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from jaxgan import penalties
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N, SHAPE = 5, (2, 3, 1)
 SIZE = 6
 

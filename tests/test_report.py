@@ -15,6 +15,8 @@ from jaxgan.cli import main
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches")
+
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
     *("--generator.width", "8", "--discriminator.width", "8", "--run.sample_every", "2"),
@@ -32,6 +34,14 @@ def runs(tmp_path_factory):
         run = ["--seed", str(seed), "--run-dir", str(folder / f"s{seed} & more")]
         assert main(["train", str(folder / "tiny.toml"), *TINY, *run]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def text(runs):
+    """The report of one run, by the command line."""
+    out = runs / "page.html"
+    assert main(["report", str(runs / "s0 & more"), "--out", str(out)]) == 0
+    return out.read_text()
 
 
 class Page(HTMLParser):
@@ -61,10 +71,7 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_a_report_is_one_file_with_everything_in_it(runs, tmp_path):
-    out = tmp_path / "page.html"
-    assert main(["report", str(runs / "s0 & more"), "--out", str(out)]) == 0
-    text = out.read_text()
+def test_a_report_is_one_file_with_everything_in_it(text):
     page = Page(text)
     for tag, attributes in page.tags:
         for name in ("src", "href"):
@@ -88,16 +95,16 @@ def test_a_report_is_one_file_with_everything_in_it(runs, tmp_path):
         assert expected in words, expected
 
 
-def test_the_slider_holds_every_sample_grid(runs, tmp_path):
+def test_the_slider_holds_every_sample_grid(runs, text):
     run = runs / "s0 & more"
-    report.write([run], tmp_path / "page.html", print)
-    frames = Page((tmp_path / "page.html").read_text()).data["frames0"]
+    frames = Page(text).data["frames0"]
     assert [step for step, _ in frames] == [0, 2, 4]
     for step, data in frames:
         assert base64.b64decode(data) == (run / "samples" / f"step_{step:08d}.png").read_bytes()
 
 
-def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path):
+def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "SEARCHED", 100)
     paths = [runs / "s0 & more", runs / "s1 & more"]
     report.write(paths, tmp_path / "page.html", print)
     words = " ".join(Page((tmp_path / "page.html").read_text()).words)

@@ -9,6 +9,8 @@ from PIL import Image
 
 from jaxgan.layers import resize
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 SIZES = [
     (32, 32, 299),
     (61, 47, 24),

@@ -12,6 +12,8 @@ from quick import quick_jit
 from jaxgan.networks import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.resnet import RESOLUTIONS, ConvPool, UpsampleConv
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 Z = 6
 
 
@@ -119,9 +121,8 @@ def test_images_of_another_shape_are_refused():
 
 def test_weights_start_as_in_the_authors_code():
     """Glorot's uniform limits, times the square root of 2 on the residual way; biases 0."""
-    v = ResNetDiscriminator(16, 3, 32).init(jax.random.key(0), jnp.zeros((2, 16, 16, 3)), train=True)[
-        "params"
-    ]
+    module, x = ResNetDiscriminator(16, 3, 32), jnp.zeros((2, 16, 16, 3))
+    v: Any = quick_jit(lambda key: module.init(key, x, train=True)["params"])(jax.random.key(0))
     block = v["DownBlock_1"]
     for name, limit in {
         "Conv_0": np.sqrt(2) * np.sqrt(6 / (9 * 64)),
@@ -173,11 +174,16 @@ def test_resampling_and_convolution_in_one(module, naive, shape, rng):
     """The same numbers as one after the other, at borders too, and the same gradient in input and parameters."""
     x = rng.normal(size=shape).astype(np.float32)
     v = randomised(module.init(jax.random.key(0), x), rng)
-    y, pull = jax.vjp(module.apply, v, x)
+    g = rng.normal(size=jax.eval_shape(module.apply, v, x).shape)
+
+    @quick_jit
+    def both(v, x, g):
+        y, pull = jax.vjp(module.apply, v, x)
+        return y, pull(g)
+
+    y, (dv, dx) = both(v, x, jnp.float32(g))
     np.testing.assert_allclose(y, naive(x, in_float64(v["params"])), atol=1e-5)
     # The map is linear in x and in the kernel: <pull(g), d> = <g, f(d)>.
-    g = rng.normal(size=y.shape)
-    dv, dx = pull(jnp.float32(g))
     d, still = rng.normal(size=shape), {**in_float64(v["params"]), "bias": np.zeros(5)}
     np.testing.assert_allclose(np.sum(dx * d), np.sum(g * naive(d, still)), rtol=1e-4)
     d = rng.normal(size=v["params"]["kernel"].shape)

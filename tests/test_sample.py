@@ -14,6 +14,8 @@ from jaxgan.checkpoint import Checkpoints, sha256
 from jaxgan.cli import main
 from jaxgan.networks import DCGANGenerator, MLPGenerator
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 LATENT = 6
 ARGUMENTS = [
     *("train", "--quiet", "--data.split", "test", "--batch-size", "8", "--game.latent", str(LATENT)),

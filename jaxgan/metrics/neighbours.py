@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import mannwhitneyu
 
 from jaxgan.metrics.features import table
 
@@ -145,5 +144,7 @@ def memorisation(train: ArrayLike, test: ArrayLike, fake: ArrayLike) -> Memorisa
 
     each, other = below(made, fresh), 1 - below(fresh, made)
     variance = sum(x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for x in (each, other))
+    from scipy.stats import mannwhitneyu  # slower to import than all else that a run needs of SciPy
+
     p_value = mannwhitneyu(fresh, made, alternative="greater").pvalue
     return Memorisation(float(each.mean()), float(np.sqrt(variance)), float(p_value))
