@@ -337,6 +337,13 @@ SMALL = {
         ({"game.packing": "2"}, "ab", 100, "judges codes, not images; leave out augment and packing"),
         ({"game.augment": '["color"]'}, "ab", 100, "judges codes, not images; leave out augment and packing"),
         ({"discriminator.network": "dcgan"}, "ab", 100, "takes discriminator.network mlp, not dcgan"),
+        ({"discriminator.conditioning": "auxiliary"}, "ab", 100, "takes concatenate or projection"),
+        (
+            {"generator.network": "biggan"},
+            "ab",
+            100,
+            "takes generator.network dcgan or mlp or resnet, not biggan",
+        ),
         (
             {"game.encoder.network": "resnet"},
             "ab",

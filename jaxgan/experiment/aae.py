@@ -11,8 +11,9 @@ from jax.scipy.special import ndtri
 from jaxgan import config, games
 from jaxgan.data import labelled
 from jaxgan.data.sources import Source
+from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts, Picture, Scatter, Sheet
-from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, Shape, demand, module
+from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.game import Array, Batch, Keys, State
 from jaxgan.games import Latents
@@ -40,7 +41,11 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules = settings.game
     assert isinstance(rules, config.AAE)
-    demand(settings, generator=FROM_LATENTS, discriminator=("mlp",))
+    demand(settings, generator=("dcgan", "mlp", "resnet"), discriminator=("mlp",))
+    if getattr(settings.discriminator, "conditioning", None) == "auxiliary":
+        raise InputError(
+            "discriminator.conditioning auxiliary is of images; game.family aae takes concatenate or projection"
+        )
     classes = len(facts.classes) if rules.labels else 0
     if rules.labels:
         labelled.check(rules.labels, len(facts.classes), facts.examples)
