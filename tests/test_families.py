@@ -30,6 +30,10 @@ FAMILIES: dict[str, dict[str, str]] = {
         "generator.blocks": "1",
         "discriminator.width": "2",
         "game.pool": "12",
+        **{
+            "generator.norm": "none",
+            "discriminator.norm": "none",
+        },  # in maps of so few values they magnify rounding
     },
     "projection": {**MLPS, "game.latent": "4", "discriminator.minibatch_std": "true", "run.samples": "10"},
     "private": {**MLPS, "game.latent": "4", "game.discriminator_turns": "2", "game.noise_multiplier": "1.0"},
