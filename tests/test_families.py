@@ -49,6 +49,11 @@ FAMILIES: dict[str, dict[str, str]] = {
         **{"generator.kernel": "1", "discriminator.kernel": "1"},
         **{"data.resolution": "8", "game.levels": "2", "game.latent": "4"},
     },
+    "refiner": {
+        **{"data.source": "embedded", "data.task": "unpaired-edges", "game.history": "12"},
+        **{"generator.width": "2", "generator.blocks": "1", "discriminator.width": "2"},
+        **{"game.generator_pretraining": "1", "game.discriminator_pretraining": "1"},
+    },
     "srgan": {
         **{"generator.width": "4", "generator.blocks": "1", "discriminator.width": "4"},
         **{"discriminator.pairs": "2", "game.warmup": "1"},
