@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.errors import ModifyScopeVariableError
-from quick import quick_jit
 
 from jaxgan.layers import Conv, ConvTranspose, SpectralNorm
 
@@ -68,18 +67,18 @@ def iterate(m, u):
     return m.T @ v / np.linalg.norm(m.T @ v)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def plain(name, variables, x) -> Any:
     """The layer without spectral norm."""
     return Net(name, spectral=False).apply({"params": variables["params"]}, x, train=True)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def evaluate(name, variables, x) -> Any:
     return Net(name).apply(variables, x, train=False)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def train(name, variables, x):
     y, new = Net(name).apply(variables, x, train=True, mutable=["spectral"])
     return y, {**variables, **new}

@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
+from quick import quickly
 from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, experiment, game, pictures, train
@@ -104,6 +106,19 @@ def twelve(tmp_path_factory):
     run = tmp_path_factory.mktemp("twelve") / "run"
     go(run, "--steps", 12)
     return run
+
+
+@pytest.fixture(scope="module")
+def trained_to_ten(tmp_path_factory):
+    run = tmp_path_factory.mktemp("ten") / "run"
+    go(run, "--steps", 10)
+    return run
+
+
+@pytest.fixture
+def ten(trained_to_ten, tmp_path):
+    """A run of 10 steps, trained in this process; a copy, to be damaged."""
+    return Path(shutil.copytree(trained_to_ten, tmp_path / "run"))
 
 
 def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
@@ -199,13 +214,13 @@ def test_killed_at_any_moment_and_run_again(tmp_path, forty):
     assert not list((run / "checkpoints").glob("*tmp*"))
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code):
-    """With streamed data and two workers: same order, same bits as the resident run."""
-    run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", 2, "--steps", 40)
-    # One step a window, and slow ones: there is time to be interrupted.
-    slow = "import time, jaxgan.train as t\nr = t._Loop._record\nt._Loop._record = lambda *a: (time.sleep(0.1), r(*a))"
-    process = launch(run, *streamed, "--run.window", 1, before=slow)
+@pytest.mark.parametrize(("sent", "code", "workers"), [(signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 1)])
+def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code, workers):
+    """With streamed data and workers: same order, same bits as the resident run."""
+    run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", workers, "--steps", 40)
+    # Slow windows, of at most five steps: there is time to be interrupted.
+    slow = "import time, jaxgan.train as t\nr = t._Loop._record\nt._Loop._record = lambda *a: (time.sleep(0.3), r(*a))"
+    process = launch(run, *streamed, before=slow)
     wait_for_steps(run, 7, process)
     process.send_signal(sent)
     err = finish(process, code)
@@ -213,7 +228,6 @@ def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code
     assert "Traceback" not in err
     stopped = inspect(run, print)["step"]
     assert 7 <= stopped < 40
-    (run / "config.toml").write_text((run / "config.toml").read_text().replace("window = 1", "window = 100"))
     finish(launch(run, *streamed))
     assert digest(run) == digest(forty)
 
@@ -235,15 +249,14 @@ def test_windows_of_any_length_make_the_same_bits(resident):
         ROOT / "configs" / "mlp.toml", {"generator.width": "8", "discriminator.dropout": "0.1"}
     )
     setup = experiment.build(settings, source.classes, len(source))
-    found = []
+    found, window, spread = [], None, Spread()
     for length in (1, 4, 10):
-        spread = Spread()
         shape = (0, setup.game.turns, 8, 10, spread)
         if resident:
             feed = Resident(stream.load(source, progress=False), *shape)
         else:
             feed = Streaming(source, *shape, stop=20, workers=0)
-        window = train.program(setup.game, feed, spread, 8, 100)
+        window = window or train.program(setup.game, feed, spread, 8, 100)
         state = spread.replicate(experiment.initial(setup))
         logs = []
         for start in range(0, 20, length):
@@ -252,6 +265,37 @@ def test_windows_of_any_length_make_the_same_bits(resident):
         joined = {k: np.concatenate([log[k] for log in logs]) for k in logs[0]}
         found.append((sha256(flatten(spread.local(state))), {k: v.tobytes() for k, v in joined.items()}))
     assert found[0] == found[1] == found[2]
+
+
+@cache
+def fragile():
+    """A GAN whose generator's loss is not finite at the steps that its memory, `[12]`, marks."""
+    sgd = {f"{name}_optimizer": optax.sgd(0.01) for name in ("generator", "discriminator")}
+    rules = gan(MLPGenerator((28, 28, 1), 8), MLPDiscriminator(8), latent=4, **sgd)
+    player = rules.players["generator"]
+
+    def loss(state, batch, keys):
+        value, aux = player.loss(state, batch, keys)
+        return jnp.where(state.memory[state.step], jnp.nan, value), aux
+
+    players = {**rules.players, "generator": player._replace(loss=loss)}
+    return rules._replace(players=players, memory=lambda batch: jnp.zeros(12, bool))
+
+
+@cache
+def started():
+    return game.init(fragile(), jax.random.key(0), {"image": jnp.zeros((1, 28, 28, 1))})
+
+
+@jax.jit
+def one_step(state, batch):
+    return game.step(fragile(), state, batch)
+
+
+@cache
+def window_of(length, give_up_after):
+    feed = Resident(stream.load(Embedded("test"), progress=False), 0, fragile().turns, 8, length, Spread())
+    return feed, train.program(fragile(), feed, Spread(), 8, give_up_after)
 
 
 @pytest.mark.parametrize(
@@ -266,21 +310,13 @@ def test_windows_of_any_length_make_the_same_bits(resident):
 )
 def test_steps_that_are_not_finite_are_refused_one_by_one(bad, give_up_after, taken):
     """In one window, in windows of five, and by `game.step`, which refuses at once."""
-    sgd = {f"{name}_optimizer": optax.sgd(0.01) for name in ("generator", "discriminator")}
-    rules = gan(MLPGenerator((28, 28, 1), 8), MLPDiscriminator(8), latent=4, **sgd)
-    player = rules.players["generator"]
-
-    def loss(state, batch, keys):
-        value, aux = player.loss(state, batch, keys)
-        return jnp.where(jnp.isin(state.step, jnp.asarray(bad)), jnp.nan, value), aux
-
-    rules = rules._replace(players={**rules.players, "generator": player._replace(loss=loss)})
-    spread, data = Spread(), stream.load(Embedded("test"), progress=False)
-    begin = lambda: game.init(rules, jax.random.key(0), {"image": jnp.zeros((1, 28, 28, 1))})  # noqa: E731
+    rules, spread, data = fragile(), Spread(), stream.load(Embedded("test"), progress=False)
+    # The memory says which steps are bad, so that one program serves all cases.
+    memory = np.isin(np.arange(12), bad)
+    begin = lambda: started().replace(memory=jnp.asarray(memory))  # noqa: E731
     states, logs = [], []
     for length in (12, 5):
-        feed = Resident(data, 0, rules.turns, 8, length, spread)
-        window = train.program(rules, feed, spread, 8, give_up_after)
+        feed, window = window_of(length, give_up_after)
         state, log = spread.replicate(begin()), []
         for start in range(0, 12, length):
             count = min(length, 12 - start)
@@ -290,9 +326,9 @@ def test_steps_that_are_not_finite_are_refused_one_by_one(bad, give_up_after, ta
         logs.append({k: np.concatenate([part[k] for part in log]) for k in log[0]})
     assert sha256(flatten(states[0])) == sha256(flatten(states[1]))
     state, one = begin(), Resident(data, 0, rules.turns, 8, taken, spread)
-    step, in_a_row = jax.jit(partial(game.step, rules)), []
+    in_a_row = []
     for rows in one.host(0, taken):
-        state, _ = step(state, decode({name: jnp.asarray(values[rows]) for name, values in data.items()}))
+        state, _ = one_step(state, decode({name: jnp.asarray(values[rows]) for name, values in data.items()}))
         in_a_row.append(int(state.skipped_in_a_row))
     for found, log in zip(states, logs, strict=True):
         assert int(found.step) == taken
@@ -346,16 +382,16 @@ def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
     counts = []
     for steps in (1, 12):
         traces.clear()
-        go(tmp_path / str(steps), "--steps", steps)
+        with quickly():
+            go(tmp_path / str(steps), "--steps", steps)
         counts.append(len(traces))
     assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_newest_checkpoint(tmp_path, twelve, damage, capsys):
+def test_damaged_newest_checkpoint(ten, twelve, damage, capsys):
     """One line says so, and the run goes on from the one before to the bits of the undamaged run."""
-    run = tmp_path / "run"
-    go(run, "--steps", 10)
+    run = ten
     damage(run / "checkpoints" / "10")
     capsys.readouterr()
     assert go(run, "--steps", 12) == digest(twelve)
@@ -365,9 +401,8 @@ def test_damaged_newest_checkpoint(tmp_path, twelve, damage, capsys):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 12
 
 
-def test_a_run_whose_every_checkpoint_is_damaged_is_left_alone(tmp_path, capsys):
-    run = tmp_path / "run"
-    go(run, "--steps", 10)
+def test_a_run_whose_every_checkpoint_is_damaged_is_left_alone(ten, capsys):
+    run = ten
     for step in (5, 10):
         DAMAGES[0](run / "checkpoints" / str(step))
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
@@ -376,7 +411,7 @@ def test_a_run_whose_every_checkpoint_is_damaged_is_left_alone(tmp_path, capsys)
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
-def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path):
+def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path, monkeypatch, capsys):
     """Exit 2, the file named, the steps before it saved; with the file back the run goes on."""
     rng, images = np.random.default_rng(0), tmp_path / "images"
     images.mkdir()
@@ -385,28 +420,32 @@ def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path):
     run, good = tmp_path / "run", (images / "7.png").read_bytes()
     folder = ("--data.source", "folder", "--data.path", images, "--data.resolution", 8)
     folder += ("--feed.resident", "false", "--feed.workers", 0, "--run.window", 1)
-    # The file breaks after the run has read its fingerprint.
-    breaking = (
-        "import os, jaxgan.train as t\ncheck = t.check_manifest\n"
-        f"def check_and_break(*a): check(*a); os.truncate({str(images / '7.png')!r}, 60)\n"
-        "t.check_manifest = check_and_break"
-    )
-    err = finish(launch(run, *folder, "--steps", 40, before=breaking), 2)
-    assert str(images / "7.png") in err.strip().splitlines()[-1]
-    assert "Traceback" not in err
-    index = sorted(path.name for path in images.iterdir()).index("7.png")
-    met = order.indices(0, 40, 0, 40).tolist().index(index) // 16  # two turns of eight examples each step
-    assert inspect(run, print)["step"] == met
-    (images / "7.png").write_bytes(good)
-    finish(launch(run, *folder, "--steps", 40))
+    check = train.check_manifest
+
+    def check_and_break(*args):
+        """The file breaks after the run has read its fingerprint."""
+        check(*args)
+        os.truncate(images / "7.png", 60)
+
+    with quickly():
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "check_manifest", check_and_break)
+            assert cli.main(command(run, *folder, "--steps", 40)) == 2
+        err = capsys.readouterr().err
+        assert str(images / "7.png") in err.strip().splitlines()[-1]
+        assert "Traceback" not in err
+        index = sorted(path.name for path in images.iterdir()).index("7.png")
+        met = order.indices(0, 40, 0, 40).tolist().index(index) // 16  # two turns of eight examples each step
+        assert inspect(run, print)["step"] == met
+        (images / "7.png").write_bytes(good)
+        assert cli.main(command(run, *folder, "--steps", 40)) == 0
     assert inspect(run, print)["step"] == 40
 
 
 @pytest.mark.parametrize(("largest", "named"), [(100_000, "checkpoints/15"), (3_000, "metrics.jsonl")])
-def test_a_disk_that_fills_up(tmp_path, largest, named):
+def test_a_disk_that_fills_up(ten, largest, named):
     """Writes that fail past a size, in a save or elsewhere: exit 1, the path named, the last good checkpoint whole."""
-    run = tmp_path / "run"
-    finish(launch(run, "--steps", 10))
+    run = ten
     limit = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
     err = finish(launch(run, "--steps", 20, before=limit), 1)
     last = err.strip().splitlines()[-1]
@@ -414,23 +453,23 @@ def test_a_disk_that_fills_up(tmp_path, largest, named):
     assert str(run / named) in last
     assert "Traceback" not in err
     assert inspect(run, print)["step"] == 10
-    finish(launch(run, "--steps", 20))
+    go(run, "--steps", 20)
     assert inspect(run, print)["step"] == 20
 
 
 def test_curves_that_cannot_be_written(tmp_path, capsys):
     """Exit 1 and the path named; the last checkpoint stands, and the run goes on once there is room for the picture."""
     run = tmp_path / "run"
-    assert cli.main(command(run, "--steps", 3)) == 0
+    assert cli.main(command(run, "--steps", 5)) == 0
     (run / "curves.png").unlink()
     (run / "curves.png" / "kept").mkdir(parents=True)
-    assert cli.main(command(run, "--steps", 6)) == 1
+    assert cli.main(command(run, "--steps", 8)) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("jaxgan: error:")
     assert str(run / "curves.png") in last
-    assert inspect(run, print)["step"] == 6
+    assert inspect(run, print)["step"] == 8
     (run / "curves.png").rename(tmp_path / "elsewhere")
-    assert cli.main(command(run, "--steps", 6)) == 0
+    assert cli.main(command(run, "--steps", 8)) == 0
     assert (run / "curves.png").is_file()
 
 
@@ -438,7 +477,8 @@ def test_a_run_that_is_never_finite_again_stops(tmp_path, capsys):
     """A learning rate of 1e38: the second step overflows, and no other draw helps."""
     run = tmp_path / "run"
     more = ("--steps", 50, "--generator_optimizer.adam.learning_rate", "1e38", "--run.give_up_after", 6)
-    assert cli.main(command(run, *more)) == 1
+    with quickly():
+        assert cli.main(command(run, *more)) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "6 steps in a row" in last
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
