@@ -35,6 +35,8 @@ jaxgan train configs/mlp.toml --seed 1   train a config; the same command again 
 jaxgan train --seeds 0:8                 train the runs of eight seeds together
 jaxgan train --generator.width 32        change any key of the config
 jaxgan sample runs/default-s0 --num 64 --out samples.png
+jaxgan sample runs/stackgan-s0 --text "a dark bag at the top" --out bag.png
+                                         images of a text
 jaxgan translate runs/pix2pix-s0 PHOTOS --out MADE
                                          translate image files
 jaxgan upscale runs/srgan-s0 PHOTOS --out LARGE
@@ -200,10 +202,15 @@ def _sample(options: argparse.Namespace) -> int:
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(
-        trained, options.num, options.seed, walk=walk, standing_batches=options.standing or 0
+        trained,
+        options.num,
+        options.seed,
+        walk=walk,
+        standing_batches=options.standing or 0,
+        caption=options.text,
     )
     columns = walk if options.interpolate else options.columns
-    sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk)
+    sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk, caption=options.text)
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
     return 0
 
@@ -404,6 +411,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
+    sample.add_argument("--text", metavar="CAPTION", help="what to show, of runs that make images from text")
     sample.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
     sample.add_argument(
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"

@@ -123,6 +123,12 @@ class Player(NamedTuple):
     after: Callable[[PyTree, Keys], PyTree] | None = None
     """(gradients, averaged over the devices, and the turn's keys) to those that are used; private players add noise
     here, from the key that all devices share."""
+    stop: int | None = None
+    """From this step on the player's turns are left out: what it moved is done, and the others go on."""
+
+    def plays(self, step: Any) -> Any:
+        """Whether the player has turns in a step, a number or traced."""
+        return (step >= self.start) & (self.stop is None or step < self.stop)
 
 
 class Fakes(NamedTuple):
@@ -177,6 +183,10 @@ def _check(game: Game, nets: Nets) -> None:
         if player.turns < 1 or player.start < 0:
             raise ValueError(
                 f"player {name!r} has turns={player.turns}, start={player.start}; need turns > 0, start >= 0"
+            )
+        if player.stop is not None and player.stop <= player.start:
+            raise ValueError(
+                f"player {name!r} has start={player.start}, stop={player.stop}; it must stop after it starts"
             )
 
 
@@ -339,9 +349,9 @@ def _turns(
         shapes = jax.eval_shape(play, state)[1]
         return state, {key: jnp.full(s.shape, jnp.nan, s.dtype) for key, s in shapes.items()}, jnp.bool_(True)
 
-    if player.start == 0:
+    if player.start == 0 and player.stop is None:
         return play(state)
-    return lax.cond(state.step >= player.start, play, wait, state)
+    return lax.cond(player.plays(state.step), play, wait, state)
 
 
 def transition(
@@ -356,8 +366,9 @@ def transition(
       axis: The mapped axis, if any.
 
     Returns:
-      The new state; metrics by "player/metric", NaN for a player that has not started yet; and whether every loss,
-      norm of a gradient or an update, and statistic is finite. If not, the new state is worthless: see `refused`.
+      The new state; metrics by "player/metric", NaN for a player that has not started yet or has stopped; and whether
+      every loss, norm of a gradient or an update, and statistic is finite. If not, the new state is worthless: see
+      `refused`.
 
     Raises:
       ValueError: If the batch does not hold one part for each turn, or the axis is not `AXIS`.

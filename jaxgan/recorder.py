@@ -146,7 +146,7 @@ class Recorder:
         return played
 
     def _waits(self, metric: str, step: int) -> bool:
-        return step < self.built.game.players[metric.split("/")[0]].start
+        return not self.built.game.players[metric.split("/")[0]].plays(step)
 
     def sheet(self, step: int, images: jax.Array, examples: Mapping[str, np.ndarray] | None = None) -> None:
         """Writes the sample grid of a step, beside the examples that samples were made from, if they were."""

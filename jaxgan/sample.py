@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxgan import experiment, pictures
 from jaxgan.checkpoint import sha256, unflatten
+from jaxgan.data import text
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
 from jaxgan.inspection import load_run
@@ -180,19 +181,57 @@ def standing(built: experiment.Experiment, state: State, count: int, seed: int) 
     return compute(state, jax.random.key(seed))
 
 
-def images(trained: Trained, num: int, seed: int, *, walk: int = 1, standing_batches: int = 0) -> np.ndarray:
+def of_text(built: experiment.Experiment, caption: str) -> dict[str, np.ndarray]:
+    """What samples of one caption are made from: the fields of `Experiment.given`, `[1, ...]` each.
+
+    Raises:
+      InputError: If the run makes no images from text, or the caption is empty or too long.
+    """
+    if built.given != ("text",):
+        raise InputError("this run makes no images from text; leave out --text")
+    (length,), size = built.fields["text"].shape, len(caption.encode(errors="surrogateescape"))
+    if not caption.isprintable():
+        raise InputError("--text holds characters that cannot be printed; leave them out")
+    if not caption.strip():
+        raise InputError("--text is empty; give a caption, such as those that the run was trained on")
+    if size > length:
+        raise InputError(f"--text has {size} bytes, and captions of this run at most {length}; shorten it")
+    return {"text": text.encode(caption, length)[None]}
+
+
+def images(
+    trained: Trained,
+    num: int,
+    seed: int,
+    *,
+    walk: int = 1,
+    standing_batches: int = 0,
+    caption: str | None = None,
+) -> np.ndarray:
     """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`.
 
-    With `standing_batches`, batch norm uses `standing` statistics of so many.
+    With `standing_batches`, batch norm uses `standing` statistics of so many. With a caption, all images are of it.
+
+    Raises:
+      InputError: As `maker`, `standing` and `of_text`.
     """
-    make = maker(trained.built, walk=walk, examples=experiment.examples(trained.built, num))
+    built = trained.built
+    examples = experiment.examples(built, num) if caption is None else of_text(built, caption)
+    make = maker(built, walk=walk, examples=examples)
     state = trained.state.averaged()
     state = standing(trained.built, state, standing_batches, seed) if standing_batches else state
     return np.concatenate(list(batches(make, state, num, seed)))
 
 
 def write(
-    trained: Trained, made: np.ndarray, out: Path, *, seed: int, columns: int | None = None, walk: int = 1
+    trained: Trained,
+    made: np.ndarray,
+    out: Path,
+    *,
+    seed: int,
+    columns: int | None = None,
+    walk: int = 1,
+    caption: str | None = None,
 ) -> None:
     """Writes images as a sheet (`.png`) or as arrays with their labels and origin (`.npz`).
 
@@ -203,6 +242,7 @@ def write(
       seed: What `images` was given.
       columns: Length of a row of the sheet; by default one of each class, or as square as possible.
       walk: Length of a walk between latents, 1 for plain samples.
+      caption: What all of them are of; None where each is of an example.
 
     Raises:
       InputError: If the ending is another, or the file cannot be written.
@@ -212,12 +252,15 @@ def write(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".png":
-            examples = experiment.examples(trained.built, len(made)) if walk == 1 else None
+            plain = walk == 1 and caption is None
+            examples = experiment.examples(trained.built, len(made)) if plain else None
             pictures.save(pictures.sheet(made, classes, trained.built.given, examples, columns), out)
         else:
             arrays = {"image": made, "seed": seed, "step": trained.step, "state_sha256": trained.digest}
             if classes:
                 arrays["label"] = labels(np.arange(len(made), dtype=np.int32), classes, walk)
+            if caption is not None:
+                arrays["text"] = caption
             np.savez_compressed(out, allow_pickle=False, **arrays)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from None

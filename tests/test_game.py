@@ -465,6 +465,26 @@ def test_a_player_that_starts_later_leaves_everything_alone_until_then():
     assert not np.allclose(states[3].params["g"][0], states[0].params["g"][0])
 
 
+def test_a_player_that_stops_leaves_the_others_as_if_it_had_never_been():
+    rules, batch = plain(g={"stop": 2}), batches(2, 3)
+    step = jax.jit(lambda s, b: game.step(rules, s, b))
+    states = [start(rules, batch)]
+    for _ in range(3):
+        new, metrics = step(states[-1], batch)
+        states.append(new)
+        assert np.isnan(metrics["G/loss"]) == (len(states) > 3)
+    # Until then it is the plain game.
+    expected = states[0]
+    for _ in range(2):
+        expected, _ = game.step(plain(), expected, batch)
+    close(states[2].params, expected.params)
+    for kept in ("params", "opt"):
+        before, after = (getattr(state, kept)[{"params": "g", "opt": "G"}[kept]] for state in states[2:])
+        close(after, before, 0)
+    assert not np.allclose(states[3].params["d"][0], states[2].params["d"][0])
+    assert int(states[3].skipped) == 0
+
+
 def test_average_of_parameters():
     rules, batch = plain(ema={"g": 0.5}), batches(2, 3)
     state = start(rules, batch)
@@ -540,6 +560,7 @@ def test_the_guard_reads_gradients_and_statistics_too(broken):
         ({"ema": {"generator": 0.9}}, "generator"),
         ({"g": {"turns": 0}}, "turns"),
         ({"d": {"start": -1}}, "start"),
+        ({"d": {"start": 3, "stop": 3}}, "stop"),
     ],
 )
 def test_games_that_cannot_be_played_are_refused(change, message):

@@ -15,6 +15,7 @@ from jaxgan.config.networks import (
     DCGANGenerator,
     LAPGANDiscriminator,
     LAPGANGenerator,
+    MatchingDiscriminator,
     MLPDiscriminator,
     MLPGenerator,
     PatchGAN,
@@ -24,6 +25,7 @@ from jaxgan.config.networks import (
     SAGANDiscriminator,
     SAGANGenerator,
     SRResNet,
+    StackGANGenerator,
     Translator,
     UNet,
     VGGDiscriminator,
@@ -86,7 +88,8 @@ class Experiment(Model):
         | UNet
         | Translator
         | Refiner
-        | SRResNet,
+        | SRResNet
+        | StackGANGenerator,
         Field(discriminator="network"),
     ]
     discriminator: Annotated[
@@ -97,7 +100,8 @@ class Experiment(Model):
         | BigGANDiscriminator
         | LAPGANDiscriminator
         | PatchGAN
-        | VGGDiscriminator,
+        | VGGDiscriminator
+        | MatchingDiscriminator,
         Field(discriminator="network"),
     ]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
 from jaxgan.config.base import Count, Fraction, Model, Probability, Weight, Whole
-from jaxgan.config.networks import DCGANEncoder, MLPEncoder
+from jaxgan.config.networks import CharacterEncoder, DCGANEncoder, MLPEncoder
 
 
 class Adam(Model):
@@ -264,8 +264,37 @@ class SRGAN(Adversarial):
     shared_draws: bool = True
 
 
+class StackGAN(Adversarial):
+    """Text to images, in two stages: `jaxgan.games.stackgan`."""
+
+    family: Literal["stackgan"]
+    stage_two: Count
+    """The first step of the second stage, in which the first is fixed."""
+    given: Literal["text", "embedding", "label"] = "text"
+    """What images are made from: captions, by an encoder that is trained; embeddings of captions; or classes."""
+    scale: Literal[2, 4, 8] = 4
+    """How many times smaller the first stage's images are."""
+    encoder: CharacterEncoder = CharacterEncoder()
+    """Of captions."""
+    latent: Count = 100
+    latent_kind: Literal["normal", "uniform"] = "normal"
+    kl: Weight = 0.016
+    """Of the divergence of conditions from standard Gaussians. The paper says 1; its code, which takes the mean over
+    128 numbers and doubles it, comes to this."""
+    mismatched: Probability = 0.5
+    """Share of real images with the text of others in what discriminators should not take for real."""
+    ema: Fraction = 0.999
+    shared_draws: bool = True
+
+    def model_post_init(self, context: Any) -> None:
+        if self.packing > 1:
+            raise ValueError("packs images of several texts; set packing to 1")
+        if self.flip:
+            raise ValueError("flips labels, but what does not fit has none to flip; set flip to 0")
+
+
 Game = Annotated[
-    GAN | Pix2Pix | CycleGAN | Private | AAE | LAPGAN | Refinement | SRGAN,
+    GAN | Pix2Pix | CycleGAN | Private | AAE | LAPGAN | Refinement | SRGAN | StackGAN,
     Field(discriminator="family"),
 ]
 """The rules, by their family."""

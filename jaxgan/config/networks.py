@@ -187,3 +187,38 @@ class LAPGANDiscriminator(Network):
     hidden: Count = 600
     """Features of each of the two hidden layers of the coarsest level."""
     dropout: Fraction = 0.5
+
+
+class StackGANGenerator(Network):
+    """`jaxgan.networks.StageTwo`, and a `StageOne` of twice the width, as wide as the authors' code for 256x256."""
+
+    network: Literal["stackgan"]
+    width: Count = 48
+    condition: Count = 128
+    """Numbers that each stage draws from the embedding of the text."""
+    blocks: Whole = 4
+    """Residual blocks of the second stage."""
+    depth: Annotated[int, Field(ge=0, le=6)] = 2
+    """Halvings of the small image before them."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+
+
+class MatchingDiscriminator(Network):
+    """`jaxgan.networks.MatchingDiscriminator`, of each stage."""
+
+    network: Literal["matching"]
+    width: Count = 96
+    condition: Count = 128
+    """Numbers that the embedding of the text is compressed to."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    spectral: bool = False
+
+
+class CharacterEncoder(Model):
+    """`jaxgan.networks.CharacterEncoder`."""
+
+    features: Count = 128
+    width: Count = 32
+    layers: Annotated[int, Field(ge=1, le=6)] = 2
+    window: Annotated[int, Field(ge=1, le=32)] = 5
+    """Characters that a convolution sees."""

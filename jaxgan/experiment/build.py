@@ -14,7 +14,7 @@ from jaxgan.data.glyphs import Glyphs
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import aae, gan, lapgan, private, srgan, translation
+from jaxgan.experiment import aae, gan, lapgan, private, srgan, stackgan, translation
 from jaxgan.experiment.facts import Built, Facts, Picture
 from jaxgan.game import Array, Batch, Game, State
 from jaxgan.games import Latents
@@ -29,6 +29,7 @@ FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
     config.LAPGAN: lapgan.build,
     config.Refinement: translation.refiner,
     config.SRGAN: srgan.build,
+    config.StackGAN: stackgan.build,
 }
 """What builds each family's game."""
 EXAMPLES: dict[type, Callable[[config.Experiment, sources.Source], sources.Source]] = {

@@ -91,6 +91,12 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
     config.PatchGAN: lambda net, of: networks.PatchGAN(
         net.width, net.layers, net.norm, net.spectral, of.dtype
     ),
+    config.StackGANGenerator: lambda net, of: networks.StageOne(
+        of.resolution, of.channels, 2 * net.width, net.condition, net.norm, of.dtype
+    ),
+    config.MatchingDiscriminator: lambda net, of: networks.MatchingDiscriminator(
+        of.resolution, of.channels, net.width, net.condition, net.norm, net.spectral, of.dtype
+    ),
     config.LAPGANGenerator: lambda net, of: networks.BandGenerator(
         of.channels, net.width, net.kernel, of.classes, of.dtype
     ),

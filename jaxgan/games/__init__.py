@@ -10,6 +10,7 @@ from jaxgan.games.pix2pix import pix2pix
 from jaxgan.games.private import private
 from jaxgan.games.refiner import refiner
 from jaxgan.games.srgan import srgan
+from jaxgan.games.stackgan import stackgan
 
 __all__ = [
     "Adversary",
@@ -23,4 +24,5 @@ __all__ = [
     "private",
     "refiner",
     "srgan",
+    "stackgan",
 ]

@@ -12,6 +12,9 @@ The generators of a pyramid's finer levels also take a plane of noise: `generato
 Encoders are called as `encoder(image, *, train, keys=None)` and return codes `[N, Z]` and, where they tell classes,
 the logits of these `[N, K]`, else None.
 
+Networks that read text, and those that make and judge images of it, are in `jaxgan.networks.text` and
+`jaxgan.networks.stackgan`.
+
 Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
 """
 
@@ -24,6 +27,8 @@ from jaxgan.networks.refiner import Refiner
 from jaxgan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.sagan import SAGANDiscriminator, SAGANGenerator
 from jaxgan.networks.srresnet import SRResNet, VGGDiscriminator
+from jaxgan.networks.stackgan import MatchingDiscriminator, StageOne, StageTwo
+from jaxgan.networks.text import CharacterEncoder
 from jaxgan.networks.translator import Translator
 from jaxgan.networks.unet import UNet
 
@@ -32,12 +37,14 @@ __all__ = [
     "BandGenerator",
     "BigGANDiscriminator",
     "BigGANGenerator",
+    "CharacterEncoder",
     "DCGANDiscriminator",
     "DCGANEncoder",
     "DCGANGenerator",
     "MLPDiscriminator",
     "MLPEncoder",
     "MLPGenerator",
+    "MatchingDiscriminator",
     "PatchGAN",
     "Refiner",
     "ResNetDiscriminator",
@@ -45,6 +52,8 @@ __all__ = [
     "SAGANDiscriminator",
     "SAGANGenerator",
     "SRResNet",
+    "StageOne",
+    "StageTwo",
     "Translator",
     "UNet",
     "VGGDiscriminator",
