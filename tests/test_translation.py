@@ -19,6 +19,8 @@ from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Translator, UNet
 from jaxgan.networks.patchgan import receptive_field
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 KEY, N, LR = jax.random.key(0), 4, 0.1
 
 
@@ -281,3 +283,19 @@ def test_settings_become_games():
     assert built.given == ("other",)
     assert state.memory["image"]["images"].shape == (50, 28, 28, 1)
     assert state.memory["other"]["images"].shape == (50, 28, 28, 3)
+
+
+@pytest.mark.parametrize("family", ["pix2pix", "cyclegan"])
+def test_packed_images_are_judged_together(family, rng):
+    """The discriminator of two images together has twice the channels, and takes finite turns."""
+    keys = {"game.family": family, "game.packing": "2", "discriminator.norm": "none"}
+    given = {"pix2pix": "input", "cyclegan": "other"}[family]
+    built = experiment.build(config.parse(SETTINGS, keys), [], 100, {"image": IMAGE, given: IMAGE})
+    state = quick_jit(lambda: experiment.initial(built))()
+    seen = {"pix2pix": 2 * (1 + 1), "cyclegan": 2 * 1}[family]
+    assert state.params["discriminator"]["Conv_0"]["kernel"].shape[-1] == seen
+    batch = {
+        name: jnp.asarray(rng.uniform(-1, 1, (1, N, 28, 28, 1)), jnp.float32) for name in ("image", given)
+    }
+    new, _ = quick_jit(lambda s, b: game.step(built.game, s, b))(state, batch)
+    assert int(new.skipped) == 0

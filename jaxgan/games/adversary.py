@@ -128,6 +128,11 @@ class Adversary(NamedTuple):
         if self.top_k == 0 or self.packing < 1 or self.penalty_every < 1:
             raise ValueError("top_k must be above 0, packing and penalty_every at least 1")
 
+    def blank(self, images: Array) -> Array:
+        """Zeros like what the discriminator sees of such images `[N, ...]`, to make its variables for."""
+        count = -(-len(images) // self.packing) * self.packing
+        return pack(jnp.zeros((count, *images.shape[1:])), self.packing)
+
     def check_statistics(self, discriminator: Any) -> None:
         """Raises ValueError where the slopes of images are penalised that batch norm mixes.
 

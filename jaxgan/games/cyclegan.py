@@ -136,7 +136,7 @@ def cyclegan(
         for i, (domain, (maker, judge)) in enumerate(DOMAINS.items()):
             keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
             nets[maker] = modules[maker].init(keys[0], batch[back[domain]], train=True)
-            nets[judge] = modules[judge].init(keys[1], batch[domain], train=True)
+            nets[judge] = modules[judge].init(keys[1], rules.blank(batch[domain]), train=True)
             rules.check_statistics(nets[judge])
         return nets
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Verdict, Weights, apply, pack
+from jaxgan.games.adversary import Adversary, Verdict, Weights, apply
 from jaxgan.games.latents import Latents
 
 
@@ -125,9 +125,7 @@ def gan(
         return value + classes + penalty, aux._replace(metrics=found)
 
     def init(key: Array, batch: Batch) -> Nets:
-        count = -(-len(batch["image"]) // rules.packing) * rules.packing
-        image = jnp.zeros((count, *batch["image"].shape[1:]))
-        z, seen = jnp.zeros((len(batch["image"]), latents.size)), pack(image, rules.packing)
+        z, seen = jnp.zeros((len(batch["image"]), latents.size)), rules.blank(batch["image"])
         g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         nets = {
             "generator": generator.init(g_key, z, label(batch), train=True),

@@ -93,7 +93,9 @@ def pix2pix(
         g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         nets = {
             "generator": generator.init(g_key, batch["input"], train=True),
-            "discriminator": discriminator.init(d_key, beside(batch, batch["image"]), train=True),
+            "discriminator": discriminator.init(
+                d_key, rules.blank(beside(batch, batch["image"])), train=True
+            ),
         }
         rules.check_statistics(nets["discriminator"])
         return nets
