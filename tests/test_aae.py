@@ -28,6 +28,8 @@ from jaxgan.networks import (
     MLPGenerator,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N, Z, K, LR = 4, 3, 5, 0.1
 KEY = jax.random.key(0)
 

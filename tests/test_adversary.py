@@ -12,6 +12,8 @@ from jaxgan.game import Keys
 from jaxgan.games import Adversary, Weights
 from jaxgan.games.adversary import pack
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N = 8
 STEP = jnp.int32(0)
 KEYS = Keys.of(jax.random.key(3), N)

@@ -10,6 +10,8 @@ from quick import quick_jit
 
 from jaxgan.layers import SelfAttention
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N, H, W, C = 3, 4, 6, 16
 
 

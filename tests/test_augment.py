@@ -7,6 +7,8 @@ import pytest
 
 from jaxgan.augment import augment
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N = 24
 
 

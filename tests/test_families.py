@@ -15,6 +15,7 @@ from jaxgan.data import stream
 from jaxgan.inspection import inspect
 from jaxgan.window import decode
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 ROOT = Path(__file__).parents[1]
 MLPS = {
     "generator.network": "mlp",

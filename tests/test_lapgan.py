@@ -15,6 +15,8 @@ from jaxgan.games import Adversary, lapgan
 from jaxgan.layers import pyramid as pyramids
 from jaxgan.networks import BandGenerator, MLPDiscriminator, MLPGenerator
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 KEY, N, LR, SIZE, Z = jax.random.key(0), 4, 0.1, 8, 3
 
 

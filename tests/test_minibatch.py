@@ -10,6 +10,8 @@ from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
 from jaxgan.layers import minibatch_std, pixel_shuffle
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 
 def test_two_groups_by_hand():
     """Values 1 and 3 deviate by 1, 0 and 8 by 4: the mean of 1 and 4. The second group's examples are the same."""

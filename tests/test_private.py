@@ -30,6 +30,8 @@ from jaxgan.networks import (
 )
 from jaxgan.parallel import Spread
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 ROOT = Path(__file__).parents[1]
 KEY = jax.random.key(0)
 N, Z, RATE = 8, 3, 0.5

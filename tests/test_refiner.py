@@ -15,6 +15,8 @@ from jaxgan.games import Adversary, refiner
 from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Refiner
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 KEY, N, LR, SIZE = jax.random.key(0), 4, 0.1, 3
 G, D = Refiner(1, 2, 1), PatchGAN(2, 0, "none")
 

@@ -20,6 +20,8 @@ from jaxgan.networks import SRResNet, VGGDiscriminator, classifier, efficientnet
 from jaxgan.networks.srresnet import radius, shuffled
 from jaxgan.rundir import check_manifest
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 KEY, N, LR = jax.random.key(0), 4, 0.1
 
 

@@ -23,6 +23,8 @@ from jaxgan.networks.stackgan import Augmentation, Gaussian
 from jaxgan.recorder import Recorder
 from jaxgan.rundir import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 KEY, N, LR = jax.random.key(0), 4, 0.1
 CAPTIONS = ["dark", "a light bag", "dark", "a dark boot"]
 
