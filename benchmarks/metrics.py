@@ -106,6 +106,43 @@ def manifold_prdc() -> Compute:
     return compute
 
 
+def memorisation() -> Compute:
+    """A fifth of the generated ones stand for test images."""
+
+    def compute(x: np.ndarray, y: np.ndarray) -> list[float]:
+        return [metrics.memorisation(x, *np.split(y, [len(y) // 5])).copied]
+
+    return compute
+
+
+def memorisation_torch() -> Compute:
+    """No library has this score: torch's distances, a thousand rows at a time, and scipy's test."""
+    torch, test = library("torch"), library("scipy.stats").mannwhitneyu
+
+    def compute(x: np.ndarray, y: np.ndarray) -> list[float]:
+        train = torch.from_numpy(x)
+        nearest = [torch.cdist(rows, train).min(1).values for rows in torch.from_numpy(y).split(1000)]
+        fresh, made = np.split(torch.cat(nearest).numpy(), [len(y) // 5])
+        return [test(fresh, made).statistic / (len(fresh) * len(made))]
+
+    return compute
+
+
+def inception() -> Compute:
+    """Features stand for the logits of 1,008 classes."""
+    return lambda x, y: [metrics.inception_score(y[:, :1008]).value]
+
+
+def inception_torch_fidelity() -> Compute:
+    theirs, torch = library("torch_fidelity.metric_isc"), library("torch")
+
+    def compute(x: np.ndarray, y: np.ndarray) -> list[float]:
+        found = theirs.isc_features_to_metric(torch.from_numpy(y[:, :1008]), shuffle=False)
+        return [found[theirs.KEY_METRIC_ISC_MEAN]]
+
+    return compute
+
+
 METRICS: dict[str, dict[str, Callable[[], Compute]]] = {
     "Frechet distance": {
         "jaxgan": frechet,
@@ -122,12 +159,19 @@ METRICS: dict[str, dict[str, Callable[[], Compute]]] = {
         "torch-fidelity": manifold_torch_fidelity,
         "prdc": manifold_prdc,
     },
+    "memorisation": {"jaxgan": memorisation, "torch's cdist": memorisation_torch},
+    "Inception score": {"jaxgan": inception, "torch-fidelity": inception_torch_fidelity},
 }
 SIZES = (10_000, 50_000)
 WIDTH = 2048
 MOST = {"prdc": 20_000}
 """Samples of which a library's distances fit into the memory of a small machine; prdc keeps three whole tables."""
-PACKAGES = {"torch-fidelity": "torch_fidelity", "torchmetrics": "torchmetrics", "prdc": "prdc"}
+PACKAGES = {
+    "torch-fidelity": "torch_fidelity",
+    "torchmetrics": "torchmetrics",
+    "prdc": "prdc",
+    "torch's cdist": "torch",
+}
 LONG = 60.0
 """Seconds: a case whose round takes longer is measured once."""
 
@@ -214,17 +258,22 @@ def render(document: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = harness.parser(__doc__, windows=3)
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=list(METRICS), help="only these")
+    parser.add_argument("--samples", nargs="+", type=int, default=SIZES, metavar="N", help="of these numbers")
     options = parser.parse_args()
     missing = {who for who, package in PACKAGES.items() if not importlib.util.find_spec(package)}
     for who in sorted(missing):
         print(f"metrics: {who} is left out; pip install 'jaxgan[peers]'", file=sys.stderr)
     report = harness.Report("metrics", options)
     report.document["peers"] = {
-        name: metadata.version(name) for name in ("scipy", *PACKAGES) if name not in missing
+        name: metadata.version(name)
+        for name in ("scipy", "torch-fidelity", "torchmetrics", "prdc")
+        if name not in missing
     }
-    width, sizes = (32, (200,)) if options.toy else (WIDTH, SIZES)
+    width, sizes = (32, (200,)) if options.toy else (WIDTH, options.samples)
     for samples in sizes:
-        for metric, ways in METRICS.items():
+        for metric in options.metrics:
+            ways = METRICS[metric]
             peers = [who for who in ways if who not in missing and samples <= MOST.get(who, samples)]
             report.add(case(metric, samples, width, peers, options.windows, toy=options.toy))
     report.finish(render)

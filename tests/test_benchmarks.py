@@ -182,7 +182,7 @@ def test_precision(tmp_path: Path):
 
 def test_metrics(tmp_path: Path):
     document = run("metrics", tmp_path / "out.json")
-    assert len(document["results"]) == 3
+    assert len(document["results"]) == 5
     for result in document["results"]:
         assert result["values"]["jaxgan"][0] > 0
         for spread in result["seconds"].values():
