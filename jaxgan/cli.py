@@ -44,6 +44,7 @@ jaxgan upscale runs/srgan-s0 PHOTOS --out LARGE
 jaxgan evaluate runs/default-s0          score a run against its data
 jaxgan compare runs/default-s*           scores side by side
 jaxgan report runs/default-s0            a page with pictures, curves and scores
+jaxgan theory                            a GAN on the line beside what theory says
 """
 
 
@@ -329,6 +330,27 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _theory(options: argparse.Namespace) -> int:
+    for name, least, most in (("steps", 1, 10**9), ("seed", 0, 2**32)):
+        given = getattr(options, name)
+        if not least <= given < most:
+            raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    from jaxgan import cache, theory
+
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; it must be a folder")
+    cache.keep(_say)
+    seen = theory.watched(options.steps, options.seed, progress=not options.quiet)
+    theory.sheet(seen, out / "theory.png")
+    theory.animation(seen, out / "theory.gif")
+    last = seen[-1]
+    _say(f"value of the game {last.value:.4f} (-log 4 is {theory.END:.4f})")
+    _say(f"D is at most {last.error:.4f} from the best D where {theory.MASS:.0%} of the data lives")
+    _say(f"p_g is {last.distance:.4f} from p_data (total variation); see {out}")
+    return 0
+
+
 def _prepare(options: argparse.Namespace) -> int:
     from jaxgan.data import prepare
 
@@ -483,6 +505,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--out", metavar="FILE", help="the file (default: RUN/report.html, or report.html of several)"
     )
+
+    theory = command("theory", _theory, "Train a GAN on the line, and draw it beside what theory says.")
+    theory.add_argument(
+        "--out", default="theory", metavar="DIR", help="folder of the pictures (default: theory)"
+    )
+    theory.add_argument("--steps", type=int, default=8000, metavar="N", help="default: 8000")
+    theory.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    theory.add_argument("--quiet", action="store_true", help="no progress bar")
 
     prepare = command("prepare", _prepare, "Turn images, idx files or a data set's name into ArrayRecord.")
     prepare.add_argument(

@@ -73,6 +73,12 @@ def save(image: Image.Image, path: Path) -> None:
         image.save(partial, format="PNG")
 
 
+def write(figure: Any, path: Path) -> None:
+    """Writes a figure of matplotlib as a PNG, at once."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
     """Running mean over `width` values, over fewer at the ends; NaN is left out."""
     kernel, valid = np.ones(width), np.isfinite(values)
@@ -142,8 +148,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         ax.legend(fontsize=8)
         ax.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    write(figure, path)
 
 
 def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
@@ -172,8 +177,7 @@ def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> N
         ax.grid(alpha=0.3)
     for ax in axes[len(by_title) :]:
         ax.remove()
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    write(figure, path)
 
 
 def scatter(
@@ -204,5 +208,4 @@ def scatter(
         ax.scatter(*points.T, s=5, linewidths=0)
     ax.set_aspect("equal")
     ax.grid(alpha=0.3)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+    write(figure, path)

@@ -45,6 +45,7 @@ FLOORS = {
     "window": 4,
     "train": 7,
     "inspection": 4,
+    "theory": 4,
     "sample": 5,
     "classification": 6,
     "evaluate": 6,
