@@ -156,6 +156,24 @@ def _memorisation_of_real(seen: Seen) -> Values:
     return _memorisation(seen._replace(test=first, fake=second))
 
 
+def _gan_test(seen: Seen) -> Values:
+    width = seen.fake.logits.shape[1]
+    if width != seen.classes:
+        raise InputError(f"gan_test needs features that tell the {seen.classes} classes; these tell {width}")
+    found = float(np.mean(seen.fake.logits.argmax(1) == seen.fake.labels))
+    return {"gan_test": (found, math.sqrt(found * (1 - found) / len(seen.fake.logits)))}
+
+
+def _gan_test_of_real(seen: Seen) -> Values:
+    """Of the real images: a classifier that is mostly wrong about them tells other classes."""
+    found = _of_real(_gan_test)(seen)
+    if found["gan_test"][0] < 0.5:
+        raise InputError(
+            f"gan_test needs features that tell the classes; these find {found['gan_test'][0]:.0%} of real images'"
+        )
+    return found
+
+
 def _accuracy(seen: Seen) -> Values:
     assert seen.test is not None
     classifier = Classifier(seen.classes)
@@ -230,6 +248,7 @@ GROUPS: tuple[Group, ...] = (
         {},
         frozenset({"train", "test"}),
     ),
+    Group({"gan_test": "asked class found"}, _gan_test, _gan_test_of_real, {}, frozenset({"labels"})),
     Group(
         {"accuracy": "classification accuracy"},
         _accuracy,
@@ -250,6 +269,7 @@ BETTER = {
     "frechet_infinity": -1,
     "kernel": -1,
     "inception_score": 1,
+    "gan_test": 1,
     "accuracy": 1,
     "psnr": 1,
     "ssim": 1,
@@ -291,8 +311,8 @@ def chosen(names: Sequence[str] | None, missing: frozenset[str], say: Say) -> tu
 
     Args:
       names: Those asked for; "all" is every one; None for all of `DEFAULT` that can be computed.
-      missing: What there is none of: "train", "test", "labels" or "pairs". Few runs have pairs, so that what needs
-        them is left out without a word.
+      missing: What there is none of: "train", "test", "labels" or "pairs". What needs pairs is left out without a
+        word, as few runs have them, and what needs labels too where no metric is asked for.
       say: Called with a line where a metric is left out.
 
     Raises:
@@ -308,8 +328,9 @@ def chosen(names: Sequence[str] | None, missing: frozenset[str], say: Say) -> tu
             raise InputError(f"{name} needs {' and '.join(LACKING[x] for x in lacks)}; leave it out")
     wanted = DEFAULT if names is None else tuple(known) if "all" in names else tuple(dict.fromkeys(names))
     possible = tuple(name for name in wanted if not GROUP[name].needs & missing)
+    silent = {"pairs"} if names else {"pairs", "labels"}
     for name in wanted:
-        if name not in possible and "pairs" not in GROUP[name].needs:
+        if name not in possible and not silent & GROUP[name].needs:
             lacks = " and ".join(LACKING[x] for x in sorted(GROUP[name].needs & missing))
             say(f"{name} is left out: it needs {lacks}")
     return possible

@@ -161,6 +161,33 @@ def test_dropped_classes_and_copies_are_caught():
     assert copies["memorisation"] == 1
 
 
+def test_asked_classes_are_found_by_the_classifier():
+    """GAN-test: of images whose label is right the classifier finds as many as of real ones, of shifted labels few."""
+    images, labels = Embedded("test").arrays()
+    order_ = np.random.default_rng(1).permutation(len(images))[:500]
+    images, labels = images[order_, ..., None], labels[order_].astype(np.int32)
+    look = judge(["gan_test"], num=500)
+    logits = features.load("auto", 28, 1).extract([images]).logits
+    for shift in (0, 1):
+        asked = (labels + shift) % 10
+        made = evaluate.Images(lambda count: iter([images]), 500, lambda count, asked=asked: asked, {})
+        (score,) = look.score(made)
+        share = np.mean(logits.argmax(1) == asked)
+        assert score.value == pytest.approx(share)
+        assert score.error == pytest.approx(np.sqrt(share * (1 - share) / 500))
+        assert score.floor == pytest.approx(0.93, abs=0.03)
+
+
+def test_classes_that_features_do_not_tell_are_refused():
+    class Shifted(Embedded):
+        def __getitem__(self, i):
+            example = super().__getitem__(i)
+            return {**example, "label": (example["label"] + 1) % 10}
+
+    with pytest.raises(InputError, match="tell the classes"):
+        evaluate.Judge(Shifted("test"), features.load("auto", 28, 1), ["gan_test"], 200, progress=False)
+
+
 def test_identical_images_have_perfect_scores():
     images = real(400)
     found = values(judge(["frechet", "precision", "recall", "coverage"]), images)
