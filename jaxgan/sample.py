@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxgan import experiment, pictures
 from jaxgan.checkpoint import sha256, unflatten
-from jaxgan.data import text
+from jaxgan.data import sentences, text
+from jaxgan.data.sources import TFDS
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
 from jaxgan.inspection import load_run
@@ -187,16 +188,33 @@ def of_text(built: experiment.Experiment, caption: str) -> dict[str, np.ndarray]
     Raises:
       InputError: If the run makes no images from text, or the caption is empty or too long.
     """
-    if built.given != ("text",):
+    if built.given not in (("text",), ("embedding",)):
         raise InputError("this run makes no images from text; leave out --text")
-    (length,), size = built.fields["text"].shape, len(caption.encode(errors="surrogateescape"))
     if not caption.isprintable():
         raise InputError("--text holds characters that cannot be printed; leave them out")
     if not caption.strip():
         raise InputError("--text is empty; give a caption, such as those that the run was trained on")
+    if built.given == ("embedding",):
+        return {"embedding": _embedded(built, caption)[None]}
+    (length,), size = built.fields["text"].shape, len(caption.encode(errors="surrogateescape"))
     if size > length:
         raise InputError(f"--text has {size} bytes, and captions of this run at most {length}; shorten it")
     return {"text": text.encode(caption, length)[None]}
+
+
+def _embedded(built: experiment.Experiment, caption: str) -> np.ndarray:
+    """The embedding of a caption by the network that embedded those of the data, `[E]`."""
+    source = experiment.source_of(built.config)
+    known = source.embedded_by if isinstance(source, TFDS) else None
+    if known is None:
+        raise InputError("what made this data's embeddings is not known; leave out --text")
+    encoder = sentences.open_encoder()
+    if encoder.sha256 != known:
+        raise InputError(
+            f"the data was embedded by other weights (SHA-256 {known[:12]}) than those installed "
+            f"({encoder.sha256[:12]}); install those, or prepare the data again"
+        )
+    return encoder(caption)
 
 
 def images(

@@ -64,7 +64,8 @@ def test_where_programs_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert cache.folder().parent == tmp_path / "caches" / "jaxgan" / "xla"
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "mine"))
-    assert cache.folder().parent == tmp_path / "mine"
+    assert cache.folder().parent == tmp_path / "mine" / "xla"
+    assert cache.downloads() == tmp_path / "mine" / "downloads"
     monkeypatch.setenv("JAXGAN_CACHE", "off")
     assert cache.folder() is None
 

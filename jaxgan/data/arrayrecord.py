@@ -25,7 +25,10 @@ class Contents(NamedTuple):
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     features: Mapping[str, str]
-    """What to read, by the names of `sources`: "image", and "label", "input", "other", "text" where there are any."""
+    """What to read, by the names of `sources`: "image", and those of "label", "input", "other", "text" and "embedding"
+    that there are."""
+    embedding: int
+    """Numbers of an embedding, 0 where there is none."""
 
 
 def tfds() -> ModuleType:
@@ -124,12 +127,13 @@ def describe(directory: Path, split: str, image: str | None = None, given: str |
     if not chosen.num_examples:
         raise InputError(f"{directory}: split {split!r} is empty; name another")
     classes = tuple(info.features[features["label"]].names) if "label" in features else ()
-    return Contents(int(chosen.num_examples), classes, files, features)
+    width = info.features["embedding"].shape[0] if "embedding" in features else 0
+    return Contents(int(chosen.num_examples), classes, files, features, width)
 
 
 class Records:
-    """A split's examples by random access: `records[i]` has the bytes of images and text and the number of the label,
-    under the names of `Contents.features`; nothing else is parsed.
+    """A split's examples by random access: `records[i]` has the bytes of images and text, the number of the label and
+    the embedding, under the names of `Contents.features`; nothing else is parsed.
     """
 
     def __init__(self, directory: Path, split: str, features: Mapping[str, str]) -> None:
@@ -148,7 +152,8 @@ class Records:
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self._parsed.deserialize_example_np(self._records[index], decoders=self._decoders)
         found = {name: example[key] for name, key in self._features.items()}
-        return {name: x.item() if isinstance(x, np.ndarray | np.generic) else x for name, x in found.items()}
+        scalar = (np.ndarray, np.generic)
+        return {name: x.item() if isinstance(x, scalar) and not x.shape else x for name, x in found.items()}
 
 
 def _builder(directory: Path) -> Any:
@@ -194,6 +199,9 @@ def _features(
         found["other"] = "other"
     if isinstance(every.get("text"), features.Text):
         found["text"] = "text"
+    embedding: Any = every.get("embedding")
+    if type(embedding) is features.Tensor and len(embedding.shape) == 1 and embedding.np_dtype == np.float32:
+        found["embedding"] = "embedding"
     return found
 
 
@@ -204,13 +212,14 @@ def write(
     pictures: Mapping[str, tuple[int, int, int]],
     classes: tuple[str, ...],
     text: bool = False,
+    embedding: int = 0,
     description: str = "Images prepared by jaxgan.",
 ) -> None:
     """Writes folder/name/1.0.0 with one split for each entry of `splits`, which make (key, features).
 
-    The features are PNG bytes for each of `pictures`, which gives their shapes; a label if there are `classes`; and a
-    "text" if there is to be one. The order within a split is that of a hash of the keys, the same whenever the keys are
-    the same.
+    The features are PNG bytes for each of `pictures`, which gives their shapes; a label if there are `classes`; a
+    "text" if there is to be one; and an "embedding" of so many numbers if there are any. The order within a split is
+    that of a hash of the keys, the same whenever the keys are the same.
     """
     modules = tfds()
     features: dict[str, Any] = {
@@ -220,6 +229,8 @@ def write(
         features["label"] = modules.features.ClassLabel(names=list(classes))
     if text:
         features["text"] = modules.features.Text()
+    if embedding:
+        features["embedding"] = modules.features.Tensor(shape=(embedding,), dtype=np.float32)
 
     class Prepared(modules.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
         """The builder; its class attribute `name` is set below, as TFDS would make it from the class's name."""

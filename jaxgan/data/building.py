@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import arrayrecord
 from jaxgan.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxgan.data.sentences import Encoder  # it imports JAX, which few preparations need
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Plan(NamedTuple):
     """The images of each example and their shapes, "image" among them."""
     text: bool = False
     """Whether there is a caption, "text"."""
+    embed: "Encoder | None" = None
+    """What makes the "embedding" of each caption; None for none."""
     description: str = "Images prepared by jaxgan."
     notes: Mapping[str, str] = {}
     """Texts to be laid beside the data, by file name: licences."""
@@ -145,7 +150,7 @@ def _write(
 
         def examples(split: str, items: list[Item]) -> Iterator[tuple[str | bytes, dict[str, Any]]]:
             counts[split] = 0
-            for item, result in _parallel(items):
+            for item, result in _parallel(items, plan.embed):
                 drawn.update()
                 if isinstance(result, InputError):
                     unreadable.append((_printable(item.name), _reason(result, item.name)))
@@ -158,18 +163,22 @@ def _write(
 
         generators = {s: (lambda s=s, items=items: examples(s, items)) for s, items in plan.splits.items()}
         with arrayrecord.silence():
-            shape = (plan.pictures, plan.classes, plan.text, plan.description)
+            width = plan.embed.width if plan.embed else 0
+            shape = (plan.pictures, plan.classes, plan.text, width, plan.description)
             arrayrecord.write(name, work, generators, *shape)
     return counts
 
 
-def _encode(item: Item) -> dict[str, Any] | InputError:
-    """An item's features, images as PNG bytes, or why there are none."""
+def _encode(item: Item, embed: "Encoder | None") -> dict[str, Any] | InputError:
+    """An item's features, images as PNG bytes and the embedding of its caption, or why there are none."""
     try:
         example = item.make()
     except InputError as error:
         return error
-    return {name: _png(x) if isinstance(x, np.ndarray) else x for name, x in example.items()}
+    stored: dict[str, Any] = {
+        name: _png(x) if isinstance(x, np.ndarray) else x for name, x in example.items()
+    }
+    return {**stored, "embedding": embed(stored["text"])} if embed else stored
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -178,14 +187,16 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _parallel(items: list[Item]) -> Iterator[tuple[Item, dict[str, Any] | InputError]]:
-    """(item, _encode(item)) in order, computed by a few threads that keep at most a window ahead."""
+def _parallel(
+    items: list[Item], embed: "Encoder | None"
+) -> Iterator[tuple[Item, dict[str, Any] | InputError]]:
+    """(item, _encode(item, embed)) in order, computed by a few threads that keep at most a window ahead."""
     threads = min(8, os.cpu_count() or 1)
     waiting: deque[tuple[Item, Future[dict[str, Any] | InputError]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                waiting.append((item, pool.submit(_encode, item)))
+                waiting.append((item, pool.submit(_encode, item, embed)))
                 if len(waiting) > 4 * threads:
                     done, future = waiting.popleft()
                     yield done, future.result()

