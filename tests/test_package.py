@@ -52,6 +52,7 @@ FLOORS = {
     "translate": 6,
     "compare": 7,
     "report": 8,
+    "options": 8,
     "cli": 9,
     "__init__": 10,
     "__main__": 10,

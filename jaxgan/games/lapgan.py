@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, apply, pack, variance
+from jaxgan.games.adversary import Adversary, apply, variance
 from jaxgan.games.gan import Latents
 from jaxgan.layers.pyramid import pyramid, up
 
@@ -164,7 +164,6 @@ def lapgan(
         n, *image = batch["image"].shape
         if image[:2] != [resolution, resolution]:
             raise ValueError(f"this pyramid is of {resolution}x{resolution} images, got {image}")
-        count = -(-n // rules.packing) * rules.packing
         nets = {}
         for level, size in enumerate(sizes):
             keys = (jax.random.fold_in(key, 2 * level), jax.random.fold_in(key, 2 * level + 1))
@@ -173,7 +172,7 @@ def lapgan(
             args = (*given(level, low, numbers), label(batch))
             nets[makers[level]] = generators[level].init(keys[0], *args, train=True)
             channels = image[2] if low is None else 2 * image[2]
-            seen = pack(jnp.zeros((count, size, size, channels)), rules.packing)
+            seen = rules.blank(jnp.zeros((n, size, size, channels)))
             nets[judges[level]] = discriminators[level].init(keys[1], seen, label(batch), train=True)
             rules.check_statistics(nets[judges[level]])
         return nets

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Weights, apply, pack
+from jaxgan.games.adversary import Adversary, Weights, apply
 from jaxgan.networks import perceptual as looks
 
 PixelLoss = Literal["mse", "l1"]
@@ -122,12 +122,10 @@ def srgan(
         )
 
     def init(key: Array, batch: Batch) -> Nets:
-        count = -(-len(batch["image"]) // rules.packing) * rules.packing
-        seen = pack(jnp.zeros((count, *batch["image"].shape[1:])), rules.packing)
         g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         nets = {
             "generator": generator.init(g_key, batch["input"], train=True),
-            "discriminator": discriminator.init(d_key, seen, train=True),
+            "discriminator": discriminator.init(d_key, rules.blank(batch["image"]), train=True),
         }
         rules.check_statistics(nets["discriminator"])
         return nets
