@@ -81,32 +81,43 @@ def of_captions(trained: sample.Trained, examples: dict[str, np.ndarray], seed: 
     return np.concatenate(list(parts()))
 
 
+def measure(runs: Sequence[Path], num: int, seed: int) -> dict[str, dict[str, float]]:
+    """Shares, and of how many images the class is found, by run, of real images first.
+
+    Args:
+      runs: Of the embedded captions.
+      num: Captions, of the test split.
+      seed: Of the latents.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for path in runs:
+        trained = sample.load(path, lambda line: print(line, file=sys.stderr))
+        source = experiment.source_of(trained.built.config, "test")
+        if not isinstance(source, garments.Garments):
+            raise SystemExit(f"{path} was not trained on the embedded captions")
+        chosen = [i * len(source) // num for i in range(num)]
+        examples = {name: np.stack([source[i][name] for i in chosen]) for name in source.fields}
+        asked = [source.attributes(i) for i in chosen]
+        seen = {str(path): of_captions(trained, examples, seed)}
+        if not found:
+            seen = {"real images": examples["image"], **seen}
+        for name, images in seen.items():
+            right = float(np.mean(classes(images) == examples["label"]))
+            found[name] = {**shares(images, asked), "class": right}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--num", type=int, default=1000, help="captions, of the test split")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rows: list[list[Any]] = []
-    for path in options.runs:
-        trained = sample.load(path, lambda line: print(line, file=sys.stderr))
-        source = experiment.source_of(trained.built.config, "test")
-        if not isinstance(source, garments.Garments):
-            raise SystemExit(f"{path} was not trained on the embedded captions")
-        chosen = [i * len(source) // options.num for i in range(options.num)]
-        examples = {name: np.stack([source[i][name] for i in chosen]) for name in source.fields}
-        asked = [source.attributes(i) for i in chosen]
-        seen = {str(path): of_captions(trained, examples, options.seed)}
-        if not rows:
-            seen = {"real images": examples["image"], **seen}
-        for name, images in seen.items():
-            right = float(np.mean(classes(images) == examples["label"]))
-            step = trained.step if name == str(path) else ""
-            rows.append([name, step, {**shares(images, asked), "class": right}])
     columns = (*ASKED, "attributes", "class")
-    table = [[name, step, *(f"{found[column]:.1%}" for column in columns)] for name, step, found in rows]
+    measured = measure(options.runs, options.num, options.seed)
+    table = [[name, *(f"{found[column]:.1%}" for column in columns)] for name, found in measured.items()]
     print(f"{options.num} held-out captions, seed {options.seed}")
-    print(harness.table(["images", "step", *columns], table))
+    print(harness.table(["images", *columns], table))
 
 
 if __name__ == "__main__":
