@@ -146,7 +146,7 @@ def test_kernels(tmp_path: Path):
 
 
 def test_scaling(tmp_path: Path):
-    sections = ("devices", "window", "dataset")
+    sections = ("devices", "dataset")
     document = run("scaling", tmp_path / "out.json", *sections)
     found = {result["section"]: result["rows"] for result in document["results"]}
     assert tuple(found) == sections

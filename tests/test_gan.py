@@ -191,7 +191,7 @@ def test_a_step_of_an_auxiliary_classifier_by_hand(rng):
 
 @pytest.mark.parametrize(
     ("kind", "shared", "classes"),
-    [("gradient_penalty", False, 3), ("gradient_penalty", True, 0), ("r1", True, 3)],
+    [("gradient_penalty", False, 3), ("r1", True, 0)],
 )
 def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     """WGAN-GP's algorithm 1, and R1, one example's slope at a time: which images, labels, masks and mixes."""
@@ -378,7 +378,7 @@ def tiny(network, overrides):
     return config.parse(TINY | nets, overrides)
 
 
-@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])  # ResNets: tests/test_resnet.py
 def test_bfloat16_is_what_layers_compute_in_and_nothing_else(network, rng):
     """All numbers of the state stay float32, and the gradients, SGD's steps, are float32's to about two digits."""
     settings = {"game.gradient_penalty": "10", "discriminator.norm": "layer"} if network == "dcgan" else {}

@@ -117,7 +117,7 @@ def one_device():
     return states
 
 
-@pytest.mark.parametrize(("kind", "devices"), [("pmap", 1), ("pmap", 2), ("pmap", 8), ("jit", 1), ("jit", 4)])
+@pytest.mark.parametrize(("kind", "devices"), [("pmap", 1), ("pmap", 8), ("jit", 4)])
 def test_devices_change_nothing_but_rounding(kind, devices):
     """Each shard equal, every draw to the bit, parameters within 1e-6 in five steps of SGD; one trace, all donated."""
     spread = Spread(kind, jax.devices()[:devices])
