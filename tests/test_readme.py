@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_research_script(capsys):
@@ -17,8 +18,9 @@ def test_the_research_script(capsys):
     assert share > 75
 
 
-def test_every_file_that_the_readme_links_to_exists():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert "docs/default-samples.png" in links
-    for link in links:
-        assert (Path(__file__).parents[1] / link).is_file(), link
+def test_every_file_that_a_readme_links_to_exists():
+    for folder in (ROOT, ROOT / "configs"):
+        links = re.findall(r"\]\(([^)#]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+        assert any(link.endswith(".png") for link in links)
+        for link in links:
+            assert (folder / link).exists(), link
