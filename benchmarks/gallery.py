@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from jaxgan import classification, experiment, sample, scores
+from jaxgan.inspection import inspect
 from jaxgan.metrics import accuracy
 from jaxgan.networks.classifier import Classifier
-from jaxgan.rundir import RunDirectory
 
 CONFIGS = harness.ROOT / "configs"
 RESULTS = harness.ROOT / "benchmarks" / "results" / "gallery"
@@ -85,8 +85,11 @@ class Entry(NamedTuple):
     extra: Callable[[Path], list[Row]] | None = None
     after: str = ""
     """The entry whose run goes on in this one."""
+    title: str = ""
+    """Of its column; by default the config and what is changed in it."""
 
 
+EVERY = ("--metrics", "all")
 HELD_OUT = ("--split", "test", "--num", "2000", "--metrics", "psnr", "ssim", "l1", "frechet", "kernel")
 OPEN = (
     *(
@@ -107,19 +110,22 @@ OPEN = (
 """What private.toml is without privacy."""
 ENTRIES: dict[str, Entry] = {
     "mlp": Entry("mlp"),
-    "default": Entry("default"),
-    "default-6000": Entry("default", ("--steps", "6000"), after="default"),
-    "default-12000": Entry("default", ("--steps", "12000"), after="default-6000"),
+    "default": Entry("default", evaluate=EVERY, title="DCGAN"),
+    "default-6000": Entry("default", ("--steps", "6000"), after="default", title="DCGAN"),
+    "default-12000": Entry("default", ("--steps", "12000"), after="default-6000", title="DCGAN"),
     **{
         name: Entry(name)
         for name in (
-            *("wgan_gp", "lsgan", "r3gan", "acgan", "projection", "sagan", "biggan", "lapgan"),
+            *("wgan_gp", "lsgan", "r3gan", "acgan", "projection", "sagan", "lapgan"),
             "private",
         )
     },
-    "private-none": Entry("default", OPEN),
+    "biggan": Entry("biggan", evaluate=EVERY),
+    "private-none": Entry("default", OPEN, title="without privacy"),
     "pix2pix": Entry("pix2pix", (), HELD_OUT, ("--num", "24")),
-    "pix2pix-pixels": Entry("pix2pix", ("--game.adversarial", "0"), HELD_OUT, ("--num", "24")),
+    "pix2pix-pixels": Entry(
+        "pix2pix", ("--game.adversarial", "0"), HELD_OUT, ("--num", "24"), title="pixels alone"
+    ),
     "cyclegan": Entry("cyclegan", (), HELD_OUT, ("--num", "24")),
     "srgan": Entry("srgan", (), HELD_OUT, ("--num", "24")),
     "stackgan": Entry("stackgan", sample=("--num", "48"), extra=caption_rows),
@@ -144,7 +150,13 @@ def jaxgan(*arguments: str) -> str:
 def measure(name: str, entry: Entry, extra: Sequence[str]) -> None:
     """Trains, scores and draws an entry, and writes its document."""
     run = RUNS / (entry.after.split("-")[0] if entry.after else name)
-    made = run.exists()
+    earlier: float | None = 0.0
+    if entry.after:
+        document = json.loads((RESULTS / f"{entry.after}.json").read_text())
+        begun = run.exists() and inspect(run, print)["step"] == document["steps"]
+        earlier = document["seconds"] if begun else None
+    elif run.exists():
+        earlier = None  # it goes on with an earlier one, whose time nobody knows
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     jaxgan(
         *("train", f"configs/{entry.config}.toml", "--run-dir", str(run), "--quiet"),
@@ -152,18 +164,12 @@ def measure(name: str, entry: Entry, extra: Sequence[str]) -> None:
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds: float | None = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if entry.after:
-        earlier = json.loads((RESULTS / f"{entry.after}.json").read_text())["seconds"]
-        seconds = None if earlier is None else seconds + earlier
-    elif made:
-        seconds = None  # it went on with an earlier one, whose time nobody knows
+    seconds = None if earlier is None else seconds + earlier
     picture = harness.ROOT / "docs" / "gallery" / f"{name}.png"
     jaxgan("sample", str(run), *entry.sample, "--out", str(picture))
     with Image.open(picture) as drawn:
         drawn.resize((ZOOM * drawn.width, ZOOM * drawn.height), Image.Resampling.NEAREST).save(picture)
     lines = json.loads(jaxgan("evaluate", str(run), *entry.evaluate, "--quiet", "--json"))
-    settings = RunDirectory(run).read_config()
-    assert settings is not None
     document = {
         "benchmark": "gallery",
         "name": name,
@@ -191,8 +197,10 @@ def rows_of(document: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 def render(documents: Sequence[Mapping[str, Any]]) -> str:
     """The table of documents side by side."""
-    given = [" ".join(["", *document["overrides"]]) for document in documents]
-    heads = [f"`{document['config']}{said}`" for document, said in zip(documents, given, strict=True)]
+    heads = [
+        ENTRIES[document["name"]].title or f"`{' '.join([document['config'], *document['overrides']])}`"
+        for document in documents
+    ]
     minutes = [document["seconds"] and f"{document['seconds'] / 60:.1f}" for document in documents]
     found = [rows_of(document) for document in documents]
     titles = dict.fromkeys(title for each in found for title in each)
@@ -212,7 +220,12 @@ def fill(text: str, results: Path) -> str:
     """The README of the configs with its tables as the documents have them."""
 
     def section(found: re.Match[str]) -> str:
-        paths = [results / f"{name}.json" for name in found["names"].split()]
+        names = found["names"].split()
+        if unknown := set(names) - set(ENTRIES):
+            sys.exit(
+                f"gallery: configs/README.md names {', '.join(sorted(unknown))}, and there is no such entry"
+            )
+        paths = [results / f"{name}.json" for name in names]
         documents = [json.loads(path.read_text()) for path in paths if path.exists()]
         missing = [path.stem for path in paths if not path.exists()]
         said = f"\nNot measured yet: {', '.join(missing)}.\n" if missing else ""
@@ -229,6 +242,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables into configs/README.md")
     parser.add_argument("--check", action="store_true", help="fail where configs/README.md differs")
     options, extra = parser.parse_known_args()
+    if extra and not options.names:
+        parser.error(f"{' '.join(extra)} is for `jaxgan train`, and nothing is to be trained")
     if unknown := set(options.names) - set(ENTRIES):
         parser.error(f"no entry is called {', '.join(sorted(unknown))}; there are {', '.join(ENTRIES)}")
     for name in options.names:

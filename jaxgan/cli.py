@@ -158,6 +158,7 @@ def _sample(options: argparse.Namespace) -> int:
         walk=walk,
         standing_batches=options.standing or 0,
         caption=options.text,
+        minilm=Path(options.minilm) if options.minilm else None,
     )
     columns = walk if options.interpolate else options.columns
     sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk, caption=options.text)
@@ -287,8 +288,12 @@ def _theory(options: argparse.Namespace) -> int:
     from jaxgan import cache, theory
 
     out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; it must be a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before it takes time
+    except OSError as error:
+        raise InputError(
+            f"--out {out} cannot be made a folder ({error.strerror}); name another place"
+        ) from error
     cache.keep(_say)
     seen = theory.watched(options.steps, options.seed, progress=not options.quiet)
     theory.sheet(seen, out / "theory.png")

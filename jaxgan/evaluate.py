@@ -324,7 +324,7 @@ def judge_of(
     network = look_through(asked, look, train.resolution, train.channels)
     pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
     described = {"data": data.source, "split": name}
-    leave_out = say if names is None else None
+    leave_out = say if names is None or "all" in names else None
     given = {"train": train, "test": test, "pairs": pairs, "leave_out": leave_out, "progress": progress}
     return Judge(reference, network, asked, num, **given, **described)
 
@@ -429,7 +429,7 @@ def of_images(
     network = features.load(
         options.get("network", "auto"), *mine, options.get("weights"), options.get("resize")
     )
-    given = {"leave_out": say if names is None else None, "progress": progress}
+    given = {"leave_out": say if names is None or "all" in names else None, "progress": progress}
     judge = Judge(reference, network, asked, num, **given, data="reference", split=None)
 
     def batches(count: int) -> Iterator[np.ndarray]:

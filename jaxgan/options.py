@@ -123,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
     sample.add_argument("--text", metavar="CAPTION", help="what to show, of runs that make images from text")
+    sample.add_argument(
+        "--minilm", metavar="PATH", help="where MiniLM's package is, of runs from embeddings (--text)"
+    )
     sample.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
     sample.add_argument(
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"

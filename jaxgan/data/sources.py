@@ -292,11 +292,18 @@ class TFDS:
 
     @property
     def embedded_by(self) -> str | None:
-        """SHA-256 of the weights that made the embeddings, where `jaxgan prepare --embed` did."""
+        """SHA-256 of the weights that made the embeddings, where `jaxgan prepare --embed` did.
+
+        Raises:
+          InputError: where the file that says so is damaged.
+        """
+        path = self.directory / EMBEDDED_BY
         try:
-            return json.loads((self.directory / EMBEDDED_BY).read_text(encoding="utf-8"))["weights_sha256"]
+            return str(json.loads(path.read_text(encoding="utf-8"))["weights_sha256"])
         except FileNotFoundError:
             return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} cannot be read ({error!r}); prepare the data set again") from error
 
     def stored(self, index: int) -> tuple[str, io.BytesIO]:
         """Where an image is, in words, and its file."""
