@@ -319,8 +319,7 @@ class SpectralCritic(nn.Module):
         return SpectralNorm(nn.Dense(1))(x, train=train)[:, 0]
 
 
-@pytest.mark.parametrize("devices", [2, 8])
-def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(devices, rng):
+def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(rng):
     sgd: dict[str, Any] = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
     rules = gan(
         MLPGenerator((4,), 8, 1, tanh=False),
@@ -332,13 +331,13 @@ def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(d
     batch = {"image": jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32)}
     state = game.init(rules, KEY, {"image": batch["image"][0]})
     one, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
-    parts = {"image": batch["image"].reshape(2, devices, 8 // devices, 4)}
+    parts = {"image": batch["image"][:, :, None]}  # an image for each of eight devices
     step = jax.pmap(
         lambda s, b: game.step(rules, s, b, game.AXIS),
         axis_name=game.AXIS,
         in_axes=(None, 1),
         out_axes=None,
-        devices=jax.devices()[:devices],
+        devices=jax.devices()[:8],
     )
     many, report = step(state, parts)
     for got, want in ((many.params, one.params), (many.stats, one.stats), (report, metrics)):
