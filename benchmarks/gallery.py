@@ -110,7 +110,7 @@ OPEN = (
 """What private.toml is without privacy."""
 ENTRIES: dict[str, Entry] = {
     "mlp": Entry("mlp"),
-    "default": Entry("default", evaluate=EVERY, title="DCGAN"),
+    "default": Entry("default", title="DCGAN"),
     "default-6000": Entry("default", ("--steps", "6000"), after="default", title="DCGAN"),
     "default-12000": Entry("default", ("--steps", "12000"), after="default-6000", title="DCGAN"),
     **{
