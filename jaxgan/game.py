@@ -5,8 +5,6 @@ network that it does not move is a constant to it. One `step` lets every player 
 with several turns, translation with image pools, adversarial autoencoders and private GANs are all this.
 """
 
-import math
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
@@ -18,6 +16,7 @@ from jax import lax
 
 from jaxgan import axis as _axis
 from jaxgan.axis import AXIS as AXIS
+from jaxgan.prng import Keys as Keys
 from jaxgan.prng import unrolled
 
 Array = jax.Array
@@ -27,43 +26,6 @@ Nets = dict[str, PyTree]
 Batch = Mapping[str, PyTree]
 """Arrays `[N, ...]` by name; in `step`, `[turns, N, ...]`."""
 Metrics = Mapping[str, Array]
-
-_VECTOR = 16
-"""Float32 lanes of the widest CPU vector."""
-
-
-class Keys(NamedTuple):
-    """The randomness of one turn. Folded from step, turn and global example index, never from the device."""
-
-    shared: Array
-    """One key that the whole batch shares, the same on every device."""
-    example: Array
-    """`[N]` keys, one for each example."""
-
-    @classmethod
-    def of(cls, key: Array, n: int, first: Array | int = 0) -> "Keys":
-        """Keys of the examples `first` to `first + n - 1`."""
-        key, indices = unrolled(key), jnp.uint32(first) + jnp.arange(n, dtype=jnp.uint32)
-        return cls(jax.random.fold_in(key, 0xFFFFFFFF), jax.vmap(jax.random.fold_in, (None, 0))(key, indices))
-
-    def fold(self, name: str) -> "Keys":
-        """Independent keys for another purpose."""
-        data = zlib.crc32(name.encode())
-        fold = lambda key: jax.random.fold_in(key, data)  # noqa: E731
-        return Keys(fold(self.shared), jax.vmap(fold)(self.example))
-
-    def normal(self, shape: tuple[int, ...]) -> Array:
-        """Standard Gaussian draws `[N, *shape]`, float32."""
-        size = math.prod(shape)
-        # How XLA 0.12 rounds a Gaussian depends on the vector it stands in and on what it is fused with. Whole
-        # vectors, kept apart, make a draw the same bits on any number of devices.
-        padded = -(-size // _VECTOR) * _VECTOR
-        draws = jax.vmap(lambda key: jax.random.normal(key, (padded,)))(self.example)
-        return lax.optimization_barrier(draws)[:, :size].reshape(-1, *shape)
-
-    def uniform(self, shape: tuple[int, ...] = ()) -> Array:
-        """Uniform draws from [0, 1) `[N, *shape]`, float32."""
-        return jax.vmap(lambda key: jax.random.uniform(key, shape))(self.example)
 
 
 class State(struct.PyTreeNode):

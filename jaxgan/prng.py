@@ -1,14 +1,16 @@
-"""JAX's default generator of random bits, Threefry-2x32, in a form that compiles to one operation.
+"""The draws of a turn, and JAX's default generator of random bits in a form that compiles to one operation.
 
-On a CPU `jax.random` computes the same bits in a loop of five rounds, to compile sooner; the small steps of multilayer
-perceptrons are faster without those loops (benchmarks/README.md), large ones as fast. The same bits means those of
-`jax_threefry_partitionable`, JAX's default.
+That generator is Threefry-2x32. On a CPU `jax.random` computes the same bits in a loop of five rounds, to compile
+sooner; the small steps of multilayer perceptrons are faster without those loops (benchmarks/README.md), large ones as
+fast. The same bits means those of `jax_threefry_partitionable`, JAX's default.
 
 References:
   Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011.
 """
 
 import math
+import zlib
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,8 @@ from jax.extend.random import define_prng_impl
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+_VECTOR = 16
+"""Float32 lanes of the widest CPU vector."""
 
 
 def _threefry(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -75,3 +79,37 @@ def unrolled(key: jax.Array) -> jax.Array:
     if jax.random.key_impl(key) != "threefry2x32":
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)  # pyright: ignore[reportArgumentType]
+
+
+class Keys(NamedTuple):
+    """The randomness of one turn. Folded from step, turn and global example index, never from the device."""
+
+    shared: jax.Array
+    """One key that the whole batch shares, the same on every device."""
+    example: jax.Array
+    """`[N]` keys, one for each example."""
+
+    @classmethod
+    def of(cls, key: jax.Array, n: int, first: jax.Array | int = 0) -> "Keys":
+        """Keys of the examples `first` to `first + n - 1`."""
+        key, indices = unrolled(key), jnp.uint32(first) + jnp.arange(n, dtype=jnp.uint32)
+        return cls(jax.random.fold_in(key, 0xFFFFFFFF), jax.vmap(jax.random.fold_in, (None, 0))(key, indices))
+
+    def fold(self, name: str) -> "Keys":
+        """Independent keys for another purpose."""
+        data = zlib.crc32(name.encode())
+        fold = lambda key: jax.random.fold_in(key, data)  # noqa: E731
+        return Keys(fold(self.shared), jax.vmap(fold)(self.example))
+
+    def normal(self, shape: tuple[int, ...]) -> jax.Array:
+        """Standard Gaussian draws `[N, *shape]`, float32."""
+        size = math.prod(shape)
+        # How XLA 0.12 rounds a Gaussian depends on the vector it stands in and on what it is fused with. Whole
+        # vectors, kept apart, make a draw the same bits on any number of devices.
+        padded = -(-size // _VECTOR) * _VECTOR
+        draws = jax.vmap(lambda key: jax.random.normal(key, (padded,)))(self.example)
+        return jax.lax.optimization_barrier(draws)[:, :size].reshape(-1, *shape)
+
+    def uniform(self, shape: tuple[int, ...] = ()) -> jax.Array:
+        """Uniform draws from [0, 1) `[N, *shape]`, float32."""
+        return jax.vmap(lambda key: jax.random.uniform(key, shape))(self.example)

@@ -17,6 +17,7 @@ from jaxgan import config, evaluate, experiment, game
 from jaxgan.data import feed, stream
 from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError, RunError
+from jaxgan.judge import Judge
 from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.recorder import Recorder
 from jaxgan.rundir import RunDirectory, check_manifest, environment
@@ -224,7 +225,7 @@ class _Loop:
         spread: Layout,
         data: stream.Batch | Source,
         manifests: list[dict[str, Any]],
-        judge: evaluate.Judge | None,
+        judge: Judge | None,
         say: Callable[[str], None],
         progress: bool,
     ) -> None:
@@ -419,7 +420,7 @@ class _Loop:
             images = self.sample(self.spread.member(self.state, self.runs.index(run)))
             self.late.append(partial(run.sheet, run.step, images, self.examples))
 
-    def _evaluate(self, judge: evaluate.Judge, runs: Sequence[Recorder]) -> None:
+    def _evaluate(self, judge: Judge, runs: Sequence[Recorder]) -> None:
         assert self.generate is not None
         self._catch_up()  # a run that gave up is not scored
         for run in runs:

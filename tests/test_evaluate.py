@@ -15,6 +15,7 @@ from jaxgan.data import order
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.inspection import load_run
+from jaxgan.judge import Images, Judge
 from jaxgan.parallel import Spread
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches")
@@ -133,11 +134,11 @@ def test_raw_weights_and_truncation_change_what_is_scored(runs):
 
 def judge(chosen, num=400, reference="test", **more):
     source = Embedded(reference)
-    return evaluate.Judge(source, features.load("auto", 28, 1), chosen, num, progress=False, **more)
+    return Judge(source, features.load("auto", 28, 1), chosen, num, progress=False, **more)
 
 
 def given(images):
-    return evaluate.Images(lambda count: iter([images[:count]]), len(images), None, {})
+    return Images(lambda count: iter([images[:count]]), len(images), None, {})
 
 
 def values(judge, images):
@@ -170,7 +171,7 @@ def test_asked_classes_are_found_by_the_classifier():
     logits = features.load("auto", 28, 1).extract([images]).logits
     for shift in (0, 1):
         asked = (labels + shift) % 10
-        made = evaluate.Images(lambda count: iter([images]), 500, lambda count, asked=asked: asked, {})
+        made = Images(lambda count: iter([images]), 500, lambda count, asked=asked: asked, {})
         (score,) = look.score(made)
         share = np.mean(logits.argmax(1) == asked)
         assert score.value == pytest.approx(share)
@@ -186,14 +187,12 @@ def test_classes_that_features_do_not_tell_are_refused():
 
     network = features.load("auto", 28, 1)
     with pytest.raises(InputError, match="tell the classes"):
-        evaluate.Judge(Shifted("test"), network, ["gan_test"], 200, progress=False)
+        Judge(Shifted("test"), network, ["gan_test"], 200, progress=False)
     other = network._replace(run=lambda images: tuple(x[:, :7] for x in network.run(images)))
     with pytest.raises(InputError, match="these tell 7"):
-        evaluate.Judge(Embedded("test"), other, ["gan_test"], 200, progress=False)
+        Judge(Embedded("test"), other, ["gan_test"], 200, progress=False)
     said_of = []
-    left = evaluate.Judge(
-        Embedded("test"), other, ["gan_test"], 200, progress=False, leave_out=said_of.append
-    )
+    left = Judge(Embedded("test"), other, ["gan_test"], 200, progress=False, leave_out=said_of.append)
     assert not left.groups
     assert "these tell 7" in said_of[0]
 

@@ -48,6 +48,7 @@ FLOORS = {
     "theory": 4,
     "sample": 5,
     "classification": 6,
+    "judge": 4,
     "evaluate": 6,
     "translate": 6,
     "compare": 7,
