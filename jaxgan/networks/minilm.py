@@ -1,6 +1,5 @@
 """MiniLM, a small BERT that turns sentences into embeddings whose angles tell how alike their meanings are."""
 
-import math
 import os
 from typing import Any
 
@@ -39,9 +38,7 @@ class Layer(nn.Module):
             return dense(name, width, x).reshape(n, length, self.heads, width // self.heads)
 
         query, key, value = split("query"), split("key"), split("value")
-        scores = jnp.einsum("nqhc,nkhc->nhqk", query, key) / math.sqrt(width // self.heads)
-        scores = jnp.where(seen[:, None, None], scores, -jnp.inf)
-        mixed = jnp.einsum("nhqk,nkhc->nqhc", jax.nn.softmax(scores), value).reshape(x.shape)
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=seen[:, None, None]).reshape(x.shape)
         x = nn.LayerNorm(EPSILON, name="norm_attention")(x + dense("mix", width, mixed))
         inner = nn.gelu(dense("inner", self.inner, x), approximate=False)
         return nn.LayerNorm(EPSILON, name="norm_outer")(x + dense("outer", width, inner))
