@@ -82,7 +82,7 @@ def of_captions(trained: sample.Trained, examples: dict[str, np.ndarray], seed: 
 
 
 def measure(runs: Sequence[Path], num: int, seed: int) -> dict[str, dict[str, float]]:
-    """Shares, and of how many images the class is found, by run, of real images first.
+    """Shares, and of how many images the class is found, by run, of real images first; and a run's "step".
 
     Args:
       runs: Of the embedded captions.
@@ -104,6 +104,7 @@ def measure(runs: Sequence[Path], num: int, seed: int) -> dict[str, dict[str, fl
         for name, images in seen.items():
             right = float(np.mean(classes(images) == examples["label"]))
             found[name] = {**shares(images, asked), "class": right}
+        found[str(path)]["step"] = trained.step
     return found
 
 
@@ -115,9 +116,12 @@ def main() -> None:
     options = parser.parse_args()
     columns = (*ASKED, "attributes", "class")
     measured = measure(options.runs, options.num, options.seed)
-    table = [[name, *(f"{found[column]:.1%}" for column in columns)] for name, found in measured.items()]
+    table = [
+        [name, found.get("step"), *(f"{found[column]:.1%}" for column in columns)]
+        for name, found in measured.items()
+    ]
     print(f"{options.num} held-out captions, seed {options.seed}")
-    print(harness.table(["images", *columns], table))
+    print(harness.table(["images", "step", *columns], table))
 
 
 if __name__ == "__main__":
