@@ -125,6 +125,19 @@ def test_plain_gan():
     close(metrics["G/update_norm"], LR * metrics["G/grad_norm"])
 
 
+@pytest.mark.parametrize("shape", [(64, 128), (63, 128), (0, 128), (4, 4, 32, 4), (2048,)])
+def test_norms_are_of_all_numbers(shape):
+    """Of matrices in slices or not: here against NumPy in float64, in step from zero with gradients of any shape."""
+    goal = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    player = Player(("x",), lambda s, b, k: (-jnp.sum(s.params["x"] * b["goal"][0]), Aux()), optax.sgd(LR))
+    rules = Game(lambda key, b: {"x": {"params": jnp.zeros(shape)}}, {"P": player}, sample=lambda s, k, b: k)
+    batch = {"goal": goal[None, None]}
+    _, metrics = game.step(rules, start(rules, batch), batch)
+    exact = np.sqrt(np.sum(np.square(goal, dtype=np.float64)))
+    np.testing.assert_allclose(metrics["P/grad_norm"], exact, rtol=1e-6)
+    np.testing.assert_allclose(metrics["P/update_norm"], LR * exact, rtol=1e-6)
+
+
 def test_every_turn_and_step_has_draws_of_its_own():
     state = start(plain(), batches(2, 3))
     seen = [latent(draws(s, t)) for s in (state, state.replace(step=jnp.int32(1))) for t in (0, 1)]
