@@ -20,13 +20,18 @@ quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _opti
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Compiles everything sooner, the library's own programs too. Not for tests of bits either."""
+    """Compiles everything sooner, the library's own programs too, with XLA's own convolutions. Not for tests of bits."""
     from jaxgan import window
+    from jaxgan.layers import formulations
 
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(window, "_options", lambda *_: _options)
+            patch.setattr(formulations, "tiles_that_pay", lambda *_: 0)
+            patch.setattr(formulations, "products_pay", lambda *_: False)
+            patch.setattr(formulations, "plain", formulations.stock)
+            patch.setattr(formulations, "plain_transposed", formulations.stock_transposed)
             yield
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
