@@ -20,7 +20,7 @@ quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _opti
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Compiles everything sooner, the library's own programs too, with XLA's own convolutions. Not for tests of bits."""
+    """Compiles all sooner, the library's own programs too, with XLA's own convolutions. Not for tests of bits."""
     from jaxgan import window
     from jaxgan.layers import formulations
 
