@@ -20,7 +20,7 @@ quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _opti
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Compiles all sooner, the library's own programs too, with XLA's own convolutions. Not for tests of bits."""
+    """Compiles all sooner, the library's own programs too, convolutions the plain way. Not for tests of bits."""
     from jaxgan import window
     from jaxgan.layers import formulations
 
@@ -30,8 +30,6 @@ def quickly() -> Iterator[None]:
             patch.setattr(window, "_options", lambda *_: _options)
             patch.setattr(formulations, "tiles_that_pay", lambda *_: 0)
             patch.setattr(formulations, "products_pay", lambda *_: False)
-            patch.setattr(formulations, "plain", formulations.stock)
-            patch.setattr(formulations, "plain_transposed", formulations.stock_transposed)
             yield
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
