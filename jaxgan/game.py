@@ -186,11 +186,13 @@ def init(game: Game, key: Array, batch: Batch) -> State:
 
 
 def _norm(tree: PyTree) -> Array:
-    """Of all numbers in it, as one vector: `optax.tree.norm`, but for the order in which they are added.
+    """Of all numbers in it, as one vector: `optax.tree.norm`, but for the order in which they are added on a CPU.
 
-    On a CPU XLA writes what it adds up to memory first, here the squares. Slices it adds in one pass, which takes
-    longer to compile: it pays for matrices, not for the kernels of convolutions.
+    There XLA writes what it adds up to memory first, here the squares. Slices it adds in one pass, which takes longer
+    to compile: it pays for matrices, not for the kernels of convolutions.
     """
+    if jax.default_backend() != "cpu":
+        return optax.tree.norm(tree)
 
     def total(x: Array) -> Array:
         n = _SLICES if x.ndim == 2 and x.size % _LEAST == 0 else 1

@@ -48,7 +48,7 @@ class Program:
 def _options(spread: Layout, batch_size: int) -> dict[str, str | int]:
     """What XLA is told about a program, as measured (benchmarks/README.md).
 
-    On CPUs it compiles for vectors of 256 bits, even where there are longer ones, and gives matrix products to YNNPACK,
+    By itself it compiles for vectors of 256 bits on CPUs that have longer ones, and gives matrix products to YNNPACK,
     which computes those of a few hundred examples by a hundred features on one core; Eigen takes all cores. For smaller
     batches YNNPACK is as fast or faster.
     """

@@ -125,9 +125,11 @@ def test_plain_gan():
     close(metrics["G/update_norm"], LR * metrics["G/grad_norm"])
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("shape", [(64, 128), (63, 128), (0, 128), (4, 4, 32, 4), (2048,)])
-def test_norms_are_of_all_numbers(shape):
-    """Of matrices in slices or not: here against NumPy in float64, in step from zero with gradients of any shape."""
+def test_norms_are_of_all_numbers(shape, backend, monkeypatch):
+    """Of matrices in slices or not, as each backend adds: against NumPy in float64, with gradients of any shape."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     goal = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     player = Player(("x",), lambda s, b, k: (-jnp.sum(s.params["x"] * b["goal"][0]), Aux()), optax.sgd(LR))
     rules = Game(lambda key, b: {"x": {"params": jnp.zeros(shape)}}, {"P": player}, sample=lambda s, k, b: k)
