@@ -115,6 +115,29 @@ def test_the_number_of_devices_changes_nothing(devices, adversary, images):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a.mean(), b, rtol=1e-4, atol=1e-5), parts, whole)
 
 
+@pytest.mark.parametrize(
+    "adversary", [Adversary(), Adversary(packing=2, flip=0.5, noise=0.1, gradient_penalty=1.0)]
+)
+def test_small_examples_are_judged_at_once_with_the_same_verdict(adversary, images):
+    seen = []
+
+    def judge(x, keys, stats=None):
+        seen.append(len(x))
+        draws = jax.vmap(lambda key: jax.random.uniform(key))(keys)
+        return jnp.sum(jnp.sin(2 * x.reshape(len(x), -1)), 1) * (1 + draws), None, stats
+
+    apart, together = (
+        adversary.discriminate(judge, *images, KEYS, STEP, alone=alone) for alone in (False, True)
+    )
+    assert {N // adversary.packing, 2 * N // adversary.packing} == set(seen) - {1}
+    np.testing.assert_allclose(together.value, apart.value, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), together.metrics, apart.metrics)
+    seen.clear()
+    large = (np.concatenate([x] * 8, 1) for x in images)  # 32 values: not worth joining
+    Adversary().discriminate(judge, *large, KEYS, STEP, alone=True)
+    assert seen == [N, N]
+
+
 def test_top_k_learns_from_the_most_real_looking(images):
     """A quarter of 8: the two best, each weighing 4 times as much; on the way there 5 of 8."""
     fake = logits(images[1])

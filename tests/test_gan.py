@@ -57,6 +57,38 @@ def start(rules, batch):
     return quick_jit(lambda: game.init(rules, KEY, jax.tree.map(lambda x: x[0], batch)))()
 
 
+@pytest.mark.parametrize(
+    "beside", [{"dropout": 0.5}, {"minibatch_std": True}], ids=["dropout", "minibatch_std"]
+)
+def test_points_are_judged_as_in_two_batches(beside, rng):
+    """Dropout's masks are each example's own; a discriminator that compares its examples sees real ones alone."""
+    n = 2  # two batches of two would make one group of four
+    d, points = MLPDiscriminator(8, 2, **beside), jnp.asarray(rng.normal(size=(1, n, 2)), jnp.float32)
+    rules = gan(
+        MLPGenerator((2,), 8, 2, tanh=False),
+        d,
+        latent=2,
+        shared_draws=True,
+        discriminator_optimizer=optax.sgd(LR),
+    )
+    state = game.init(rules, KEY, {"image": points[0]})
+    keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), n)
+    z = keys.fold("latent").normal((2,))
+    fake = MLPGenerator((2,), 8, 2, tanh=False).apply({"params": state.params["generator"]}, z, train=True)
+
+    def value(params):
+        judge = lambda x, of: d.apply({"params": params}, x, train=True, keys=keys.fold(of).example)  # noqa: E731
+        return jnp.mean(jax.nn.softplus(-judge(points[0], "real")) + jax.nn.softplus(judge(fake, "fake")))
+
+    loss, grads = jax.value_and_grad(value)(state.params["discriminator"])
+    expected = jax.tree.map(lambda p, g: p - LR * g, state.params["discriminator"], grads)
+    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, {"image": points})
+    np.testing.assert_allclose(metrics["discriminator/loss"], loss, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), new.params["discriminator"], expected
+    )
+
+
 @pytest.mark.parametrize(("classes", "loss"), [(0, "minimax"), (3, "non_saturating")])
 def test_one_step_by_hand(classes, loss, rng):
     """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""

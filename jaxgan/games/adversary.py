@@ -13,6 +13,8 @@ from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
 from jaxgan.game import Array, Keys, State
 
+FEW = 16
+"""Values up to which real and generated examples are judged at once: larger ones cost more to join than it saves."""
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
@@ -157,7 +159,15 @@ class Adversary(NamedTuple):
         return draws if self.packing == 1 else draws[:: self.packing]
 
     def discriminate(
-        self, judge: Judge, real: Array, fake: Array, keys: Keys, step: Array, *, whole: bool = True
+        self,
+        judge: Judge,
+        real: Array,
+        fake: Array,
+        keys: Keys,
+        step: Array,
+        *,
+        whole: bool = True,
+        alone: bool = False,
     ) -> Verdict:
         """The discriminator's turn.
 
@@ -174,12 +184,19 @@ class Adversary(NamedTuple):
           keys: The turn's keys.
           step: The run's step.
           whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
+          alone: Whether the judge gives each image a logit of its own and nothing else, whatever is beside it and
+            however many there are. Such a judge may see all of them at once.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
         seen_fake, fake_masks = self.see(fake, fake_keys, step)
-        real_logits, real_more, stats = judge(seen_real, real_masks)
-        fake_logits, fake_more, stats = judge(seen_fake, fake_masks, stats)
+        if alone and seen_real[0].size <= FEW:
+            masks = jnp.concatenate([real_masks, fake_masks])
+            logits, _, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
+            (real_logits, fake_logits), real_more, fake_more = jnp.split(logits, 2), None, None
+        else:
+            real_logits, real_more, stats = judge(seen_real, real_masks)
+            fake_logits, fake_more, stats = judge(seen_fake, fake_masks, stats)
         flipped = None
         if self.flip:
             draws = (self._first(key.fold("flip").uniform()) for key in (real_keys, fake_keys))

@@ -111,7 +111,9 @@ def gan(
 
     def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, _ = fakes(state, batch, keys)
-        seen: Verdict = rules.discriminate(judged_by(state, batch), batch["image"], fake, keys, state.step)
+        judge, stats = judged_by(state, batch), state.stats["discriminator"]
+        alone = not conditional and not stats and getattr(discriminator, "alone", False)
+        seen: Verdict = rules.discriminate(judge, batch["image"], fake, keys, state.step, alone=alone)
         classes, right = told({"real": seen.real, "fake": seen.fake}, batch)
         penalty, found = moved_by["discriminator"].penalty(state.params["discriminator"])
         metrics = {**seen.metrics, **right, **found}

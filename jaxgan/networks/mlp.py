@@ -52,6 +52,11 @@ class MLPDiscriminator(nn.Module):
     conditioning: Conditioning = "concatenate"
     minibatch_std: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether the logit of an image is the same whatever is beside it."""
+        return not self.minibatch_std
+
     @nn.compact
     def __call__(
         self,
