@@ -13,8 +13,8 @@ from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
 from jaxgan.game import Array, Keys, State
 
-FEW = 16
-"""Values up to which real and generated examples are judged at once: larger ones cost more to join than it saves."""
+FEW = 512
+"""Values of a batch up to which real and generated ones are judged at once; more cost more to join than it saves."""
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
@@ -190,7 +190,7 @@ class Adversary(NamedTuple):
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
         seen_fake, fake_masks = self.see(fake, fake_keys, step)
-        if alone and seen_real[0].size <= FEW:
+        if alone and seen_real.size <= FEW:
             masks = jnp.concatenate([real_masks, fake_masks])
             logits, _, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
             (real_logits, fake_logits), real_more, fake_more = jnp.split(logits, 2), None, None
