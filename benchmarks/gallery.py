@@ -91,6 +91,8 @@ class Entry(NamedTuple):
 
 
 EVERY = ("--metrics", "all")
+DRAWN = "--num 3616 --features efficientnet-lite0 --metrics frechet kernel precision recall"
+"""As many as there are drawings to train on."""
 HELD_OUT = ("--split", "test", "--num", "2000", "--metrics", "psnr", "ssim", "l1", "frechet", "kernel")
 OPEN = """
 --steps 300 --game.discriminator_turns 5 --game.shared_draws false --game.ema 0.9
@@ -122,6 +124,7 @@ ENTRIES: dict[str, Entry] = {
     "stackgan-label": Entry(
         "stackgan", ("--game.given", "label"), sample=("--num", "48"), extra=caption_rows
     ),
+    "stackgan_openmoji": Entry("stackgan_openmoji", (), tuple(DRAWN.split()), ("--num", "48")),
     "aae": Entry("aae"),
     "aae_semi": Entry("aae_semi", extra=error_rows),
     "refiner": Entry("refiner", (), ("--metrics", "frechet", "kernel"), ("--num", "40"), refined_rows),
