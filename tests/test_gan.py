@@ -89,6 +89,50 @@ def test_points_are_judged_as_in_two_batches(beside, rng):
     )
 
 
+class Recording(MLPDiscriminator):
+    """Notes how many examples it is given; those of its pass forward alone, as gradients need no other."""
+
+    def __call__(self, image, label=None, **settings):
+        SEEN.append(len(image))
+        return super().__call__(image, label, **settings)
+
+
+SEEN: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("classes", "beside", "expected"),
+    [(0, {}, {2 * N}), (0, {"minibatch_std": True}, {N}), (3, {}, {N})],
+    ids=["alone", "minibatch_std", "conditional"],
+)
+def test_who_judges_points_at_once(classes, beside, expected, rng):
+    d = Recording(8, 1, classes, **beside)
+    rules = gan(MLPGenerator((2,), 8, 1, classes), d, latent=Z, conditional=classes > 0)
+    batch = {"image": jnp.zeros((N, 2)), "label": jnp.zeros(N, jnp.int32)}
+    state = jax.eval_shape(lambda: game.init(rules, KEY, batch))
+    SEEN.clear()
+    jax.eval_shape(lambda s: rules.players["discriminator"].loss(s, batch, Keys.of(KEY, N)), state)
+    assert set(SEEN) == expected
+
+
+def test_classes_are_told_of_points_judged_at_once(rng):
+    d, batch = MLPDiscriminator(8, 2, 3, conditioning="auxiliary"), data(rng, 1)
+    points, label = jnp.asarray(rng.normal(size=(N, 2)), jnp.float32), batch["label"][0]
+    g = MLPGenerator((2,), 8, 2)
+    rules = gan(g, d, latent=2)
+    state = game.init(rules, KEY, {"image": points})
+    keys = Keys.of(KEY, N)
+    fake = g.apply({"params": state.params["generator"]}, keys.fold("latent").normal((2,)), train=True)
+    (real, real_told), (fooled, fake_told) = (
+        d.apply({"params": state.params["discriminator"]}, x, train=True) for x in (points, fake)
+    )
+    told = [optax.softmax_cross_entropy_with_integer_labels(x, label) for x in (real_told, fake_told)]
+    expected = jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fooled) + told[0] + told[1])
+    loss, aux = rules.players["discriminator"].loss(state, {"image": points, "label": label}, keys)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(aux.metrics["fake_class"], np.mean(np.argmax(fake_told, 1) == label))
+
+
 @pytest.mark.parametrize(("classes", "loss"), [(0, "minimax"), (3, "non_saturating")])
 def test_one_step_by_hand(classes, loss, rng):
     """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""
@@ -349,6 +393,21 @@ class SpectralCritic(nn.Module):
     def __call__(self, image, label=None, *, train=False, keys=None):
         x = nn.tanh(SpectralNorm(nn.Dense(8))(image.reshape(image.shape[0], -1), train=train))
         return SpectralNorm(nn.Dense(1))(x, train=train)[:, 0]
+
+
+class LoneSpectralCritic(SpectralCritic):
+    alone = True
+
+
+def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
+    batch = {"image": jnp.asarray(rng.normal(size=(1, N, 4)), jnp.float32)}
+    stats = []
+    for critic in (SpectralCritic(), LoneSpectralCritic()):
+        rules = gan(MLPGenerator((4,), 8, 1, tanh=False), critic, latent=Z, shared_draws=True)
+        state = game.init(rules, KEY, {"image": batch["image"][0]})
+        new, _ = quick_jit(lambda s, b, rules=rules: game.step(rules, s, b))(state, batch)
+        stats.append(new.stats["discriminator"])
+    jax.tree.map(np.testing.assert_array_equal, *stats)
 
 
 def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(rng):

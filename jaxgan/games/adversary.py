@@ -14,7 +14,7 @@ from jaxgan.errors import InputError
 from jaxgan.game import Array, Keys, State
 
 FEW = 512
-"""Values of a batch up to which real and generated ones are judged at once; more cost more to join than it saves."""
+"""Real values on a device up to which generated ones are judged with them: beyond, joining costs more than it saves."""
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
@@ -184,16 +184,17 @@ class Adversary(NamedTuple):
           keys: The turn's keys.
           step: The run's step.
           whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
-          alone: Whether the judge gives each image a logit of its own and nothing else, whatever is beside it and
-            however many there are. Such a judge may see all of them at once.
+          alone: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes any
+            number of images. Such a judge may see all of them at once.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
         seen_fake, fake_masks = self.see(fake, fake_keys, step)
         if alone and seen_real.size <= FEW:
             masks = jnp.concatenate([real_masks, fake_masks])
-            logits, _, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
-            (real_logits, fake_logits), real_more, fake_more = jnp.split(logits, 2), None, None
+            *said, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
+            real_logits, real_more = jax.tree.map(lambda x: x[: len(seen_real)], said)
+            fake_logits, fake_more = jax.tree.map(lambda x: x[len(seen_real) :], said)
         else:
             real_logits, real_more, stats = judge(seen_real, real_masks)
             fake_logits, fake_more, stats = judge(seen_fake, fake_masks, stats)

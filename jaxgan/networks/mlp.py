@@ -54,7 +54,7 @@ class MLPDiscriminator(nn.Module):
 
     @property
     def alone(self) -> bool:
-        """Whether the logit of an image is the same whatever is beside it."""
+        """Whether it says the same of an image whatever is beside it."""
         return not self.minibatch_std
 
     @nn.compact
