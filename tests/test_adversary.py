@@ -127,14 +127,14 @@ def test_small_examples_are_judged_at_once_with_the_same_verdict(adversary, imag
         return jnp.sum(jnp.sin(2 * x.reshape(len(x), -1)), 1) * (1 + draws), None, stats
 
     apart, together = (
-        adversary.discriminate(judge, *images, KEYS, STEP, alone=alone) for alone in (False, True)
+        adversary.discriminate(judge, *images, KEYS, STEP, per_example=asked) for asked in (False, True)
     )
     assert {N // adversary.packing, 2 * N // adversary.packing} == set(seen)
     np.testing.assert_allclose(together.value, apart.value, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), together.metrics, apart.metrics)
     seen.clear()
     large = (np.tile(x, (1, 8, 8, 1)) for x in images)  # not worth joining
-    Adversary().discriminate(judge, *large, KEYS, STEP, alone=True)
+    Adversary().discriminate(judge, *large, KEYS, STEP, per_example=True)
     assert seen == [N, N]
 
 

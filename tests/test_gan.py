@@ -90,7 +90,7 @@ def test_points_are_judged_as_in_two_batches(beside, rng):
 
 
 class Recording(MLPDiscriminator):
-    """Notes how many examples it is given; those of its pass forward alone, as gradients need no other."""
+    """Notes how many examples it is given."""
 
     def __call__(self, image, label=None, **settings):
         SEEN.append(len(image))
@@ -103,9 +103,9 @@ SEEN: list[int] = []
 @pytest.mark.parametrize(
     ("classes", "beside", "expected"),
     [(0, {}, {2 * N}), (0, {"minibatch_std": True}, {N}), (3, {}, {N})],
-    ids=["alone", "minibatch_std", "conditional"],
+    ids=["per_example", "minibatch_std", "conditional"],
 )
-def test_who_judges_points_at_once(classes, beside, expected, rng):
+def test_who_judges_points_at_once(classes, beside, expected):
     d = Recording(8, 1, classes, **beside)
     rules = gan(MLPGenerator((2,), 8, 1, classes), d, latent=Z, conditional=classes > 0)
     batch = {"image": jnp.zeros((N, 2)), "label": jnp.zeros(N, jnp.int32)}
@@ -396,7 +396,7 @@ class SpectralCritic(nn.Module):
 
 
 class LoneSpectralCritic(SpectralCritic):
-    alone = True
+    per_example = True
 
 
 def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):

@@ -167,7 +167,7 @@ class Adversary(NamedTuple):
         step: Array,
         *,
         whole: bool = True,
-        alone: bool = False,
+        per_example: bool = False,
     ) -> Verdict:
         """The discriminator's turn.
 
@@ -184,13 +184,13 @@ class Adversary(NamedTuple):
           keys: The turn's keys.
           step: The run's step.
           whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
-          alone: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes any
+          per_example: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes any
             number of images. Such a judge may see all of them at once.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
         seen_fake, fake_masks = self.see(fake, fake_keys, step)
-        if alone and seen_real.size <= FEW:
+        if per_example and seen_real.size <= FEW:
             masks = jnp.concatenate([real_masks, fake_masks])
             *said, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
             real_logits, real_more = jax.tree.map(lambda x: x[: len(seen_real)], said)

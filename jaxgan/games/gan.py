@@ -112,8 +112,10 @@ def gan(
     def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, _ = fakes(state, batch, keys)
         judge, stats = judged_by(state, batch), state.stats["discriminator"]
-        alone = not conditional and not stats and getattr(discriminator, "alone", False)
-        seen: Verdict = rules.discriminate(judge, batch["image"], fake, keys, state.step, alone=alone)
+        one_by_one = not conditional and not stats and getattr(discriminator, "per_example", False)
+        seen: Verdict = rules.discriminate(
+            judge, batch["image"], fake, keys, state.step, per_example=one_by_one
+        )
         classes, right = told({"real": seen.real, "fake": seen.fake}, batch)
         penalty, found = moved_by["discriminator"].penalty(state.params["discriminator"])
         metrics = {**seen.metrics, **right, **found}

@@ -53,7 +53,7 @@ class MLPDiscriminator(nn.Module):
     minibatch_std: bool = False
 
     @property
-    def alone(self) -> bool:
+    def per_example(self) -> bool:
         """Whether it says the same of an image whatever is beside it."""
         return not self.minibatch_std
 
