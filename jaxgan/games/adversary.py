@@ -184,8 +184,8 @@ class Adversary(NamedTuple):
           keys: The turn's keys.
           step: The run's step.
           whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
-          per_example: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes any
-            number of images. Such a judge may see all of them at once.
+          per_example: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes
+            any number of images. Such a judge may see all of them at once.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)

@@ -3,8 +3,8 @@
 Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
 `discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels
 `[N]` int, one key per example for dropout. Discriminators return float32 logits `[N]`, of patches `[N, h, w]`, and with
-an auxiliary classifier also logits of the classes. One whose attribute `per_example` is true judges each image by itself, so
-that it may be given real and generated ones at once; a subclass of it that compares images says otherwise.
+an auxiliary classifier also logits of the classes. One whose attribute `per_example` is true judges each image by
+itself, so that it may be given real and generated ones at once; a subclass of it that compares images says otherwise.
 
 Translators are called as `translator(image, *, train, keys=None)` and make images `[N, H, W, C]` of the same size;
 `SRResNet` makes larger ones.
