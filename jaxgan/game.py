@@ -6,6 +6,7 @@ with several turns, translation with image pools, adversarial autoencoders and p
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import jax
@@ -318,6 +319,7 @@ def _turns(
     def turn(state: State, t: Array | int) -> tuple[State, dict[str, Array]]:
         return update(name, player, state, *draws(t), axis, shared)
 
+    @partial(jax.jit, inline=True)  # traced once, to play and to know what to report when not
     def play(state: State) -> tuple[State, dict[str, Array], Array]:
         if player.turns == 1:
             state, metrics = turn(state, 0)

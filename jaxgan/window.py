@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -68,6 +69,7 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
     steps, a traced number, and fewer where `give_up_after` in a row are refused: one trace serves every window.
     """
 
+    @partial(jax.jit, inline=True)  # traced once, for the metrics' names and for the loop
     def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array], jax.Array]:
         batch = decode(feed.fetch(whole, parts, i))
         new, metrics, finite = game.transition(rules, state, batch, spread.axis)
@@ -76,7 +78,7 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
         return new, {**metrics, **{name: jnp.float32(count) for name, count in counts.items()}}, finite
 
     def window(state: State, whole: Any, parts: Any, count: Any) -> tuple[State, dict[str, jax.Array]]:
-        names = jax.eval_shape(take, state, whole, parts, 0)[1]
+        names = jax.eval_shape(take, state, whole, parts, jnp.int32(0))[1]
 
         def more(carry: Any) -> Any:
             first, _, state, _ = carry
