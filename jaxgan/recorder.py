@@ -38,7 +38,7 @@ class Recorder:
         self.logged = 0
         """The last step in the log."""
         self.last: dict[str, float] = {}
-        """The metrics of that step, once there are any."""
+        """The metrics of that step, of the players who had a turn; empty before the first."""
         self.restored = 0
         """Some digits of the digest of the state that the run goes on from, 0 for none."""
         self.alone = True
@@ -137,7 +137,9 @@ class Recorder:
                 )
         self.gave_up |= played > 0 and in_a_row[played - 1] >= self.settings.run.give_up_after
         if rows:
-            self.last, self.logged = rows[-1], before + played
+            waiting = {k for k in order if self._waits(k, before + played - 1)}
+            self.last = {k: x for k, x in rows[-1].items() if k not in waiting}
+            self.logged = before + played
             if self.writes:
                 self.folder.log(rows)
                 for sign in self._watch.see({k: values[k][:played] for k in order}):

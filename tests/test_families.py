@@ -1,5 +1,6 @@
 """Every family keeps the promises of the core: resumed to the bit, whole on any number of devices, free of windows."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -94,14 +95,18 @@ def trained(name: str, run: Path, **more: str) -> str:
     if name in LIBRARIES:
         pytest.importorskip(LIBRARIES[name], reason=f"{LIBRARIES[name]}: jaxgan[{name}] is not installed")
     settings = config.load(ROOT / "configs" / f"{name}.toml", {**overrides(name), **more})
-    assert train.train(settings, run, print, progress=False, devices=jax.devices()[:1]) == 0
+    assert train.train(settings, run, print, devices=jax.devices()[:1]) == 0
     return inspect(run, print)["state_sha256"]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_resumed_and_in_other_windows_it_is_the_same_to_the_bit(name, tmp_path):
-    """Windows of 3 and 2 steps against those of 2, 1 and 2."""
+def test_resumed_and_in_other_windows_it_is_the_same_to_the_bit(name, tmp_path, capfd):
+    """Windows of 3 and 2 steps against those of 2, 1 and 2; and the progress bar tells of who plays."""
     whole = trained(name, tmp_path / "whole", steps="5")
+    bar = capfd.readouterr().err
+    assert "5/5" in bar
+    assert re.search(r"loss \d", bar)
+    assert "nan" not in bar
     trained(name, tmp_path / "parts", steps="2")
     assert trained(name, tmp_path / "parts", steps="5") == whole
     sheets = [tmp_path / run / "samples" / "step_00000003.png" for run in ("whole", "parts")]
