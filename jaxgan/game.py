@@ -6,7 +6,6 @@ with several turns, translation with image pools, adversarial autoencoders and p
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import jax
@@ -319,7 +318,6 @@ def _turns(
     def turn(state: State, t: Array | int) -> tuple[State, dict[str, Array]]:
         return update(name, player, state, *draws(t), axis, shared)
 
-    @partial(jax.jit, inline=True)  # traced once, to play and to know what to report when not
     def play(state: State) -> tuple[State, dict[str, Array], Array]:
         if player.turns == 1:
             state, metrics = turn(state, 0)
@@ -330,13 +328,15 @@ def _turns(
             finite &= jnp.all(jnp.isfinite(metrics[name]))
         return state, {key: jnp.mean(value) for key, value in metrics.items()}, finite
 
-    def wait(state: State) -> tuple[State, dict[str, Array], Array]:
-        shapes = jax.eval_shape(play, state)[1]
-        return state, {key: jnp.full(s.shape, jnp.nan, s.dtype) for key, s in shapes.items()}, jnp.bool_(True)
-
     if player.start == 0 and player.stop is None:
         return play(state)
-    return lax.cond(player.plays(state.step), play, wait, state)
+    traced = jax.jit(play, inline=True)  # once, to play and to know what is reported
+
+    def wait(state: State) -> tuple[State, dict[str, Array], Array]:
+        shapes = jax.eval_shape(traced, state)[1]
+        return state, {key: jnp.full(s.shape, jnp.nan, s.dtype) for key, s in shapes.items()}, jnp.bool_(True)
+
+    return lax.cond(player.plays(state.step), traced, wait, state)
 
 
 def transition(

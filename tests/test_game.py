@@ -480,6 +480,17 @@ def test_a_player_that_starts_later_leaves_everything_alone_until_then():
     assert not np.allclose(states[3].params["g"][0], states[0].params["g"][0])
 
 
+def test_a_player_that_may_wait_is_traced_once():
+    rules, batch = plain(d={"stop": 3}, g={"start": 2}), batches(2, 3)
+    traced = []
+    players = {
+        name: p._replace(loss=lambda *args, name=name, loss=p.loss: (traced.append(name), loss(*args))[1])
+        for name, p in rules.players.items()
+    }
+    jax.jit(lambda s, b: game.step(rules._replace(players=players), s, b)).trace(start(rules, batch), batch)
+    assert sorted(traced) == ["D", "G"]
+
+
 def test_a_player_that_stops_leaves_the_others_as_if_it_had_never_been():
     rules, batch = plain(g={"stop": 2}), batches(2, 3)
     step = jax.jit(lambda s, b: game.step(rules, s, b))
