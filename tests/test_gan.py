@@ -495,6 +495,11 @@ def test_conditioning_that_does_not_fit_is_refused():
     overrides = {"data.resolution": "28", "generator.network": "biggan", "generator.attention": "64"}
     with pytest.raises(InputError, match=r"generator\.attention: attention at 28x28 .* size 14, not 64"):
         experiment.build(tiny("mlp", overrides), [], 100)
+    overrides |= {"generator.attention": "14", "game.latent": "2"}
+    with pytest.raises(
+        InputError, match=r"game\.latent is 2, but generator\.network biggan .* 3 parts at 28x28"
+    ):
+        experiment.build(tiny("mlp", overrides), [], 100)
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])

@@ -6,6 +6,7 @@ from jaxgan.experiment.facts import Built, Facts
 from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, WHOLE, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer, weights
 from jaxgan.games import Latents
+from jaxgan.networks import BigGANGenerator
 
 
 def build(settings: config.Experiment, facts: Facts) -> Built:
@@ -29,8 +30,14 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     seen = shape._replace(channels=shape.channels * rules.packing)
     latents = Latents(rules.latent, rules.latent_kind)
     keys = ("auxiliary", "discriminator_turns", "discriminator_start", "generator_start")
+    generator = module(settings.generator, shape, "generator")
+    if isinstance(generator, BigGANGenerator) and rules.latent < generator.parts:
+        raise InputError(
+            f"game.latent is {rules.latent}, but generator.network biggan cuts latents into {generator.parts} parts at "
+            f"{image[0]}x{image[0]}; give it at least as many"
+        )
     game = games.gan(
-        module(settings.generator, shape, "generator"),
+        generator,
         module(settings.discriminator, seen, "discriminator"),
         adversary(rules, settings.discriminator, settings.batch_size),
         latent=latents,

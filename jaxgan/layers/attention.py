@@ -13,8 +13,9 @@ from jaxgan.layers.spectral import SpectralNorm
 class SelfAttention(nn.Module):
     """Adds to each place of a map what it attends to in the whole map of its example, times a learned gamma.
 
-    Gamma starts at 0. Queries and keys have C / 8 channels, values C / 2; keys and values are max-pooled over 2x2
-    places, as in the authors' code. The 1x1 convolutions are without bias. The softmax is float32; nothing is scaled.
+    Gamma starts at 0. Queries and keys have C / 8 channels, values C / 2, each at least one; keys and values are
+    max-pooled over 2x2 places, as in the authors' code. The 1x1 convolutions are without bias. The softmax is float32;
+    nothing is scaled.
 
     References:
       Zhang et al., Self-Attention Generative Adversarial Networks, 2018, equations 1 to 3.
@@ -28,14 +29,15 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`[N, H, W, C]` to the same shape, with H and W even and C at least 8.
+        """`[N, H, W, C]` to the same shape, with H and W even.
 
         Raises:
-          ValueError: If the map is of another kind.
+          ValueError: If one of them is odd.
         """
         n, h, w, c = x.shape
-        if h % 2 or w % 2 or c < 8:
-            raise ValueError(f"attention needs an even map of at least 8 channels, got {x.shape[1:]}")
+        if h % 2 or w % 2:
+            raise ValueError(f"attention needs a map of even height and width, got {h}x{w}")
+        narrow, half = max(1, c // 8), max(1, c // 2)
 
         def project(name: str, features: int, x: jax.Array) -> jax.Array:
             layer = Conv(
@@ -46,9 +48,9 @@ class SelfAttention(nn.Module):
         def pooled(x: jax.Array) -> jax.Array:
             return x.reshape(n, h // 2, 2, w // 2, 2, -1).max((2, 4)).reshape(n, h * w // 4, -1)
 
-        query = project("query", c // 8, x).reshape(n, h * w, -1)
-        key = pooled(project("key", c // 8, x))
-        value = pooled(project("value", c // 2, x))
+        query = project("query", narrow, x).reshape(n, h * w, -1)
+        key = pooled(project("key", narrow, x))
+        value = pooled(project("value", half, x))
         scores = jnp.einsum("nqc,nkc->nqk", query, key, preferred_element_type=jnp.float32)
         attended = jnp.einsum("nqk,nkc->nqc", jax.nn.softmax(scores, -1).astype(self.dtype), value)
         out = project("out", c, attended.reshape(n, h, w, -1))

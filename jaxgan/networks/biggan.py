@@ -95,6 +95,11 @@ class BigGANGenerator(nn.Module):
     """Numbers that the blocks learn of the class."""
     dtype: Any = jnp.float32
 
+    @property
+    def parts(self) -> int:
+        """Into how many parts latents are cut."""
+        return len(plan(self.resolution).up)
+
     @nn.compact
     def __call__(
         self,
@@ -111,9 +116,9 @@ class BigGANGenerator(nn.Module):
             label, or there are fewer latents than parts.
         """
         base, up, _ = plan(self.resolution, self.attention)
-        if latent.shape[1] < len(up):
-            raise ValueError(f"this generator needs at least {len(up)} latents, got {latent.shape[1]}")
-        first, *parts = jnp.array_split(latent, len(up), 1)
+        if latent.shape[1] < self.parts:
+            raise ValueError(f"this generator needs at least {self.parts} latents, got {latent.shape[1]}")
+        first, *parts = jnp.array_split(latent, self.parts, 1)
         if self.classes:
             # Not a layer with a "kernel": the paper leaves it out of the penalty on weights that are not orthogonal.
             table = self.param("class_embedding", columns, (self.classes, self.embedding))
