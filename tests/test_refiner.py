@@ -1,10 +1,12 @@
 """The refiner: its network, turns and pretraining by hand, its history as a plain program."""
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import strategies as st
 from quick import quick_jit
 
 from jaxgan import axis, config, experiment, game, losses
@@ -106,10 +108,9 @@ def test_pretraining_by_hand(rng):
         assert np.isnan(metrics["discriminator/loss"]) == (not plays)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_the_history_is_a_plain_program(devices):
-    """Twelve batches of four in a history of five, image by image, on one device and on two."""
-    size, part = 5, N // devices
+def play_history(size: int, n: int, devices: int, seed: int) -> int:
+    """Twelve batches in a history, image by image in Python; how many older images were shown."""
+    part = n // devices
 
     def turn(pool, fresh, key, first):
         seen, candidates = pools.halves(pool, fresh, Keys.of(key, part, first))
@@ -125,12 +126,12 @@ def test_the_history_is_a_plain_program(devices):
     pool, held = pools.empty(size, jnp.zeros((1, 1, 1, 1))), []
     shown = 0
     for step in range(12):
-        fresh = np.arange(N * step + 1, N * (step + 1) + 1, dtype=np.float32)
-        key = jax.random.fold_in(KEY, step)
-        places = np.asarray(Keys.of(key, N).fold("place").uniform() * size).astype(int)
+        fresh = np.arange(n * step + 1, n * (step + 1) + 1, dtype=np.float32)
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        places = np.asarray(Keys.of(key, n).fold("place").uniform() * size).astype(int)
         seen, pool = play(pool, fresh.reshape(devices, part, 1, 1, 1), key, part * np.arange(devices))
         before, expected = list(held), list(fresh)
-        for i in range(N):
+        for i in range(n):
             if len(before) < size:
                 held += [fresh[i]] if len(held) < size else []
             elif i % 2:
@@ -141,7 +142,18 @@ def test_the_history_is_a_plain_program(devices):
         np.testing.assert_array_equal(np.ravel(seen), expected)
         np.testing.assert_array_equal(np.ravel(pool["images"])[: len(held)], held)
         assert int(pool["filled"]) == len(held)
-    assert shown == 20
+    return shown
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_every_second_image_is_an_older_one(devices):
+    assert play_history(5, 4, devices, 0) == 20  # two of four, once five are held: from the third batch on
+
+
+@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
+@hypothesis.given(size=st.integers(1, 7), n=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+def test_the_history_is_a_plain_program(size, n, seed):
+    play_history(size, n, 1, seed)
 
 
 def test_the_discriminator_sees_half_of_what_was(rng):

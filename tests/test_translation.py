@@ -1,13 +1,17 @@
 """Translation, paired and unpaired: networks as published, losses by hand, the image pool as a plain program."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import strategies as st
+from peers import load
 from quick import quick_jit
 
 from jaxgan import config, experiment, game, losses
@@ -65,6 +69,51 @@ def test_a_patch_is_as_large_as_it_says(layers, rng):
     slopes = quick_jit(jax.grad(lambda x: module.apply(variables, x)[0, middle, middle]))(x)[0, ..., 0]
     for seen in (np.flatnonzero(np.any(slopes != 0, 1)), np.flatnonzero(np.any(slopes != 0, 0))):
         assert seen[-1] - seen[0] + 1 == side
+
+
+@pytest.mark.parametrize(
+    ("layers", "norm", "train"),
+    [(3, "batch", True), (3, "batch", False), (1, "instance", True), (0, "none", True)],
+)
+def test_patchgan_is_pytorchs(layers, norm, train, rng):
+    """Appendix 6.1.2 of the paper, in float64: 4x4 convolutions, the last two of stride 1; leaky ReLU of 0.2."""
+    torch = load("torch")
+    f = torch.nn.functional
+    module = PatchGAN(3, layers, norm)
+    x = rng.uniform(-1, 1, (2, 40, 36, 2)).astype(np.float32)
+    drawn: Any = jax.tree.map(
+        lambda leaf: (
+            rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+            * (rng.choice([-0.2, 0.2], leaf.shape) if len(leaf.shape) > 1 else 1)
+        ),
+        shapes(module, *x.shape)[1],
+    )
+
+    def tensor(values):
+        return torch.tensor(np.asarray(values, np.float64))
+
+    def conv(i, y, stride):
+        layer = drawn["params"][f"Conv_{i}"]
+        bias = tensor(layer["bias"]) if "bias" in layer else None
+        kernel = tensor(layer["kernel"]).permute(0, 3, 1, 2)
+        return f.conv2d(y, kernel, bias, stride, 1 if layers else 0)
+
+    def normed(i, y):
+        if norm == "none":
+            return y
+        if norm == "instance":
+            return f.instance_norm(y, eps=1e-5)
+        own, kept = (drawn[kind][f"Norm_{i}"]["BatchNorm_0"] for kind in ("params", "batch_stats"))
+        moments = tensor(kept["mean"]), tensor(kept["var"])
+        return f.batch_norm(y, *moments, tensor(own["scale"]), tensor(own["bias"]), train, 0.1, 1e-5)
+
+    strides = [2] * layers + [1] if layers else [1, 1]
+    y = f.leaky_relu(conv(0, tensor(x).permute(0, 3, 1, 2), strides[0]), 0.2)
+    for i, stride in enumerate(strides[1:], 1):
+        y = f.leaky_relu(normed(i, conv(i, y, stride)), 0.2)
+    expected = conv(len(strides), y, 1)[:, 0].numpy()
+    got, _ = quick_jit(lambda: module.apply(drawn, x, train=train, mutable=["batch_stats"]))()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 class Affine(nn.Module):
@@ -200,18 +249,18 @@ def test_cyclegan_by_hand(shared, rng):
     np.testing.assert_allclose(back, run(Affine(), p["inverse"], x), rtol=1e-6)
 
 
-def test_the_pool_is_a_plain_program(rng):
-    """Twenty batches of three in a pool of five, image by image in Python, from the same coins and places."""
-    size, shape = 5, (1, 1, 1)
+def play_pool(size: int, n: int, seed: int) -> int:
+    """Twenty batches in a pool, image by image in Python, from the same coins and places; how many were exchanged."""
+    shape = (1, 1, 1)
     pool, held, filled = pools.empty(size, jnp.zeros((1, *shape))), [0.0] * size, 0
-    turn = jax.jit(
+    turn = quick_jit(
         lambda pool, fresh, keys: (q := pools.query(pool, fresh, keys), pools.remember(pool, q[1]))
     )
     exchanged = 0
     for step in range(20):
-        fresh = np.arange(3 * step + 1, 3 * step + 4, dtype=np.float32)
-        keys = Keys.of(jax.random.fold_in(KEY, step), 3)
-        (seen, _), pool = turn(pool, fresh.reshape(3, *shape), keys)
+        fresh = np.arange(n * step + 1, n * (step + 1) + 1, dtype=np.float32)
+        keys = Keys.of(jax.random.fold_in(jax.random.key(seed), step), n)
+        (seen, _), pool = turn(pool, fresh.reshape(n, *shape), keys)
         coins = np.asarray(keys.fold("swap").uniform()) < 0.5
         places = (np.asarray(keys.fold("place").uniform()) * size).astype(int)
         before, expected, full = list(held), [], filled == size
@@ -229,7 +278,17 @@ def test_the_pool_is_a_plain_program(rng):
         np.testing.assert_array_equal(np.ravel(seen), expected)
         np.testing.assert_array_equal(np.ravel(pool["images"]), held)
         assert int(pool["filled"]) == filled
-    assert 20 < exchanged < 40
+    return exchanged
+
+
+def test_half_of_the_images_are_exchanged():
+    assert 20 < play_pool(5, 3, 0) < 40  # of 54, once the pool is full
+
+
+@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
+@hypothesis.given(size=st.integers(1, 7), n=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+def test_the_pool_is_a_plain_program(size, n, seed):
+    play_pool(size, n, seed)
 
 
 def test_a_pool_of_none_changes_nothing(rng):
