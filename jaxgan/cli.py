@@ -147,6 +147,7 @@ def _sample(options: argparse.Namespace) -> int:
         given = getattr(options, name)
         if given is not None and not least <= given < most:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    _check_truncation(options.truncation)
     _check_standing(options.standing)
     cache.keep(_say)
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
@@ -156,6 +157,7 @@ def _sample(options: argparse.Namespace) -> int:
         options.num,
         options.seed,
         walk=walk,
+        truncation=options.truncation,
         standing_batches=options.standing or 0,
         caption=options.text,
         minilm=Path(options.minilm) if options.minilm else None,
@@ -164,6 +166,11 @@ def _sample(options: argparse.Namespace) -> int:
     sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk, caption=options.text)
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
     return 0
+
+
+def _check_truncation(bound: float | None) -> None:
+    if bound is not None and not bound > 0:
+        raise InputError(f"--truncation is {bound}; it must be above 0")
 
 
 def _check_standing(batches: int | None) -> None:
@@ -211,8 +218,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     least = 2
     if not least <= options.num < 2**31:
         raise InputError(f"--num is {options.num}; it must be at least {least} and less than {2**31}")
-    if options.truncation is not None and not options.truncation > 0:
-        raise InputError(f"--truncation is {options.truncation}; it must be above 0")
+    _check_truncation(options.truncation)
     _check_standing(options.standing)
     seeds = _seeds(options.seeds)
     from jaxgan import cache, evaluate, scores

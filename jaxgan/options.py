@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
+    sample.add_argument("--truncation", type=float, metavar="T", help="latents within T (default: all)")
     sample.add_argument("--text", metavar="CAPTION", help="what to show, of runs that make images from text")
     sample.add_argument(
         "--minilm", metavar="PATH", help="where MiniLM's package is, of runs from embeddings (--text)"

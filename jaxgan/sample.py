@@ -226,21 +226,23 @@ def images(
     seed: int,
     *,
     walk: int = 1,
+    truncation: float | None = None,
     standing_batches: int = 0,
     caption: str | None = None,
     minilm: Path | None = None,
 ) -> np.ndarray:
     """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`.
 
-    With `standing_batches`, batch norm uses `standing` statistics of so many. With a caption, all images are of it,
-    embedded by MiniLM from the place given where the run takes embeddings (`sentences.open_encoder`).
+    With a truncation, latents are drawn as by `Latents.draw`. With `standing_batches`, batch norm uses `standing`
+    statistics of so many. With a caption, all images are of it, embedded by MiniLM from the place given where the run
+    takes embeddings (`sentences.open_encoder`).
 
     Raises:
       InputError: As `maker`, `standing` and `of_text`.
     """
     built = trained.built
     examples = experiment.examples(built, num) if caption is None else of_text(built, caption, minilm)
-    make = maker(built, walk=walk, examples=examples)
+    make = maker(built, walk=walk, truncation=truncation, examples=examples)
     state = trained.state.averaged()
     state = standing(trained.built, state, standing_batches, seed) if standing_batches else state
     return np.concatenate(list(batches(make, state, num, seed)))

@@ -495,6 +495,8 @@ def test_conditioning_that_does_not_fit_is_refused():
     overrides = {"data.resolution": "28", "generator.network": "biggan", "generator.attention": "64"}
     with pytest.raises(InputError, match=r"generator\.attention: attention at 28x28 .* size 14, not 64"):
         experiment.build(tiny("mlp", overrides), [], 100)
+    with pytest.raises(InputError, match=r"game\.packing is 3, which does not divide batch_size \d"):
+        experiment.build(tiny("mlp", {"game.packing": "3"}), [], 100)
     overrides |= {"generator.attention": "14", "game.latent": "2"}
     with pytest.raises(
         InputError, match=r"game\.latent is 2, but generator\.network biggan .* 3 parts at 28x28"

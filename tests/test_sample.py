@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from jaxgan import evaluate, sample
 from jaxgan.checkpoint import Checkpoints, sha256
 from jaxgan.cli import main
+from jaxgan.game import Keys
+from jaxgan.games import Latents
 from jaxgan.networks import DCGANGenerator, MLPGenerator
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -161,6 +164,36 @@ def test_spherical_of_parallel_ends_is_the_line(scale):
     a = np.array([1.0, -2, 3], np.float32)
     found = sample.spherical(a, np.float32(scale) * a, jnp.float32([0.25]))
     np.testing.assert_allclose(found, (0.75 + 0.25 * scale) * a, rtol=1e-3)
+
+
+def test_truncated_latents_are_gaussian_within_the_bound(plain):
+    z = np.asarray(Latents(LATENT).draw(Keys.of(jax.random.key(1), 2000), 0.5))
+    assert np.abs(z).max() <= 0.5
+    assert stats.kstest(z.ravel(), stats.truncnorm(-0.5, 0.5).cdf).pvalue > 0.01
+    keys = [
+        jax.random.fold_in(jax.random.fold_in(jax.random.key(3), i), zlib.crc32(b"latent")) for i in range(5)
+    ]
+    z = jnp.stack([jax.random.truncated_normal(key, -0.5, 0.5, (LATENT,)) for key in keys])
+    same(images(plain, 5, seed=3, truncation=0.5), by_hand(plain, z))
+
+
+def test_truncation_is_of_gaussian_latents_and_above_0(plain, tmp_path, capsys):
+    out = tmp_path / "a.npz"
+    with np.load(saved(plain, out, "--num", "5", "--seed", "3", "--truncation", "0.5")) as arrays:
+        np.testing.assert_array_equal(arrays["image"], images(plain, 5, seed=3, truncation=0.5))
+    out.unlink()
+    uniform = tmp_path / "uniform"
+    assert main([*ARGUMENTS, "--game.latent_kind", "uniform", "--steps", "1", "--run-dir", str(uniform)]) == 0
+    capsys.readouterr()
+    for run, bound, said in (
+        (uniform, "0.5", "--truncation is of Gaussian latents, and those of this run are of kind 'uniform'"),
+        (plain, "0", "--truncation is 0.0; it must be above 0"),
+        (plain, "nan", "--truncation is nan; it must be above 0"),
+    ):
+        assert main(["sample", str(run), "--out", str(out), "--truncation", bound]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert not out.exists()
 
 
 def test_labels_go_through_the_classes_and_decide_the_image(conditional):

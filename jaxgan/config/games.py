@@ -72,7 +72,7 @@ class Adversarial(Model):
     smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """What the discriminator's target for real images lacks to 1."""
     flip: Probability = 0.0
-    """Probability that the discriminator learns from an image with the wrong label."""
+    """Probability that the discriminator learns from an image with the wrong label, such as 0.35; 0 for none."""
     noise: Weight = 0.0
     """Standard deviation of noise on all images that the discriminator sees."""
     noise_steps: Whole = 0
