@@ -127,6 +127,26 @@ def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
     assert go(tmp_path / "c", "--steps", 7, "--seed", 1) != a
 
 
+def test_convolutions_as_users_compile_them_resume_to_the_bit(tmp_path):
+    """The families' own test compiles in haste; here are XLA's fusions, tiles and products with patches."""
+
+    def trained(run, steps):
+        small = {
+            "generator.width": "16",
+            "discriminator.width": "16",
+            "batch_size": "32",
+            "run.samples": "10",
+        }
+        windows = {"run.window": "2", "steps": str(steps)}
+        settings = config.load(ROOT / "configs" / "default.toml", small | windows)
+        assert train.train(settings, tmp_path / run, print, progress=False, devices=jax.devices()[:1]) == 0
+        return digest(tmp_path / run)
+
+    whole = trained("whole", 4)
+    assert trained("parts", 1) != whole
+    assert trained("parts", 4) == whole
+
+
 def test_what_a_run_writes(tmp_path):
     run = tmp_path / "run"
     go(run, "--steps", 23)
