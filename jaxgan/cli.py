@@ -163,7 +163,16 @@ def _sample(options: argparse.Namespace) -> int:
         minilm=Path(options.minilm) if options.minilm else None,
     )
     columns = walk if options.interpolate else options.columns
-    sample.write(trained, made, out, seed=options.seed, columns=columns, walk=walk, caption=options.text)
+    sample.write(
+        trained,
+        made,
+        out,
+        seed=options.seed,
+        columns=columns,
+        walk=walk,
+        truncation=options.truncation,
+        caption=options.text,
+    )
     _say(f"wrote {len(made)} images of step {trained.step} to {out}")
     return 0
 

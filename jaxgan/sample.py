@@ -256,6 +256,7 @@ def write(
     seed: int,
     columns: int | None = None,
     walk: int = 1,
+    truncation: float | None = None,
     caption: str | None = None,
 ) -> None:
     """Writes images as a sheet (`.png`) or as arrays with their labels and origin (`.npz`).
@@ -267,6 +268,7 @@ def write(
       seed: What `images` was given.
       columns: Length of a row of the sheet; by default one of each class, or as square as possible.
       walk: Length of a walk between latents, 1 for plain samples.
+      truncation: What `images` was given.
       caption: What all of them are of; None where each is of an example.
 
     Raises:
@@ -284,6 +286,8 @@ def write(
             arrays = {"image": made, "seed": seed, "step": trained.step, "state_sha256": trained.digest}
             if classes:
                 arrays["label"] = labels(np.arange(len(made), dtype=np.int32), classes, walk)
+            if truncation is not None:
+                arrays["truncation"] = truncation
             if caption is not None:
                 arrays["text"] = caption
             np.savez_compressed(out, allow_pickle=False, **arrays)

@@ -181,6 +181,7 @@ def test_truncation_is_of_gaussian_latents_and_above_0(plain, tmp_path, capsys):
     out = tmp_path / "a.npz"
     with np.load(saved(plain, out, "--num", "5", "--seed", "3", "--truncation", "0.5")) as arrays:
         np.testing.assert_array_equal(arrays["image"], images(plain, 5, seed=3, truncation=0.5))
+        assert arrays["truncation"] == 0.5
     out.unlink()
     uniform = tmp_path / "uniform"
     assert main([*ARGUMENTS, "--game.latent_kind", "uniform", "--steps", "1", "--run-dir", str(uniform)]) == 0

