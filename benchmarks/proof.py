@@ -75,11 +75,12 @@ def rules(case: Case, optimizer: optax.GradientTransformation | None = None) -> 
     optimizer = optimizer or optax.adam(*case.adam)
     return games.gan(
         *pair,
-        games.Adversary(getattr(losses, case.loss), gradient_penalty=case.penalty),
+        games.Adversary(
+            getattr(losses, case.loss), gradient_penalty=case.penalty, discriminator_turns=case.turns
+        ),
         latent=case.latent,
         generator_optimizer=optimizer,
         discriminator_optimizer=optimizer,
-        discriminator_turns=case.turns,
         shared_draws=case.shared,
         ema=0.999,
     )

@@ -1,5 +1,8 @@
 """The rules between discriminator and generator, each alone, against values worked out by hand."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 from jaxgan import losses
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
-from jaxgan.game import Keys
+from jaxgan.game import Aux, Keys
 from jaxgan.games import Adversary, Weights
 from jaxgan.games.adversary import pack
 
@@ -195,7 +198,9 @@ def test_patches_count_as_their_mean_in_penalties(images):
         ({"flip": -0.1}, "flip is -0.1"),
         ({"noise": -1.0}, "noise is -1.0; it must be at least 0"),
         ({"top_k": 0.0}, "top_k must be above 0"),
-        ({"packing": 0}, "packing and penalty_every at least 1"),
+        ({"packing": 0}, "packing, penalty_every and discriminator_turns at least 1"),
+        ({"discriminator_turns": 0}, "discriminator_turns at least 1"),
+        ({"discriminator_pretraining": -1}, "discriminator_pretraining is -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(settings, message):
@@ -226,3 +231,24 @@ def test_penalties_on_weights_by_hand():
     expected = 0.5 * sums["orthogonal"] + 2 * sums["l1"] + 3 * sums["l2"]
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert Weights().penalty(params) == (0, {})
+
+
+def test_penalised_losses_have_those_of_all_networks_named(rng):
+    """Half the squares pull each kernel to zero by itself, and nothing else; no penalty leaves the loss as it is."""
+    draw = {name: jnp.asarray(rng.normal(size=(2, 3)), jnp.float32) for name in "abc"}
+    nets = {name: {"kernel": x, "bias": x[0]} for name, x in draw.items()}
+    state = SimpleNamespace(params=nets)
+
+    def loss(state, batch, keys):
+        return jnp.float32(2.0), Aux(metrics={"own": jnp.float32(1.0)})
+
+    assert Weights().on(("a", "b"), loss) is loss
+    penalised: Any = Weights(l2=3.0).on(("a", "b"), loss)
+    value, aux = penalised(state, {}, None)
+    half = sum(float(np.sum(np.square(draw[name]))) / 2 for name in "ab")
+    np.testing.assert_allclose([value, aux.metrics["l2"]], [2 + 3 * half, half], rtol=1e-6)
+    assert aux.metrics["own"] == 1
+    slopes = jax.grad(lambda nets: penalised(SimpleNamespace(params=nets), {}, None)[0])(nets)
+    for name in "abc":
+        np.testing.assert_allclose(slopes[name]["kernel"], (name != "c") * 3 * draw[name], rtol=1e-6)
+        assert not slopes[name]["bias"].any()

@@ -1,6 +1,7 @@
 """Every family keeps the promises of the core: resumed to the bit, whole on any number of devices, free of windows."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -78,6 +79,8 @@ LIBRARIES = {"private": "dp_accounting"}
 SMALL = {
     "data.split": "test",
     "batch_size": "8",
+    "game.weights.l2": "1e-3",
+    "game.discriminator_weights.l2": "1e-3",
     "run.samples": "4",
     "run.sample_every": "3",
     "run.checkpoint_every": "3",
@@ -127,6 +130,42 @@ def started(name: str) -> tuple[experiment.Experiment, game.State, dict[str, jax
     return built, state, jax.tree.map(lambda *x: jnp.stack(x), *parts)
 
 
+OTHER_TERMS = {"srgan", "refiner"}
+"""Families whose generator has something to learn while the discriminator is pretrained, and plays on."""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_turns_and_pretraining_of_the_discriminator_are_those_of_any_family(name):
+    def players(**more: str) -> Mapping[str, game.Player]:
+        settings = config.load(ROOT / "configs" / f"{name}.toml", {**overrides(name), **more})
+        source = experiment.source_of(settings)
+        return experiment.build(settings, source.classes, len(source), source.fields).game.players
+
+    stage = {"game.stage_two": "5"} if name == "stackgan" else {}
+    plain = players(**stage, **{"game.discriminator_turns": "1", "game.discriminator_pretraining": "0"})
+    asked = players(**stage, **{"game.discriminator_turns": "3", "game.discriminator_pretraining": "2"})
+    for each, player in asked.items():
+        judges = "discriminator" in each
+        assert player.turns == (3 if judges else plain[each].turns), each
+        waits = each in ("generator", "second_generator", "encoder") and name not in OTHER_TERMS
+        assert player.start == plain[each].start + 2 * waits, each
+
+
+def assert_penalised(
+    players: Mapping[str, game.Player], state: game.State, report: Mapping[str, jax.Array]
+) -> None:
+    """The penalties on weights that every family has here, by hand, of who plays once in its first step."""
+    for each in ("discriminator", "generator"):
+        # The generator of an autoencoder is moved as it learns to reconstruct.
+        mover = "autoencoder" if each == "generator" and "autoencoder" in players else each
+        if players[mover].turns > 1 or not players[mover].plays(0):
+            continue
+        leaves = jax.tree.leaves_with_path([state.params[net] for net in players[mover].moves])
+        kernels = [np.asarray(w, np.float64) for path, w in leaves if path[-1].key == "kernel"]
+        half = sum(float(np.square(w).sum()) / 2 for w in kernels)
+        np.testing.assert_allclose(report[f"{mover}/l2"], half, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_four_devices_change_nothing_but_rounding(name):
     built, state, batches = started(name)
@@ -134,6 +173,8 @@ def test_four_devices_change_nothing_but_rounding(name):
     step = quick_jit(lambda s, b: game.step(built.game, s, b))
     for i in range(STEPS):
         alone, report = step(alone, jax.tree.map(lambda x, i=i: x[i], batches))
+        if i == 0:
+            assert_penalised(built.game.players, state, report)
     assert int(alone.skipped) == 0
     # Players that wait for their stage, or are through with it, have nothing to report.
     played = {key for key in report if built.game.players[key.split("/")[0]].plays(STEPS - 1)}

@@ -281,8 +281,8 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
         "shared_draws": shared,
     }
     settings |= {"generator_optimizer": sgd, "discriminator_optimizer": sgd}
-    adversary = Adversary(losses.wasserstein)._replace(**{kind: weight})
-    rules = gan(g, d, adversary, **settings, discriminator_turns=turns)
+    adversary = Adversary(losses.wasserstein, discriminator_turns=turns)._replace(**{kind: weight})
+    rules = gan(g, d, adversary, **settings)
     batch = data(rng, rules.turns)
     assert rules.turns == (1 if shared else turns + 1)
     state = start(rules, batch)

@@ -5,10 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from peers import load
+from quick import quick_jit
 
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
 from jaxgan.layers import minibatch_std, pixel_shuffle
+from jaxgan.networks import (
+    BandDiscriminator,
+    BigGANDiscriminator,
+    DCGANDiscriminator,
+    MatchingDiscriminator,
+    MLPDiscriminator,
+    PatchGAN,
+    ResNetDiscriminator,
+    SAGANDiscriminator,
+    VGGDiscriminator,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -51,17 +63,65 @@ def test_the_number_of_devices_changes_nothing(devices, rng):
     np.testing.assert_allclose(np.asarray(each).reshape(8, 3) / devices, whole, rtol=1e-5, atol=1e-7)
 
 
-def test_pixel_shuffle_by_hand():
-    """One pixel of 2 * 4 channels: two channels of 2x2 pixels, row by row."""
+PLAIN = {"norm": "none"}
+JUDGES = {
+    "dcgan": (
+        DCGANDiscriminator(16, 1, 2, **PLAIN),
+        DCGANDiscriminator(16, 1, 2, minibatch_std=True, **PLAIN),
+    ),
+    "mlp": (MLPDiscriminator(4, 1), MLPDiscriminator(4, 1, minibatch_std=True)),
+    "resnet": (ResNetDiscriminator(16, 1, 2), ResNetDiscriminator(16, 1, 2, minibatch_std=True)),
+    "biggan": (
+        BigGANDiscriminator(28, 1, 2, attention=0),
+        BigGANDiscriminator(28, 1, 2, attention=0, minibatch_std=True),
+    ),
+    "sagan": (
+        SAGANDiscriminator(28, 1, 2, attention=0),
+        SAGANDiscriminator(28, 1, 2, attention=0, minibatch_std=True),
+    ),
+    "vgg": (VGGDiscriminator(2, 1, **PLAIN), VGGDiscriminator(2, 1, minibatch_std=True, **PLAIN)),
+    "patchgan": (PatchGAN(2, 1, **PLAIN), PatchGAN(2, 1, minibatch_std=True, **PLAIN)),
+    "lapgan": (BandDiscriminator(2), BandDiscriminator(2, minibatch_std=True)),
+    "matching": (
+        MatchingDiscriminator(16, 1, 2, 2, **PLAIN),
+        MatchingDiscriminator(16, 1, 2, 2, minibatch_std=True, **PLAIN),
+    ),
+}
+"""Every discriminator that may see groups, without and with them."""
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_every_discriminator_can_see_how_its_group_differs(name, rng):
+    """Another first image changes the logits of its group of four, and of it alone where groups are not asked for."""
+    side = getattr(JUDGES[name][0], "resolution", 16)
+    x = rng.uniform(-1, 1, (8, side, side, 1)).astype(np.float32)
+    other = np.concatenate([rng.uniform(-1, 1, (1, side, side, 1)).astype(np.float32), x[1:]])
+    given = (jnp.ones((8, 3)),) if name == "matching" else ()
+    for module, reach in zip(JUDGES[name], (1, 4), strict=True):
+        run = quick_jit(lambda v, x, module=module: module.apply(v, x, *given))
+        variables = quick_jit(lambda x, module=module: module.init(jax.random.key(0), x, *given))(x)
+        apart = np.abs(np.asarray(run(variables, x)) - np.asarray(run(variables, other)))
+        moved = apart.reshape(8, -1).max(1) > 1e-5 * apart.max()
+        assert moved.tolist() == [True] * reach + [False] * (8 - reach)
+
+
+def test_pixel_shuffle_by_hand(rng):
+    """One pixel of 4 * 2 channels: 2x2 pixels of two channels, row by row; and index by index."""
     y = pixel_shuffle(jnp.arange(8.0).reshape(1, 1, 1, 8))
-    np.testing.assert_array_equal(y[0, :, :, 0], [[0, 1], [2, 3]])
-    np.testing.assert_array_equal(y[0, :, :, 1], [[4, 5], [6, 7]])
+    np.testing.assert_array_equal(y[0, :, :, 0], [[0, 2], [4, 6]])
+    np.testing.assert_array_equal(y[0, :, :, 1], [[1, 3], [5, 7]])
+    x = rng.normal(size=(2, 3, 2, 18)).astype(np.float32)
+    found = np.asarray(pixel_shuffle(jnp.asarray(x), 3))
+    assert found.shape == (2, 9, 6, 2)
+    for n, i, j, c in np.ndindex(*found.shape):
+        assert found[n, i, j, c] == x[n, i // 3, j // 3, (3 * (i % 3) + j % 3) * 2 + c]
     with pytest.raises(ValueError, match="multiple of 9 channels, got 8"):
         pixel_shuffle(jnp.zeros((1, 1, 1, 8)), 3)
 
 
-def test_pixel_shuffle_is_pytorchs(rng):
+def test_pixel_shuffle_is_pytorchs_with_channels_in_another_order(rng):
     torch = load("torch")
     x = rng.normal(size=(2, 3, 4, 18)).astype(np.float32)
-    theirs = torch.nn.functional.pixel_shuffle(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), 3)
+    theirs_in = x.reshape(2, 3, 4, 9, 2).transpose(0, 4, 3, 1, 2).reshape(2, 18, 3, 4)
+    theirs = torch.nn.functional.pixel_shuffle(torch.from_numpy(theirs_in), 3)
     np.testing.assert_array_equal(pixel_shuffle(jnp.asarray(x), 3), theirs.numpy().transpose(0, 2, 3, 1))

@@ -44,8 +44,9 @@ def rules(noise=0.0, clip=0.3, discriminator=D, **settings):
     sgd = {f"{player}_optimizer": optax.sgd(RATE) for player in ("generator", "discriminator")}
     shape = {"expected": 5, "chunk": 2, "latent": Z, "classes": 3}
     generator = G if settings.get("classes", 3) else UNCONDITIONAL
+    turns = {"adversary": Adversary(discriminator_turns=settings.pop("turns", 1))}
     return private(
-        generator, discriminator, noise_multiplier=noise, clip=clip, **{**sgd, **shape, **settings}
+        generator, discriminator, noise_multiplier=noise, clip=clip, **{**turns, **sgd, **shape, **settings}
     )
 
 
@@ -129,7 +130,7 @@ def test_noise_has_its_scale_and_is_drawn_anew_in_every_turn(rng):
     wide, batch = MLPDiscriminator(128, 2), {"image": data(rng)["image"][:1]}
     batch = jax.tree.map(lambda x: jnp.concatenate([x] * 3), batch)
     # Gradients are clipped to next to nothing: what is left of both turns is their noise.
-    made = rules(1.5e6, 1e-6, wide, discriminator_turns=2, classes=0)
+    made = rules(1.5e6, 1e-6, wide, turns=2, classes=0)
     state = start(made, batch)
     zero = jax.tree.map(jnp.zeros_like, state.params["discriminator"])
     turns = [Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), turn), N) for turn in (0, 1)]
@@ -211,6 +212,12 @@ def test_batch_norm_is_refused_in_both_networks():
         made = private(*mixed, expected=2, noise_multiplier=1.0, latent=Z)
         with pytest.raises(ValueError, match="batch norm"):
             jax.eval_shape(lambda made=made: game.init(made, KEY, image))
+
+
+def test_a_discriminator_that_compares_examples_is_refused():
+    """On several devices it would see examples of the others."""
+    with pytest.raises(ValueError, match="minibatch_std compares real images"):
+        rules(discriminator=MLPDiscriminator(8, 1, minibatch_std=True))
 
 
 # The draws of examples.
@@ -390,6 +397,7 @@ def settings(**more):
             {"discriminator.network": "dcgan", "discriminator.norm": "batch"},
             "discriminator.norm is 'batch', which mixes",
         ),
+        ({"discriminator.minibatch_std": "true"}, "discriminator.minibatch_std compares examples"),
     ],
 )
 def test_settings_that_cannot_be_private_are_refused_in_a_line(change, said):

@@ -26,7 +26,8 @@ G, D = Refiner(1, 2, 1), PatchGAN(2, 0, "none")
 def rules(**settings):
     sgd = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
     given = {"self_regularisation": 3.0, "history": 0, "generator_turns": 1} | settings
-    return refiner(G, D, Adversary(losses.minimax), **sgd, **given)
+    adversary = Adversary(losses.minimax, discriminator_pretraining=given.pop("discriminator_pretraining", 0))
+    return refiner(G, D, adversary, **sgd, **given)
 
 
 def data(rng, turns):

@@ -70,7 +70,7 @@ def every_game(loss):
     for classes in (0, 3):
         for penalty in PENALTIES:
             yield (penalty, classes), toy(classes, Adversary(loss)._replace(**{penalty: 0.5}))
-        yield ("orthogonal", classes), toy(classes, Adversary(loss), weights=Weights(orthogonal=0.5))
+        yield ("orthogonal", classes), toy(classes, Adversary(loss, weights=Weights(orthogonal=0.5)))
 
 
 def chosen(index):

@@ -275,9 +275,9 @@ MAKE = {
     "gan": lambda: games.gan(  # conditional, with batch norm, dropout, and a generator that waits
         DCGANGenerator(16, 1, 2, 3),
         DCGANDiscriminator(16, 1, 2, 3, dropout=0.2),
+        games.Adversary(discriminator_pretraining=1),
         latent=3,
         conditional=True,
-        generator_start=1,
         ema=0.9,
         generator_optimizer=optax.sgd(0.05),
         discriminator_optimizer=optax.sgd(0.05),

@@ -16,7 +16,7 @@ from jaxgan.data.garments import Attributes, Garments
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import stackgan
+from jaxgan.games import Adversary, stackgan
 from jaxgan.games.stackgan import mismatches
 from jaxgan.networks import CharacterEncoder, MatchingDiscriminator, StageOne, StageTwo
 from jaxgan.networks.stackgan import Augmentation, Gaussian
@@ -293,7 +293,12 @@ def test_samples_are_of_the_stage_that_was_trained_last(rng):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"mismatched": 1.5}, "mismatched"), ({"scale": 3}, "scale"), ({"stage_two": 0}, "stage_two")],
+    [
+        ({"mismatched": 1.5}, "mismatched"),
+        ({"scale": 3}, "scale"),
+        ({"stage_two": 0}, "stage_two"),
+        ({"adversary": Adversary(discriminator_pretraining=1)}, "stage_two 1, discriminator_pretraining 1"),
+    ],
 )
 def test_games_that_make_no_sense_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
@@ -350,6 +355,12 @@ IMAGE, TEXT, LABEL = Field((28, 28, 1), "uint8"), Field((16,), "int32"), Field((
         ({"generator.network": "dcgan"}, [], {"image": IMAGE, "text": TEXT}, "network stackgan, not dcgan"),
         ({"game.packing": "2"}, [], {"image": IMAGE, "text": TEXT}, "set packing to 1"),
         ({"game.flip": "0.1"}, [], {"image": IMAGE, "text": TEXT}, "set flip to 0"),
+        (
+            {"game.discriminator_pretraining": "9"},
+            [],
+            {"image": IMAGE, "text": TEXT},
+            "above discriminator_pretraining, 9",
+        ),
         (
             {"game.r1": "1.0", "discriminator.norm": "batch"},
             [],

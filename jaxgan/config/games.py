@@ -53,6 +53,15 @@ class Optimizer(Model):
             raise ValueError("names two optimizers, adam and sgd; keep one")
 
 
+class Regularized(Model):
+    """Penalties on the weights of a network: `jaxgan.games.Weights`."""
+
+    orthogonal: Weight = 0.0
+    """1e-4 in BigGAN."""
+    l1: Weight = 0.0
+    l2: Weight = 0.0
+
+
 class Adversarial(Model):
     """The rules between a discriminator and those that it judges, in any family: `jaxgan.games.Adversary`."""
 
@@ -85,15 +94,13 @@ class Adversarial(Model):
     """Share of the generated images from which the generator learns in the end."""
     top_k_steps: Whole = 0
     """Steps in which it falls from 1."""
-
-
-class Regularized(Model):
-    """Penalties on the weights of a network: `jaxgan.games.Weights`."""
-
-    orthogonal: Weight = 0.0
-    """1e-4 in BigGAN."""
-    l1: Weight = 0.0
-    l2: Weight = 0.0
+    discriminator_turns: Count = 1
+    """Updates of the discriminator in each step: n_critic, K_d."""
+    discriminator_pretraining: Whole = 0
+    """Steps in which the discriminator plays before the generator learns from it; in StackGAN, of each stage."""
+    weights: Regularized = Regularized()
+    """Of the generator."""
+    discriminator_weights: Regularized = Regularized()
 
 
 class GAN(Adversarial):
@@ -105,12 +112,6 @@ class GAN(Adversarial):
     conditional: bool = False
     auxiliary: Weight = 1.0
     """Of the classes that the discriminator tells, where it does (AC-GAN)."""
-    weights: Regularized = Regularized()
-    """Of the generator."""
-    discriminator_weights: Regularized = Regularized()
-    discriminator_turns: Count = 1
-    discriminator_start: Whole = 0
-    generator_start: Whole = 0
     ema: Fraction = 0.999
     schedule: Literal["alternating", "simultaneous"] = "alternating"
     shared_draws: bool = False
@@ -128,7 +129,6 @@ class Pix2Pix(Adversarial):
     """Of the mean absolute difference to the real image, lambda."""
     adversarial: Weight = 1.0
     """Of the generator's adversarial loss; 0 for pixels alone."""
-    weights: Regularized = Regularized()
     ema: Fraction = 0.0
     shared_draws: bool = True
 
@@ -162,8 +162,6 @@ class Private(Adversarial):
     """Norm to which the discriminator's gradient of each example is clipped."""
     chunk: Count = 16
     """Examples on a device whose gradients are held at once, at most."""
-    discriminator_turns: Count = 1
-    generator_start: Whole = 0
     ema: Fraction = 0.0
 
     def model_post_init(self, context: Any) -> None:
@@ -217,7 +215,6 @@ class LAPGAN(Adversarial):
     """Of the coarsest level; each other has a plane of noise."""
     latent_kind: Literal["normal", "uniform"] = "uniform"
     conditional: bool = False
-    discriminator_turns: Count = 1
     ema: Fraction = 0.999
     shared_draws: bool = True
 
@@ -236,12 +233,8 @@ class Refinement(Adversarial):
     """Refined images that are kept; half of what the discriminator sees as refined is of these."""
     generator_turns: Count = 2
     """K_g."""
-    discriminator_turns: Count = 1
-    """K_d."""
     generator_pretraining: Whole = 0
-    """First steps, in which the refiner learns to leave images as they are, alone."""
-    discriminator_pretraining: Whole = 0
-    """Steps after these, in which the discriminator learns and the refiner does not yet learn from it."""
+    """First steps, in which the refiner learns to leave images as they are, alone; then the discriminator starts."""
     ema: Fraction = 0.0
 
 
@@ -259,7 +252,6 @@ class SRGAN(Adversarial):
     """As of `jaxgan.networks.perceptual`; its weights are fixed."""
     warmup: Whole = 0
     """Steps for pixels alone, before the discriminator starts."""
-    weights: Regularized = Regularized()
     ema: Fraction = 0.0
     shared_draws: bool = True
 
@@ -291,6 +283,11 @@ class StackGAN(Adversarial):
             raise ValueError("packs images of several texts; set packing to 1")
         if self.flip:
             raise ValueError("flips labels, but what does not fit has none to flip; set flip to 0")
+        if self.stage_two <= self.discriminator_pretraining:
+            raise ValueError(
+                f"begins its second stage at step {self.stage_two}, before its first generator plays; set stage_two "
+                f"above discriminator_pretraining, {self.discriminator_pretraining}"
+            )
 
 
 Game = Annotated[

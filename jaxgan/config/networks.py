@@ -17,6 +17,11 @@ class Network(Model):
     """Channels of the largest map; features of a hidden layer in an MLP."""
 
 
+class _Discriminator(Network):
+    minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
+
+
 class _DCGAN(Network):
     network: Literal["dcgan"]
     norm: Literal["batch", "layer", "none"] = "batch"
@@ -32,25 +37,22 @@ class DCGANGenerator(_DCGAN):
     """`jaxgan.networks.DCGANGenerator`."""
 
 
-class DCGANDiscriminator(_DCGAN):
+class DCGANDiscriminator(_DCGAN, _Discriminator):
     """`jaxgan.networks.DCGANDiscriminator`."""
 
     dropout: Fraction = 0.0
     conditioning: Conditioning = "concatenate"
-    minibatch_std: bool = False
-    """Whether it sees how much groups of four images differ."""
 
 
 class MLPGenerator(_MLP):
     """`jaxgan.networks.MLPGenerator`."""
 
 
-class MLPDiscriminator(_MLP):
+class MLPDiscriminator(_MLP, _Discriminator):
     """`jaxgan.networks.MLPDiscriminator`."""
 
     dropout: Fraction = 0.0
     conditioning: Conditioning = "concatenate"
-    minibatch_std: bool = False
 
 
 class DCGANEncoder(_DCGAN):
@@ -69,7 +71,7 @@ class ResNetGenerator(Network):
     norm: Literal["batch", "layer", "none"] = "batch"
 
 
-class ResNetDiscriminator(Network):
+class ResNetDiscriminator(_Discriminator):
     """`jaxgan.networks.ResNetDiscriminator`, as wide as published for 32x32."""
 
     network: Literal["resnet"]
@@ -77,7 +79,6 @@ class ResNetDiscriminator(Network):
     spectral: bool = True
     """Whether weights are spectrally normalised."""
     conditioning: Conditioning = "projection"
-    minibatch_std: bool = False
 
 
 class _BigGAN(Network):
@@ -95,7 +96,7 @@ class BigGANGenerator(_BigGAN):
     """Numbers that all blocks learn of the class."""
 
 
-class BigGANDiscriminator(_BigGAN):
+class BigGANDiscriminator(_BigGAN, _Discriminator):
     """`jaxgan.networks.BigGANDiscriminator`, as wide as published for 128x128."""
 
 
@@ -112,7 +113,7 @@ class SAGANGenerator(_SAGAN):
     """Whether weights are spectrally normalised."""
 
 
-class SAGANDiscriminator(_SAGAN):
+class SAGANDiscriminator(_SAGAN, _Discriminator):
     """`jaxgan.networks.SAGANDiscriminator`."""
 
 
@@ -150,7 +151,7 @@ class SRResNet(Network):
     norm: Literal["batch", "none"] = "batch"
 
 
-class VGGDiscriminator(Network):
+class VGGDiscriminator(_Discriminator):
     """`jaxgan.networks.VGGDiscriminator`, as published for 96x96."""
 
     network: Literal["vgg"]
@@ -160,7 +161,7 @@ class VGGDiscriminator(Network):
     spectral: bool = False
 
 
-class PatchGAN(Network):
+class PatchGAN(_Discriminator):
     """`jaxgan.networks.PatchGAN`, as published: patches of 70x70."""
 
     network: Literal["patchgan"]
@@ -179,7 +180,7 @@ class LAPGANGenerator(Network):
     """Features of each of the two hidden layers of the coarsest level."""
 
 
-class LAPGANDiscriminator(Network):
+class LAPGANDiscriminator(_Discriminator):
     """`jaxgan.networks.BandDiscriminator` of the finer levels of a pyramid, and `MLPDiscriminator` of the coarsest."""
 
     network: Literal["lapgan"]
@@ -203,7 +204,7 @@ class StackGANGenerator(Network):
     norm: Literal["batch", "layer", "none"] = "batch"
 
 
-class MatchingDiscriminator(Network):
+class MatchingDiscriminator(_Discriminator):
     """`jaxgan.networks.MatchingDiscriminator`, of each stage."""
 
     network: Literal["matching"]

@@ -4,7 +4,7 @@ from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
 from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, WHOLE, Shape, demand, module
-from jaxgan.experiment.rules import adversary, optimizer, weights
+from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.games import Latents
 from jaxgan.networks import BigGANGenerator
 
@@ -29,7 +29,6 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     shape = Shape(image[0], image[2], classes, DTYPES[settings.compute_dtype])
     seen = shape._replace(channels=shape.channels * rules.packing)
     latents = Latents(rules.latent, rules.latent_kind)
-    keys = ("auxiliary", "discriminator_turns", "discriminator_start", "generator_start")
     generator = module(settings.generator, shape, "generator")
     if isinstance(generator, BigGANGenerator) and rules.latent < generator.parts:
         raise InputError(
@@ -42,13 +41,11 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         adversary(rules, settings.discriminator, settings.batch_size),
         latent=latents,
         conditional=rules.conditional,
-        weights=weights(rules.weights),
-        discriminator_weights=weights(rules.discriminator_weights),
+        auxiliary=rules.auxiliary,
         generator_optimizer=optimizer(settings.generator_optimizer),
         discriminator_optimizer=optimizer(settings.discriminator_optimizer),
         ema=rules.ema,
         schedule=rules.schedule,
         shared_draws=rules.shared_draws,
-        **{key: getattr(rules, key) for key in keys},
     )
     return Built(game, classes, latents)

@@ -41,7 +41,10 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         ],
         [
             *(module(judged_by, fine, "discriminator") for _ in range(halvings)),
-            networks.MLPDiscriminator(judged_by.hidden, 2, classes, judged_by.dropout, coarse.dtype),
+            networks.MLPDiscriminator(
+                *(judged_by.hidden, 2, classes, judged_by.dropout, coarse.dtype),
+                minibatch_std=judged_by.minibatch_std,
+            ),
         ],
         adversary(rules, judged_by, settings.batch_size),
         resolution=resolution,
@@ -50,7 +53,6 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         conditional=rules.conditional,
         generator_optimizer=optimizer(settings.generator_optimizer),
         discriminator_optimizer=optimizer(settings.discriminator_optimizer),
-        discriminator_turns=rules.discriminator_turns,
         ema=rules.ema,
         shared_draws=rules.shared_draws,
     )

@@ -73,10 +73,12 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
         net.width, net.depth, of.classes, net.dropout, of.dtype, net.conditioning, net.minibatch_std
     ),
     config.SAGANDiscriminator: lambda net, of: networks.SAGANDiscriminator(
-        of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype
+        *(of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype),
+        minibatch_std=net.minibatch_std,
     ),
     config.BigGANDiscriminator: lambda net, of: networks.BigGANDiscriminator(
-        of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype
+        *(of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype),
+        minibatch_std=net.minibatch_std,
     ),
     config.UNet: lambda net, of: networks.UNet(
         of.channels, net.width, net.depth, net.norm, net.dropout, of.dtype
@@ -86,22 +88,23 @@ MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
     ),
     config.Refiner: lambda net, of: networks.Refiner(of.channels, net.width, net.blocks, net.norm, of.dtype),
     config.VGGDiscriminator: lambda net, of: networks.VGGDiscriminator(
-        net.width, net.pairs, net.norm, net.spectral, of.dtype
+        net.width, net.pairs, net.norm, net.spectral, of.dtype, net.minibatch_std
     ),
     config.PatchGAN: lambda net, of: networks.PatchGAN(
-        net.width, net.layers, net.norm, net.spectral, of.dtype
+        net.width, net.layers, net.norm, net.spectral, of.dtype, net.minibatch_std
     ),
     config.StackGANGenerator: lambda net, of: networks.StageOne(
         of.resolution, of.channels, 2 * net.width, net.condition, net.norm, of.dtype
     ),
     config.MatchingDiscriminator: lambda net, of: networks.MatchingDiscriminator(
-        of.resolution, of.channels, net.width, net.condition, net.norm, net.spectral, of.dtype
+        *(of.resolution, of.channels, net.width, net.condition, net.norm, net.spectral, of.dtype),
+        net.minibatch_std,
     ),
     config.LAPGANGenerator: lambda net, of: networks.BandGenerator(
         of.channels, net.width, net.kernel, of.classes, of.dtype
     ),
     config.LAPGANDiscriminator: lambda net, of: networks.BandDiscriminator(
-        net.width, net.kernel, of.classes, net.dropout, of.dtype
+        net.width, net.kernel, of.classes, net.dropout, of.dtype, net.minibatch_std
     ),
 }
 """A function for each class of settings."""

@@ -35,6 +35,10 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
                 f"{network}.norm is 'batch', which mixes the examples whose gradients are clipped one by one; "
                 "set it to 'layer' or 'none'"
             )
+    if settings.discriminator.minibatch_std:
+        raise InputError(
+            "discriminator.minibatch_std compares examples whose gradients are clipped one by one; set it to false"
+        )
     classes = len(facts.classes) if rules.conditional else 0
     image = facts.fields["image"].shape
     shape = Shape(image[0], image[2], classes, DTYPES[settings.compute_dtype])
@@ -46,7 +50,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         ledger = ledger._replace(noise_multiplier=noise)
         settings = settings.model_copy(update={"game": rules.model_copy(update={"noise_multiplier": noise})})
     latents = Latents(rules.latent, rules.latent_kind)
-    keys = ("clip", "chunk", "discriminator_turns", "generator_start", "ema")
+    keys = ("clip", "chunk", "ema")
     game = games.private(
         module(settings.generator, shape, "generator"),
         module(settings.discriminator, shape, "discriminator"),

@@ -30,7 +30,9 @@ def adversary(rules: config.Adversarial, discriminator: Any, batch_size: int) ->
       InputError: If a penalty meets batch norm, or packing does not divide the batch.
     """
     given = {name: getattr(rules, name) for name in Adversary._fields}
-    made = Adversary(**{**given, "loss": LOSSES[rules.loss], "augment": tuple(rules.augment)})
+    named = {"loss": LOSSES[rules.loss], "augment": tuple(rules.augment)}
+    weights = {key: Weights(**dict(getattr(rules, key))) for key in ("weights", "discriminator_weights")}
+    made = Adversary(**{**given, **named, **weights})
     if made.slopes and getattr(discriminator, "norm", None) == "batch":
         raise InputError(
             f"game.{made.slopes[0]} judges each image by itself, but discriminator.norm is 'batch', which mixes them; "
@@ -39,11 +41,6 @@ def adversary(rules: config.Adversarial, discriminator: Any, batch_size: int) ->
     if batch_size % rules.packing:
         raise InputError(f"game.packing is {rules.packing}, which does not divide batch_size {batch_size}")
     return made
-
-
-def weights(settings: config.Regularized) -> Weights:
-    """Penalties on the weights of a network."""
-    return Weights(settings.orthogonal, settings.l1, settings.l2)
 
 
 def optimizer(settings: config.Optimizer) -> optax.GradientTransformation:

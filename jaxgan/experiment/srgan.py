@@ -6,7 +6,7 @@ from jaxgan import config, games, networks
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
 from jaxgan.experiment.networks import DTYPES, WHOLE, Shape, demand, module
-from jaxgan.experiment.rules import adversary, optimizer, weights
+from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.game import Array
 from jaxgan.networks import perceptual
 from jaxgan.networks.perceptual import Perceptual
@@ -58,7 +58,6 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         perceptual=rules.perceptual,
         adversarial=rules.adversarial,
         warmup=rules.warmup,
-        weights=weights(rules.weights),
         generator_optimizer=optimizer(settings.generator_optimizer),
         discriminator_optimizer=optimizer(settings.discriminator_optimizer),
         ema=rules.ema,

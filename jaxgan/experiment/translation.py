@@ -4,7 +4,7 @@ from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
 from jaxgan.experiment.networks import DTYPES, FROM_IMAGES, WHOLE, Shape, demand, module
-from jaxgan.experiment.rules import adversary, optimizer, weights
+from jaxgan.experiment.rules import adversary, optimizer
 
 
 def _shapes(settings: config.Experiment, facts: Facts, field: str, kind: str) -> tuple[Shape, Shape]:
@@ -43,7 +43,6 @@ def pix2pix(settings: config.Experiment, facts: Facts) -> Built:
         adversary(rules, settings.discriminator, settings.batch_size),
         reconstruction=rules.reconstruction,
         adversarial=rules.adversarial,
-        weights=weights(rules.weights),
         generator_optimizer=optimizer(settings.generator_optimizer),
         discriminator_optimizer=optimizer(settings.discriminator_optimizer),
         ema=rules.ema,
@@ -97,8 +96,7 @@ def refiner(settings: config.Experiment, facts: Facts) -> Built:
             f"a refined image takes the place of a real one, but real images have {image.channels} channels and "
             f"synthetic ones {other.channels}; make them alike"
         )
-    keys = ("self_regularisation", "history", "generator_turns", "discriminator_turns")
-    keys += ("generator_pretraining", "discriminator_pretraining", "ema")
+    keys = ("self_regularisation", "history", "generator_turns", "generator_pretraining", "ema")
     judged = image._replace(channels=image.channels * rules.packing)
     game = games.refiner(
         module(settings.generator, image, "generator"),

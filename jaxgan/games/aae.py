@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, apply
+from jaxgan.games.adversary import Adversary, adam, apply
 from jaxgan.games.gan import class_loss
 from jaxgan.games.latents import Latents, draw_classes
 
@@ -65,7 +65,8 @@ def aae(
       encoder: Images to codes and, in the style/class split, logits of classes.
       generator: Codes to images: the decoder.
       discriminator: Codes to logits.
-      adversary: The rules between discriminators and encoder; its "images" are codes here.
+      adversary: The rules between discriminators and encoder; its "images" are codes here. Its `weights` are of the
+        encoder and the generator, as they learn to reconstruct.
       latent: The latents, or the size of Gaussian ones.
       classes: Of labelled examples; 0 for training without labels.
       class_discriminator: Probabilities of classes to logits.
@@ -185,16 +186,23 @@ def aae(
             z = jnp.concatenate([z, one_hot], 1)
         return decode(generator, state, z)
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
+    coders: tuple[str, ...] = ("encoder", "generator")
     judges = ("discriminator", "class_discriminator") if divided else ("discriminator",)
     players = {
-        "autoencoder": Player(("encoder", "generator"), autoencoder_loss, generator_optimizer or adam()),
-        "discriminator": Player(judges, discriminator_loss, discriminator_optimizer or adam()),
-        "encoder": Player(("encoder",), encoder_loss, encoder_optimizer or adam()),
+        "autoencoder": Player(
+            coders, rules.weights.on(coders, autoencoder_loss), generator_optimizer or adam()
+        ),
+        "discriminator": Player(
+            judges,
+            rules.discriminator_weights.on(judges, discriminator_loss),
+            discriminator_optimizer or adam(),
+            rules.discriminator_turns,
+        ),
+        "encoder": Player(
+            ("encoder",), encoder_loss, encoder_optimizer or adam(), start=rules.discriminator_pretraining
+        ),
     }
     if divided:
         players["classifier"] = Player(("encoder",), classifier_loss, encoder_optimizer or adam())
-    averages = {"generator": ema, "encoder": ema} if ema else {}
+    averages: dict[str, float] = dict.fromkeys(coders, ema) if ema else {}
     return Game(init, players, sample, ema=averages, shared_draws=shared_draws)

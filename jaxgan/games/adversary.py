@@ -6,17 +6,23 @@ from typing import Any, NamedTuple, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from jaxgan import axis, losses, penalties
 from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
-from jaxgan.game import Array, Keys, State
+from jaxgan.game import Array, Aux, Batch, Keys, Loss, State
 
 FEW = 512
 """Real values on a device up to which generated ones are judged with them: beyond, joining costs more than it saves."""
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
+
+
+def adam() -> optax.GradientTransformation:
+    """Adam(2e-4, 0.5, 0.999), as in DCGAN: of players who are given no optimizer."""
+    return optax.adam(2e-4, b1=0.5, b2=0.999)
 
 
 def apply(
@@ -51,6 +57,36 @@ def variance(images: Array) -> Array:
     values = values[:, :: -(-values.shape[1] // VALUES)]
     center = axis.mean(jnp.mean(values, 0), name)
     return jnp.mean(jnp.square(values - center[None]))
+
+
+class Weights(NamedTuple):
+    """Penalties on weights, each with its weight; see `jaxgan.penalties`."""
+
+    orthogonal: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def penalty(self, params: Any) -> tuple[Array | float, dict[str, Array]]:
+        """The weighted sum for parameters, and each penalty by its name."""
+        names: dict[str, Callable[[Any], Array]] = {
+            "orthogonal": penalties.orthogonal,
+            "l1": penalties.l1,
+            "l2": penalties.l2,
+        }
+        found = {name: f(params) for name, f in names.items() if getattr(self, name)}
+        return sum(getattr(self, name) * value for name, value in found.items()), found
+
+    def on(self, networks: Sequence[str], loss: Loss) -> Loss:
+        """A player's loss and the penalties on these networks, which are among its metrics, by their names."""
+        if not any(self):
+            return loss
+
+        def penalised(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            value, aux = loss(state, batch, keys)
+            penalty, found = self.penalty({name: state.params[name] for name in networks})
+            return value + penalty, aux._replace(metrics={**aux.metrics, **found})
+
+        return penalised
 
 
 class Judge(Protocol):
@@ -113,6 +149,14 @@ class Adversary(NamedTuple):
     al., Top-k Training of GANs, 2020)."""
     top_k_steps: int = 0
     """Steps in which that share falls from 1, along a line."""
+    discriminator_turns: int = 1
+    """Updates of the discriminator in each step: n_critic, K_d."""
+    discriminator_pretraining: int = 0
+    """Steps in which the discriminator plays before those that it judges learn from it."""
+    weights: Weights = Weights()
+    """Penalties on the weights of those that are judged."""
+    discriminator_weights: Weights = Weights()
+    """On the discriminator's."""
 
     @property
     def slopes(self) -> tuple[str, ...]:
@@ -127,8 +171,14 @@ class Adversary(NamedTuple):
         for name, least, most in (("smoothing", 0, 0.5), ("flip", 0, 1), ("top_k", 0, 1)):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from {least} to {most}")
-        if self.top_k == 0 or self.packing < 1 or self.penalty_every < 1:
-            raise ValueError("top_k must be above 0, packing and penalty_every at least 1")
+        if self.top_k == 0 or min(self.packing, self.penalty_every, self.discriminator_turns) < 1:
+            raise ValueError(
+                "top_k must be above 0, packing, penalty_every and discriminator_turns at least 1"
+            )
+        if self.discriminator_pretraining < 0:
+            raise ValueError(
+                f"discriminator_pretraining is {self.discriminator_pretraining}, less than 0 steps"
+            )
 
     def blank(self, images: Array) -> Array:
         """Zeros like what the discriminator sees of such images `[N, ...]`, to make its variables for."""
@@ -297,21 +347,3 @@ class Adversary(NamedTuple):
         share = 1 - (1 - self.top_k) * done
         kept = jnp.clip(jnp.round(share * len(everyone)), 1, len(everyone)).astype(jnp.int32)
         return jnp.where(scores >= everyone[len(everyone) - kept], len(everyone) / kept, 0.0)
-
-
-class Weights(NamedTuple):
-    """Penalties on weights, each with its weight; see `jaxgan.penalties`."""
-
-    orthogonal: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
-
-    def penalty(self, params: Any) -> tuple[Array | float, dict[str, Array]]:
-        """The weighted sum for a network's parameters, and each penalty by its name."""
-        names: dict[str, Callable[[Any], Array]] = {
-            "orthogonal": penalties.orthogonal,
-            "l1": penalties.l1,
-            "l2": penalties.l2,
-        }
-        found = {name: f(params) for name, f in names.items() if getattr(self, name)}
-        return sum(getattr(self, name) * value for name, value in found.items()), found

@@ -9,7 +9,7 @@ import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
 from jaxgan.games import pool as pools
-from jaxgan.games.adversary import Adversary, apply
+from jaxgan.games.adversary import Adversary, adam, apply
 
 DOMAINS = {"image": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
 """For the images of each domain, the network that makes them and the one that judges them."""
@@ -154,20 +154,23 @@ def cyclegan(
         masks = keys.fold(maker).example
         return modules[maker].apply(state.variables(maker), batch[given], train=False, keys=masks)  # pyright: ignore[reportReturnType]
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     makers, judges = (tuple(names[i] for names in DOMAINS.values()) for i in (0, 1))
     return Game(
         init=init,
         players={
             "discriminator": Player(
                 judges,
-                discriminator_loss,
+                rules.discriminator_weights.on(judges, discriminator_loss),
                 discriminator_optimizer or adam(),
+                rules.discriminator_turns,
                 remember=remember if pool else None,
             ),
-            "generator": Player(makers, generator_loss, generator_optimizer or adam()),
+            "generator": Player(
+                makers,
+                rules.weights.on(makers, generator_loss),
+                generator_optimizer or adam(),
+                start=rules.discriminator_pretraining,
+            ),
         },
         sample=sample,
         memory=memory,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Verdict, Weights, apply
+from jaxgan.games.adversary import Adversary, Verdict, adam, apply
 from jaxgan.games.latents import Latents
 
 
@@ -25,13 +25,8 @@ def gan(
     latent: int | Latents = 100,
     conditional: bool = False,
     auxiliary: float = 1.0,
-    weights: Weights | None = None,
-    discriminator_weights: Weights | None = None,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
-    discriminator_turns: int = 1,
-    discriminator_start: int = 0,
-    generator_start: int = 0,
     ema: float = 0.0,
     schedule: Literal["alternating", "simultaneous"] = "alternating",
     shared_draws: bool = False,
@@ -49,13 +44,8 @@ def gan(
       conditional: Whether both networks take labels.
       auxiliary: Weight of the cross-entropy of the classes, of real and of generated images, for both players, where
         the discriminator tells classes.
-      weights: Penalties on the generator's weights.
-      discriminator_weights: On the discriminator's.
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in DCGAN.
       discriminator_optimizer: Likewise.
-      discriminator_turns: Updates of the discriminator in each step.
-      discriminator_start: First step in which the discriminator plays.
-      generator_start: First step in which the generator plays; before, only the discriminator is trained.
       ema: Decay of the generator's average, 0 for none.
       schedule: See `Game.schedule`.
       shared_draws: See `Game.shared_draws`.
@@ -80,7 +70,6 @@ def gan(
     if conditional and rules.packing > 1:
         raise ValueError("packing joins images of several classes; it needs a game that is not conditional")
     latents = Latents(latent) if isinstance(latent, int) else latent
-    moved_by = {"generator": weights or Weights(), "discriminator": discriminator_weights or Weights()}
 
     def label(batch: Batch) -> Array | None:
         return batch["label"] if conditional else None
@@ -117,16 +106,13 @@ def gan(
             judge, batch["image"], fake, keys, state.step, per_example=one_by_one
         )
         classes, right = told({"real": seen.real, "fake": seen.fake}, batch)
-        penalty, found = moved_by["discriminator"].penalty(state.params["discriminator"])
-        metrics = {**seen.metrics, **right, **found}
-        return seen.value + classes + penalty, Aux(stats={"discriminator": seen.stats}, metrics=metrics)
+        return seen.value + classes, Aux({"discriminator": seen.stats}, metrics={**seen.metrics, **right})
 
     def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, aux = fakes(state, batch, keys)
         value, more = rules.fool(judged_by(state, batch), fake, keys, state.step, batch["image"])
         classes, _ = told({"fake": more}, batch)
-        penalty, found = moved_by["generator"].penalty(state.params["generator"])
-        return value + classes + penalty, aux._replace(metrics=found)
+        return value + classes, aux
 
     def init(key: Array, batch: Batch) -> Nets:
         z, seen = jnp.zeros((len(batch["image"]), latents.size)), rules.blank(batch["image"])
@@ -143,21 +129,20 @@ def gan(
         z = batch["latent"] if "latent" in batch else latents.draw(keys)
         return generator.apply(state.variables("generator"), z, label(batch), train=False)  # pyright: ignore[reportReturnType]
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     return Game(
         init=init,
         players={
             "discriminator": Player(
                 ("discriminator",),
-                discriminator_loss,
+                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
                 discriminator_optimizer or adam(),
-                discriminator_turns,
-                discriminator_start,
+                rules.discriminator_turns,
             ),
             "generator": Player(
-                ("generator",), generator_loss, generator_optimizer or adam(), start=generator_start
+                ("generator",),
+                rules.weights.on(("generator",), generator_loss),
+                generator_optimizer or adam(),
+                start=rules.discriminator_pretraining,
             ),
         },
         sample=sample,

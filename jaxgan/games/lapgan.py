@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, apply, variance
+from jaxgan.games.adversary import Adversary, adam, apply, variance
 from jaxgan.games.gan import Latents
 from jaxgan.layers.pyramid import pyramid, up
 
@@ -30,7 +30,6 @@ def lapgan(
     conditional: bool = False,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
-    discriminator_turns: int = 1,
     ema: float = 0.0,
     shared_draws: bool = True,
 ) -> Game:
@@ -59,7 +58,6 @@ def lapgan(
       conditional: Whether all networks take labels.
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given.
       discriminator_optimizer: Likewise.
-      discriminator_turns: Updates of the discriminators in each step.
       ema: Decay of the generators' averages, 0 for none.
       shared_draws: See `Game.shared_draws`.
 
@@ -192,16 +190,21 @@ def lapgan(
         assert image is not None
         return image
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     return Game(
         init=init,
         players={
             "discriminator": Player(
-                judges, discriminator_loss, discriminator_optimizer or adam(), discriminator_turns
+                judges,
+                rules.discriminator_weights.on(judges, discriminator_loss),
+                discriminator_optimizer or adam(),
+                rules.discriminator_turns,
             ),
-            "generator": Player(makers, generator_loss, generator_optimizer or adam()),
+            "generator": Player(
+                makers,
+                rules.weights.on(makers, generator_loss),
+                generator_optimizer or adam(),
+                start=rules.discriminator_pretraining,
+            ),
         },
         sample=sample,
         ema=dict.fromkeys(makers, ema) if ema else {},

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Weights, apply
+from jaxgan.games.adversary import Adversary, adam, apply
 
 
 def pix2pix(
@@ -18,7 +18,6 @@ def pix2pix(
     *,
     reconstruction: float = 100.0,
     adversarial: float = 1.0,
-    weights: Weights | None = None,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
     ema: float = 0.0,
@@ -35,7 +34,6 @@ def pix2pix(
       adversary: The rules between the two.
       reconstruction: Weight of the mean absolute difference to the real image, lambda.
       adversarial: Weight of the generator's adversarial loss; 0 for the baseline of pixels alone.
-      weights: Penalties on the generator's weights.
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in the paper.
       discriminator_optimizer: Likewise.
       ema: Decay of the generator's average, 0 for none.
@@ -50,7 +48,7 @@ def pix2pix(
     References:
       Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, equations 1 to 4.
     """
-    rules, regular = adversary or Adversary(), weights or Weights()
+    rules = adversary or Adversary()
     rules.check()
 
     def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
@@ -80,9 +78,7 @@ def pix2pix(
     def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         fake, aux = fakes(state, batch, keys)
         difference = jnp.mean(jnp.abs(fake - batch["image"]))
-        penalty, metrics = regular.penalty(state.params["generator"])
-        value = reconstruction * difference + penalty
-        metrics["reconstruction"] = difference
+        value, metrics = reconstruction * difference, {"reconstruction": difference}
         if adversarial:
             real = beside(batch, batch["image"])
             fooled, _ = rules.fool(judged_by(state), beside(batch, fake), keys, state.step, real)
@@ -106,16 +102,21 @@ def pix2pix(
         masks = keys.fold("generator").example
         return generator.apply(state.variables("generator"), batch["input"], train=False, keys=masks)  # pyright: ignore[reportReturnType]
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     return Game(
         init=init,
         players={
             "discriminator": Player(
-                ("discriminator",), discriminator_loss, discriminator_optimizer or adam()
+                ("discriminator",),
+                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
+                discriminator_optimizer or adam(),
+                rules.discriminator_turns,
             ),
-            "generator": Player(("generator",), generator_loss, generator_optimizer or adam()),
+            "generator": Player(
+                ("generator",),
+                rules.weights.on(("generator",), generator_loss),
+                generator_optimizer or adam(),
+                start=rules.discriminator_pretraining,
+            ),
         },
         sample=sample,
         ema={"generator": ema} if ema else {},

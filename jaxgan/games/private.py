@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgan import axis
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, PyTree, State
-from jaxgan.games.adversary import Adversary, apply
+from jaxgan.games.adversary import Adversary, adam, apply
 from jaxgan.games.gan import Latents
 
 
@@ -32,8 +32,6 @@ def private(
     classes: int = 0,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
-    discriminator_turns: int = 1,
-    generator_start: int = 0,
     ema: float = 0.0,
 ) -> Game:
     """A game of a generator against a discriminator that learns no single example by heart.
@@ -61,15 +59,14 @@ def private(
       classes: That both networks are conditional on, 0 for none.
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given.
       discriminator_optimizer: Likewise.
-      discriminator_turns: Updates of the discriminator in each step.
-      generator_start: First step in which the generator plays.
       ema: Decay of the generator's average, 0 for none.
 
     Returns:
       The game. `sample` is as that of `jaxgan.games.gan`. Its `init` raises ValueError where a network has batch norm.
 
     Raises:
-      ValueError: As `Adversary.check`, if the rules mix real images, or if a number is out of range.
+      ValueError: As `Adversary.check`, if the rules or the discriminator mix real images, or if a number is out of
+        range.
 
     References:
       Abadi et al., Deep Learning with Differential Privacy, 2016, algorithm 1.
@@ -77,6 +74,8 @@ def private(
     """
     rules = adversary or Adversary()
     rules.check()
+    if getattr(discriminator, "minibatch_std", False):
+        raise ValueError("minibatch_std compares real images, so that none of them can be clipped by itself")
     for name in mixing(rules):
         raise ValueError(f"{name} mixes real images, so that none of them can be clipped by itself")
     if clip <= 0 or noise_multiplier < 0 or expected < 1 or chunk < 1:
@@ -144,22 +143,22 @@ def private(
         z = batch["latent"] if "latent" in batch else latents.draw(keys)
         return generator.apply(state.variables("generator"), z, own(batch), train=False)  # pyright: ignore[reportReturnType]
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     return Game(
         init=init,
         players={
             "discriminator": Player(
                 ("discriminator",),
-                discriminator_loss,
+                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
                 discriminator_optimizer or adam(),
-                discriminator_turns,
+                rules.discriminator_turns,
                 value_and_grad=clipped(clip, expected, chunk, with_fakes),
                 after=noisy,
             ),
             "generator": Player(
-                ("generator",), generator_loss, generator_optimizer or adam(), start=generator_start
+                ("generator",),
+                rules.weights.on(("generator",), generator_loss),
+                generator_optimizer or adam(),
+                start=rules.discriminator_pretraining,
             ),
         },
         sample=sample,

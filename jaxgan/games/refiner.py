@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.games import pool as pools
-from jaxgan.games.adversary import Adversary, apply
+from jaxgan.games.adversary import Adversary, adam, apply
 
 
 def refiner(
@@ -21,9 +21,7 @@ def refiner(
     self_regularisation: float = 10.0,
     history: int = 512,
     generator_turns: int = 2,
-    discriminator_turns: int = 1,
     generator_pretraining: int = 0,
-    discriminator_pretraining: int = 0,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
     ema: float = 0.0,
@@ -37,16 +35,14 @@ def refiner(
     Args:
       generator: Images to images of the same shape.
       discriminator: Images to logits, of patches or of the whole.
-      adversary: The rules between them.
+      adversary: The rules between them. Its `discriminator_turns` are the paper's K_d; while the discriminator is
+        pretrained, the refiner goes on to learn to leave images as they are (in the paper it rests).
       self_regularisation: Weight of the mean absolute difference between refined and synthetic image, lambda with the
         identity as feature map. The paper sums over the pixels, and its weights are less.
       history: Refined images that are kept; half of what the discriminator sees as refined is of these
         (`jaxgan.games.pool.halves`). 0 for none.
       generator_turns: Updates of the refiner in each step, K_g.
-      discriminator_turns: Updates of the discriminator in each step, K_d.
       generator_pretraining: First steps, in which the refiner learns to leave images as they are, alone.
-      discriminator_pretraining: Steps after these, in which the discriminator learns too, and the refiner goes on as
-        before (in the paper it rests).
       generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given; in the paper it is SGD.
       discriminator_optimizer: Likewise.
       ema: Decay of the refiner's average, 0 for none.
@@ -68,12 +64,11 @@ def refiner(
         "self_regularisation": self_regularisation,
         "history": history,
         "generator_pretraining": generator_pretraining,
-        "discriminator_pretraining": discriminator_pretraining,
     }
     for name, value in whole.items():
         if value < 0:
             raise ValueError(f"{name} is {value}; it must be at least 0")
-    start = generator_pretraining + discriminator_pretraining
+    start = generator_pretraining + rules.discriminator_pretraining
 
     def refine(state: State, batch: Batch, keys: Keys) -> tuple[Array, Any]:
         return apply(generator, state, "generator", batch["other"], keys=keys.fold("generator").example)
@@ -122,20 +117,20 @@ def refiner(
         masks = keys.fold("generator").example
         return generator.apply(state.variables("generator"), batch["other"], train=False, keys=masks)  # pyright: ignore[reportReturnType]
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
-
     return Game(
         init=init,
         players={
             "generator": Player(
-                ("generator",), generator_loss, generator_optimizer or adam(), generator_turns
+                ("generator",),
+                rules.weights.on(("generator",), generator_loss),
+                generator_optimizer or adam(),
+                generator_turns,
             ),
             "discriminator": Player(
                 ("discriminator",),
-                discriminator_loss,
+                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
                 discriminator_optimizer or adam(),
-                discriminator_turns,
+                rules.discriminator_turns,
                 generator_pretraining,
                 remember=pools.remember if history else None,
             ),

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Weights, apply
+from jaxgan.games.adversary import Adversary, apply
 from jaxgan.networks import perceptual as looks
 
 PixelLoss = Literal["mse", "l1"]
@@ -26,7 +26,6 @@ def srgan(
     perceptual: float = 1.0,
     adversarial: float = 1e-3,
     warmup: int = 0,
-    weights: Weights | None = None,
     generator_optimizer: optax.GradientTransformation | None = None,
     discriminator_optimizer: optax.GradientTransformation | None = None,
     ema: float = 0.0,
@@ -46,8 +45,8 @@ def srgan(
       pixel: Its weight.
       perceptual: Weight of the mean squared difference of the maps (equation 5).
       adversarial: Weight of the generator's adversarial loss; 0 leaves the discriminator without effect.
-      warmup: Steps in which the generator plays for the pixels alone; the discriminator starts after them.
-      weights: Penalties on the generator's weights.
+      warmup: Steps in which the generator plays for the pixels alone; the discriminator starts after them. With
+        `Adversary.discriminator_pretraining` the generator goes on like this for so many steps more.
       generator_optimizer: Adam(1e-4, 0.9, 0.999) if not given, as in the paper.
       discriminator_optimizer: Likewise.
       ema: Decay of the generator's average, 0 for none.
@@ -64,13 +63,15 @@ def srgan(
       Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, 2017,
       equations 3 to 6.
     """
-    rules, regular = adversary or Adversary(), weights or Weights()
+    rules = adversary or Adversary()
     rules.check()
     if min(pixel, perceptual, adversarial, warmup) < 0 or pixel_loss not in ("mse", "l1"):
         raise ValueError(
             f"pixel is {pixel}, perceptual {perceptual}, adversarial {adversarial}, warmup {warmup}, which must be at "
             f"least 0; pixel_loss is {pixel_loss!r}, which must be 'mse' or 'l1'"
         )
+
+    start = warmup + rules.discriminator_pretraining
 
     def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
         masks = keys.fold("generator").example
@@ -107,19 +108,16 @@ def srgan(
         fake, aux = fakes(state, batch, keys)
         real = batch["image"]
         difference = jnp.mean(jnp.square(fake - real) if pixel_loss == "mse" else jnp.abs(fake - real))
-        penalty, metrics = regular.penalty(state.params["generator"])
 
         def warm() -> tuple[Array, dict[str, Array]]:
             return beyond_pixels(state, fake, real, keys)
 
-        if warmup:
+        if start:
             waiting = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(warm)[1])
-            more, found = lax.cond(state.step >= warmup, warm, lambda: (jnp.float32(0), waiting))
+            more, found = lax.cond(state.step >= start, warm, lambda: (jnp.float32(0), waiting))
         else:
             more, found = warm()
-        return pixel * difference + more + penalty, aux._replace(
-            metrics={"pixel": difference, **found, **metrics}
-        )
+        return pixel * difference + more, aux._replace(metrics={"pixel": difference, **found})
 
     def init(key: Array, batch: Batch) -> Nets:
         g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
@@ -143,9 +141,17 @@ def srgan(
         init=init,
         players={
             "discriminator": Player(
-                ("discriminator",), discriminator_loss, discriminator_optimizer or adam(), start=warmup
+                ("discriminator",),
+                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
+                discriminator_optimizer or adam(),
+                rules.discriminator_turns,
+                warmup,
             ),
-            "generator": Player(("generator",), generator_loss, generator_optimizer or adam()),
+            "generator": Player(
+                ("generator",),
+                rules.weights.on(("generator",), generator_loss),
+                generator_optimizer or adam(),
+            ),
         },
         sample=sample,
         ema={"generator": ema} if ema else {},

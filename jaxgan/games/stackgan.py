@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxgan import axis
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Judge, apply
+from jaxgan.games.adversary import Adversary, Judge, adam, apply
 from jaxgan.games.latents import Latents
 from jaxgan.networks.resnet import pool, upsample
 
@@ -76,7 +76,7 @@ def stackgan(
       discriminator: As `jaxgan.networks.MatchingDiscriminator`, of small images.
       second_discriminator: Likewise of whole images.
       encoder: The field `given` to embeddings `[N, E]`; None where it holds embeddings, or labels.
-      adversary: The rules of both stages.
+      adversary: The rules of both stages; each begins with its own `discriminator_pretraining`.
       stage_two: The second stage's first step.
       scale: A power of 2.
       given: The field that images are made from: "text", "embedding" or "label".
@@ -92,12 +92,12 @@ def stackgan(
 
     Returns:
       The game. `sample` needs the batch's field `given`, takes an optional "latent", and shows the first stage's
-      images, enlarged, until the second stage has begun. Its `init` raises ValueError if a penalty on slopes meets a
-      discriminator with batch norm.
+      images, enlarged, until the second generator has begun. Its `init` raises ValueError if a penalty on slopes
+      meets a discriminator with batch norm.
 
     Raises:
       ValueError: As `Adversary.check`, if a number is out of range, images are packed or their labels flipped, the
-        scale is no power of 2, or the second stage has no step before it.
+        scale is no power of 2, or the second stage has no step of the first generator before it.
 
     References:
       Zhang et al., StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative Adversarial Networks,
@@ -112,9 +112,10 @@ def stackgan(
         raise ValueError(
             "packing joins images of several texts and flip mixes up what fits: set them to 1 and 0"
         )
-    if scale < 2 or scale & (scale - 1) or stage_two < 1:
+    if scale < 2 or scale & (scale - 1) or stage_two <= rules.discriminator_pretraining:
         raise ValueError(
-            f"scale is {scale}, stage_two {stage_two}; need a power of 2 from 2 on, and a step from 1 on"
+            f"scale is {scale}, stage_two {stage_two}, discriminator_pretraining {rules.discriminator_pretraining}; "
+            "need a power of 2 from 2 on, and a second stage that begins after the first generator"
         )
     latents = Latents(latent) if isinstance(latent, int) else latent
     modules = {
@@ -225,29 +226,33 @@ def stackgan(
                 x = upsample(x)
             return x
 
-        return lax.cond(state.step > stage_two, whole, enlarged)
+        return lax.cond(state.step > stage_two + rules.discriminator_pretraining, whole, enlarged)
 
-    def adam() -> optax.GradientTransformation:
-        return optax.adam(2e-4, b1=0.5, b2=0.999)
+    def player(judges: bool, name: str, other: str, also: tuple[str, ...] = ()) -> Player:
+        play = discriminator_loss if judges else generator_loss
 
-    def player(loss: Any, name: str, other: str, optimizer: Any, moves: tuple[str, ...] = ()) -> Player:
-        def its(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            return loss(name, other, state, batch, keys)
+        def loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            return play(name, other, state, batch, keys)
 
-        made = Player((name, *moves), its, optimizer or adam())
-        return made._replace(start=stage_two) if name.startswith("second") else made._replace(stop=stage_two)
+        penalties, optimizer, turns, wait = (
+            (rules.discriminator_weights, discriminator_optimizer, rules.discriminator_turns, 0)
+            if judges
+            else (rules.weights, generator_optimizer, 1, rules.discriminator_pretraining)
+        )
+        late = name.startswith("second")
+        begin, end = (stage_two + wait, None) if late else (wait, stage_two)
+        return Player(
+            (name, *also), penalties.on((name, *also), loss), optimizer or adam(), turns, begin, stop=end
+        )
 
-    d_rule, g_rule = discriminator_optimizer, generator_optimizer
     encoders = () if encoder is None else ("encoder",)
     return Game(
         init=init,
         players={
-            "discriminator": player(discriminator_loss, "discriminator", "generator", d_rule, encoders),
-            "generator": player(generator_loss, "generator", "discriminator", g_rule),
-            "second_discriminator": player(
-                discriminator_loss, "second_discriminator", "second_generator", d_rule
-            ),
-            "second_generator": player(generator_loss, "second_generator", "second_discriminator", g_rule),
+            "discriminator": player(True, "discriminator", "generator", encoders),
+            "generator": player(False, "generator", "discriminator"),
+            "second_discriminator": player(True, "second_discriminator", "second_generator"),
+            "second_generator": player(False, "second_generator", "second_discriminator"),
         },
         sample=sample,
         ema={"generator": ema, "second_generator": ema} if ema else {},

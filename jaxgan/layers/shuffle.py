@@ -4,11 +4,14 @@ import jax
 
 
 def pixel_shuffle(x: jax.Array, factor: int = 2) -> jax.Array:
-    """Moves groups of `factor * factor` channels into squares of pixels, row by row, as PyTorch's layer does.
+    """Moves groups of channels into squares of pixels, row by row.
+
+    Channels that go to one pixel lie together, as in TensorFlow's depth_to_space: where channels are last in memory
+    that is faster than PyTorch's order, in which pixels that come from one channel do.
 
     Args:
-      x: `[N, H, W, factor * factor * C]`; channel `c * factor**2 + i * factor + j` becomes the pixel in row i and
-        column j of each square, in channel c.
+      x: `[N, H, W, factor * factor * C]`; channel `(factor * i + j) * C + c` becomes channel c of the pixel in row i
+        and column j of each square.
       factor: What height and width are multiplied by.
 
     Returns:
@@ -26,5 +29,5 @@ def pixel_shuffle(x: jax.Array, factor: int = 2) -> jax.Array:
         raise ValueError(
             f"pixel_shuffle by {factor} needs a multiple of {factor**2} channels, got {channels}"
         )
-    x = x.reshape(n, h, w, channels // factor**2, factor, factor)
-    return x.transpose(0, 1, 4, 2, 5, 3).reshape(n, factor * h, factor * w, -1)
+    x = x.reshape(n, h, w, factor, factor, channels // factor**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, factor * h, factor * w, -1)

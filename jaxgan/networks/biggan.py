@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm
+from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm, minibatch_std
 from jaxgan.networks.conditioning import judge, one_hot
 from jaxgan.networks.resnet import DownBlock, UpBlock
 
@@ -144,7 +144,8 @@ class BigGANDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`: residual blocks, a sum over the map, a
     projection.
 
-    Every layer is spectrally normalised, the embedding of the classes too.
+    Every layer is spectrally normalised, the embedding of the classes too. With `minibatch_std` the last map gains the
+    deviations of groups of four examples.
 
     References:
       Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
@@ -159,6 +160,7 @@ class BigGANDiscriminator(nn.Module):
     dtype: Any = jnp.float32
     conv_init: Any = rows
     dense_init: Any = columns
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -189,5 +191,6 @@ class BigGANDiscriminator(nn.Module):
             x = DownBlock(units * self.width, i == 0, down, *how)(x, train=train)
             if down and x.shape[1] == self.attention:
                 x = SelfAttention(True, self.conv_init, self.dtype)(x, train=train)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = jnp.sum(nn.relu(x).astype(jnp.float32), (1, 2))
         return judge(x, label, self.classes, "projection", dense)  # pyright: ignore[reportReturnType]

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Dense, Dropout
+from jaxgan.layers import Conv, Dense, Dropout, minibatch_std
 
 
 def label_plane(x: jax.Array, label: jax.Array | None, classes: int) -> jax.Array:
@@ -65,6 +65,8 @@ class BandGenerator(nn.Module):
 class BandDiscriminator(nn.Module):
     """Images `[N, H, W, C]` to logits `[N]`: two strided convolutions with dropout, and a dense layer.
 
+    With `minibatch_std` the last map gains the deviations of groups of four examples.
+
     References:
       Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, section 4.
     """
@@ -74,6 +76,7 @@ class BandDiscriminator(nn.Module):
     classes: int = 0
     dropout: float = 0.5
     dtype: Any = jnp.float32
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -93,5 +96,6 @@ class BandDiscriminator(nn.Module):
         for _ in range(2):
             x = nn.leaky_relu(Conv(self.width, self.kernel, 2, dtype=self.dtype)(x), 0.2)
             x = Dropout(self.dropout)(x, keys if train else None)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         return Dense(1, dtype=jnp.float32)(x)[:, 0]

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Norm, SpectralNorm
+from jaxgan.layers import Conv, Norm, SpectralNorm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
 
@@ -23,7 +23,8 @@ class PatchGAN(nn.Module):
     """Images `[N, H, W, C]` to logits of patches `[N, h, w]`, float32.
 
     `layers` strided 4x4 convolutions and two more see patches of `receptive_field(layers)` pixels: 70 for the published
-    3. With no layers it is the paper's PixelGAN, of 1x1 convolutions.
+    3. With no layers it is the paper's PixelGAN, of 1x1 convolutions. With `minibatch_std` the last map gains the
+    deviations of groups of four examples.
 
     References:
       Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2.
@@ -34,6 +35,7 @@ class PatchGAN(nn.Module):
     norm: NormKind = "batch"
     spectral: bool = False
     dtype: Any = jnp.float32
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -61,4 +63,5 @@ class PatchGAN(nn.Module):
         for i in range(1, self.layers + 1) if self.layers else (1,):
             stride = 2 if i < self.layers else 1
             x = nn.leaky_relu(conv(x, self.width * min(2**i, 8), stride, self.norm), 0.2)
+        x = minibatch_std(x) if self.minibatch_std else x
         return conv(x, 1, 1, "none").astype(jnp.float32)[..., 0]

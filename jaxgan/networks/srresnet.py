@@ -6,25 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Dense, Norm, SpectralNorm
+from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, minibatch_std, pixel_shuffle
 from jaxgan.layers.norm import NormKind
 
 SCALES = (2, 4)
 """How many times SRResNet can enlarge."""
-
-
-def shuffled(x: jax.Array) -> jax.Array:
-    """Channels become pixels: `[N, H, W, 4 C]` to `[N, 2 H, 2 W, C]`.
-
-    Channel `(2 i + j) C + c` of a pixel becomes channel c of the pixel at `(i, j)` of the four in its place.
-
-    References:
-      Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
-      Network, 2016, equation 4, with channels in another order.
-    """
-    n, h, w, channels = x.shape
-    x = x.reshape(n, h, w, 2, 2, channels // 4)
-    return jnp.transpose(x, (0, 1, 3, 2, 4, 5)).reshape(n, 2 * h, 2 * w, channels // 4)
 
 
 def radius(scale: int, blocks: int) -> int:
@@ -101,7 +87,7 @@ class SRResNet(nn.Module):
             x = x + normed(y, **({"kernel_init": small} if bias else {}))
         x = first + normed(x)
         for _ in range(self.scale.bit_length() - 1):
-            x = nn.PReLU(negative_slope_init=0.25)(shuffled(conv(x, 4 * self.width)))
+            x = nn.PReLU(negative_slope_init=0.25)(pixel_shuffle(conv(x, 4 * self.width)))
             here = here if here is None else here.repeat(2, 1).repeat(2, 2)
         return conv(x, self.channels, 9).astype(jnp.float32)
 
@@ -111,7 +97,7 @@ class VGGDiscriminator(nn.Module):
 
     Pairs of 3x3 convolutions, the second of each strided and the next pair twice as wide, then two dense layers on all
     of the last map: the images must have the size with which the network was made. The published network is 64 wide,
-    of four pairs, for 96x96.
+    of four pairs, for 96x96. With `minibatch_std` the last map gains the deviations of groups of four examples.
 
     References:
       Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, 2017,
@@ -123,6 +109,7 @@ class VGGDiscriminator(nn.Module):
     norm: NormKind = "batch"
     spectral: bool = False
     dtype: Any = jnp.float32
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -144,6 +131,7 @@ class VGGDiscriminator(nn.Module):
             bias = norm in ("none", "instance")
             layer = Conv(self.width * 2 ** (i // 2), 3, 1 + i % 2, 1, bias, dtype=self.dtype)
             x = nn.leaky_relu(Norm(norm, dtype=self.dtype)(weighed(layer, x), train=train), 0.2)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(len(x), -1)
         x = nn.leaky_relu(weighed(Dense(16 * self.width, dtype=self.dtype), x), 0.2)
         return weighed(Dense(1, dtype=self.dtype), x).astype(jnp.float32)[:, 0]

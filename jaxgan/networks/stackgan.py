@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, Dense, Norm, SpectralNorm
+from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
 from jaxgan.networks.resnet import UpsampleConv
@@ -213,7 +213,8 @@ class StageTwo(nn.Module):
 class MatchingDiscriminator(nn.Module):
     """Images and embeddings to logits `[N]`: whether they are real and belong together.
 
-    The embedding is compressed, and stands beside every place of the smallest map.
+    The embedding is compressed, and stands beside every place of the smallest map. With `minibatch_std` the last map
+    gains the deviations of groups of four examples.
 
     References:
       Zhang et al., StackGAN, 2017, sections 3.3 and 3.4.
@@ -228,6 +229,7 @@ class MatchingDiscriminator(nn.Module):
     norm: NormKind = "batch"
     spectral: bool = False
     dtype: Any = jnp.float32
+    minibatch_std: bool = False
 
     @nn.compact
     def __call__(
@@ -256,6 +258,7 @@ class MatchingDiscriminator(nn.Module):
         )
         x = run(Conv(features, 1, kernel_init=weights, dtype=self.dtype), beside(x, told))
         x = nn.leaky_relu(Norm(self.norm, scales, self.dtype)(x, train=train), 0.2)
+        x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(len(x), -1).astype(jnp.float32)
         return run(Dense(1, kernel_init=weights, dtype=jnp.float32), x)[:, 0]
 
