@@ -23,7 +23,7 @@ import harness
 import numpy as np
 from PIL import Image
 
-from jaxgan import classification, experiment, sample, scores
+from jaxgan import classification, experiment, report, sample, scores
 from jaxgan.inspection import inspect
 from jaxgan.metrics import accuracy
 from jaxgan.networks.classifier import Classifier
@@ -167,6 +167,8 @@ def measure(name: str, entry: Entry, extra: Sequence[str]) -> None:
     jaxgan("sample", str(run), *entry.sample, "--out", str(picture))
     with Image.open(picture) as drawn:
         drawn.resize((ZOOM * drawn.width, ZOOM * drawn.height), Image.Resampling.NEAREST).save(picture)
+    for i, (_, png, _) in enumerate(report.of_family(sample.load(run, print)), 1):
+        picture.with_stem(f"{name}-{i}").write_bytes(png)
     lines = json.loads(jaxgan("evaluate", str(run), *entry.evaluate, "--quiet", "--json"))
     document = {
         "benchmark": "gallery",

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jaxgan import classification, compare, experiment, features, pictures, sample, scores
 from jaxgan.data import stream
 from jaxgan.data.order import indices
-from jaxgan.data.sources import example_bytes
+from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError, replacing
 from jaxgan.rundir import RunDirectory
 from jaxgan.window import decode
@@ -258,28 +258,48 @@ def _samples(trained: sample.Trained) -> str:
 
 def _pictures(trained: sample.Trained) -> list[str]:
     """What the family shows of held-out images, and how well a network that learns classes tells them."""
-    built, state = trained.built, trained.state.averaged()
+    built = trained.built
     if not built.pictures and built.classify is None:
         return []
-    held = experiment.held_out(built.config)
-    source, kind = (held, "held-out") if held else (experiment.source_of(built.config), "training")
+    source, kind = _shown(trained)
     parts = [f"<h2>Of {kind} images</h2>"]
     if built.classify is not None:
         error, deviation = classification.error(trained, source)
         text = f"The classes of {len(source):,} {kind} images are told with an error of {error:.1%} +- {deviation:.1%}."
         parts.append(f"<p>{text}</p>")
+    return [*parts, *(_figure(png, caption, css) for caption, png, css in of_family(trained))]
+
+
+def _shown(trained: sample.Trained) -> tuple[Source, str]:
+    """The held-out images, or those of training where there are none."""
+    held = experiment.held_out(trained.built.config)
+    return (held, "held-out") if held else (experiment.source_of(trained.built.config), "training")
+
+
+def of_family(trained: sample.Trained) -> Iterator[tuple[str, bytes, str]]:
+    """The pictures that the run's family makes of held-out images (`Built.pictures`).
+
+    Yields:
+      The caption, the PNG, and "pixels" where it is of small images, enlarged, or "drawn".
+
+    Raises:
+      InputError: If the data cannot be read.
+    """
+    built, state = trained.built, trained.state.averaged()
+    if not built.pictures:
+        return
+    source, _ = _shown(trained)
     count = max(1, min(LOOKED_AT, len(source), LOOKED_AT_BYTES // example_bytes(source)))
     batch = {name: x[0] for name, x in next(stream.batches(source, 0, 0, 1, 1, count)).items()}
     for caption, make in built.pictures.items():
         picture = make(state, decode(batch))
         if isinstance(picture, experiment.Sheet):
             sheet = pictures.grid(pictures.to_uint8(np.asarray(picture.images)), picture.columns)
-            parts.append(_figure(_enlarged(sheet), caption, "pixels"))
+            yield caption, _enlarged(sheet), "pixels"
         else:
             points, label, behind = map(np.asarray, picture)
             draw = partial(pictures.scatter, points, label, source.classes, behind=behind)
-            parts.append(_figure(_drawn(lambda file, draw=draw: draw(path=file)), caption, "drawn"))
-    return parts
+            yield caption, _drawn(lambda file, draw=draw: draw(path=file)), "drawn"
 
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:

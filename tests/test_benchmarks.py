@@ -201,6 +201,12 @@ def test_classifier(tmp_path: Path):
     assert 0 < result["accuracy"] < 1
 
 
+def test_theory(tmp_path: Path):
+    document = run("theory", tmp_path / "out.json")
+    assert [result["seed"] for result in document["results"]] == [0, 1]
+    assert all(-5 < result["value"] < 0 and 0 < result["distance"] < 1 for result in document["results"])
+
+
 def test_a_gallery_table_has_a_column_for_each_run():
     import gallery
 
