@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 TINY = [
     *("train", str(ROOT / "configs" / "mlp.toml"), "--quiet", "--steps", "3", "--data.split", "test"),
     *("--batch-size", "8", "--generator.width", "4", "--discriminator.width", "4", "--run.samples", "4"),
+    *("--generator.depth", "1", "--discriminator.depth", "1"),
 ]
 
 

@@ -350,7 +350,8 @@ def on(folder):
     """A config that trains on a folder of images."""
     Path("folder.toml").write_text(
         f'name = "folder"\nsteps = 2\nbatch_size = 8\n[data]\nsource = "folder"\npath = {json.dumps(str(folder))}\n'
-        'resolution = 16\n[generator]\nnetwork = "mlp"\nwidth = 4\n[discriminator]\nnetwork = "mlp"\nwidth = 4\n'
+        'resolution = 16\n[generator]\nnetwork = "mlp"\ndepth = 1\nwidth = 4\n'
+        '[discriminator]\nnetwork = "mlp"\ndepth = 1\nwidth = 4\n'
     )
     return ["train", "folder.toml", "--quiet"]
 

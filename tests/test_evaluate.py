@@ -31,8 +31,8 @@ NUM = 120
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.toml"
     path.write_text(
-        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\n'
-        '[discriminator]\nnetwork = "mlp"\n'
+        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\ndepth = 1\n'
+        '[discriminator]\nnetwork = "mlp"\ndepth = 1\n'
     )
     return path
 

@@ -27,8 +27,8 @@ TINY = [
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     (folder / "tiny.toml").write_text(
-        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\n'
-        '[discriminator]\nnetwork = "mlp"\n[game]\nconditional = true\n[evaluation]\nevery = 2\nnum = 40\n'
+        'name = "tiny"\nsteps = 4\n[data]\nsource = "embedded"\n[generator]\nnetwork = "mlp"\ndepth = 1\n'
+        '[discriminator]\nnetwork = "mlp"\ndepth = 1\n[game]\nconditional = true\n[evaluation]\nevery = 2\nnum = 40\n'
     )
     for seed in (0, 1):
         run = ["--seed", str(seed), "--run-dir", str(folder / f"s{seed} & more")]

@@ -50,7 +50,8 @@ def conditional(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conditional")
     (folder / "mlp.toml").write_text(
         'name = "mlp"\nsteps = 2\n[data]\nsource = "embedded"\n'
-        '[generator]\nnetwork = "mlp"\n[discriminator]\nnetwork = "mlp"\n[game]\nconditional = true\nema = 0.0\n'
+        '[generator]\nnetwork = "mlp"\ndepth = 1\n[discriminator]\nnetwork = "mlp"\ndepth = 1\n'
+        "[game]\nconditional = true\nema = 0.0\n"
     )
     command, *rest = ARGUMENTS[:-2]
     assert main([command, str(folder / "mlp.toml"), *rest, "--run-dir", str(folder / "run")]) == 0
@@ -201,7 +202,7 @@ def test_labels_go_through_the_classes_and_decide_the_image(conditional):
     """Image i is of class i mod 10, also in the arrays' labels; on a walk a row is of one class."""
     table = Checkpoints(conditional / "checkpoints").read(2)
     assert not [name for name in table if name.startswith("ema/")]
-    generator = MLPGenerator((28, 28, 1), 4, 3, classes=10)
+    generator = MLPGenerator((28, 28, 1), 4, 1, classes=10)
     variables = {"params": subtree(table, "params/generator")}
     found = images(conditional, 23, seed=4)
     same(found, generator.apply(variables, latents(4, range(23)), jnp.arange(23) % 10))
@@ -297,7 +298,8 @@ def test_a_run_is_sampled_without_its_data(tmp_path):
     config = tmp_path / "tiny.toml"
     config.write_text(
         f'name = "tiny"\nsteps = 1\n[data]\nsource = "folder"\npath = "{tmp_path / "images"}"\nresolution = 16\n'
-        '[generator]\nnetwork = "mlp"\n[discriminator]\nnetwork = "mlp"\n[game]\nconditional = true\n'
+        '[generator]\nnetwork = "mlp"\ndepth = 1\n[discriminator]\nnetwork = "mlp"\ndepth = 1\n'
+        "[game]\nconditional = true\n"
     )
     rest = ARGUMENTS[4:-2]
     assert main(["train", str(config), "--quiet", *rest, "--run-dir", str(tmp_path / "run")]) == 0

@@ -53,7 +53,8 @@ def quick_curves():
 
 def small(name="mlp", **more):
     more = {key.replace("__", "."): str(value) for key, value in more.items()}
-    return config.load(ROOT / "configs" / f"{name}.toml", SMALL | DROPOUT | more)
+    depth = {"generator.depth": "1", "discriminator.depth": "1"} if name == "mlp" else {}
+    return config.load(ROOT / "configs" / f"{name}.toml", SMALL | DROPOUT | depth | more)
 
 
 def folders(root, seeds=SEEDS, name="mlp"):
