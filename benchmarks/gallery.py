@@ -124,9 +124,9 @@ ENTRIES: dict[str, Entry] = {
     "stackgan-label": Entry(
         "stackgan", ("--game.given", "label"), sample=("--num", "48"), extra=caption_rows
     ),
-    "stackgan_openmoji": Entry("stackgan_openmoji", (), tuple(DRAWN.split()), ("--num", "48")),
+    "stackgan_openmoji": Entry("stackgan_openmoji", (), tuple(DRAWN.split()), ("--num", "48"), title="names"),
     "stackgan_openmoji-label": Entry(
-        "stackgan_openmoji", ("--game.given", "label"), tuple(DRAWN.split()), ("--num", "48")
+        "stackgan_openmoji", ("--game.given", "label"), tuple(DRAWN.split()), ("--num", "48"), title="groups"
     ),
     "aae": Entry("aae"),
     "aae_semi": Entry("aae_semi", extra=error_rows),
