@@ -189,15 +189,8 @@ def aae(
     coders: tuple[str, ...] = ("encoder", "generator")
     judges = ("discriminator", "class_discriminator") if divided else ("discriminator",)
     players = {
-        "autoencoder": Player(
-            coders, rules.weights.on(coders, autoencoder_loss), generator_optimizer or adam()
-        ),
-        "discriminator": Player(
-            judges,
-            rules.discriminator_weights.on(judges, discriminator_loss),
-            discriminator_optimizer or adam(),
-            rules.discriminator_turns,
-        ),
+        "autoencoder": rules.generating(coders, autoencoder_loss, generator_optimizer, waits=False),
+        "discriminator": rules.discriminating(judges, discriminator_loss, discriminator_optimizer),
         "encoder": Player(
             ("encoder",), encoder_loss, encoder_optimizer or adam(), start=rules.discriminator_pretraining
         ),

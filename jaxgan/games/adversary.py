@@ -12,7 +12,7 @@ from jax import lax
 from jaxgan import axis, losses, penalties
 from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
-from jaxgan.game import Array, Aux, Batch, Keys, Loss, State
+from jaxgan.game import Array, Aux, Batch, Keys, Loss, Player, State
 
 FEW = 512
 """Real values on a device up to which generated ones are judged with them: beyond, joining costs more than it saves."""
@@ -179,6 +179,34 @@ class Adversary(NamedTuple):
             raise ValueError(
                 f"discriminator_pretraining is {self.discriminator_pretraining}, less than 0 steps"
             )
+
+    def discriminating(
+        self,
+        networks: tuple[str, ...],
+        loss: Loss,
+        optimizer: optax.GradientTransformation | None,
+        **more: Any,
+    ) -> Player:
+        """The player of discriminators: its turns, and penalties on what it moves; `more` as in `Player`."""
+        penalised = self.discriminator_weights.on(networks, loss)
+        return Player(networks, penalised, optimizer or adam(), self.discriminator_turns, **more)
+
+    def generating(
+        self,
+        networks: tuple[str, ...],
+        loss: Loss,
+        optimizer: optax.GradientTransformation | None,
+        *,
+        start: int = 0,
+        waits: bool = True,
+        **more: Any,
+    ) -> Player:
+        """The player of those that are judged, with penalties on what it moves; `more` as in `Player`.
+
+        It waits while the discriminator is pretrained, unless there is something else that it learns.
+        """
+        begin = start + (self.discriminator_pretraining if waits else 0)
+        return Player(networks, self.weights.on(networks, loss), optimizer or adam(), start=begin, **more)
 
     def blank(self, images: Array) -> Array:
         """Zeros like what the discriminator sees of such images `[N, ...]`, to make its variables for."""

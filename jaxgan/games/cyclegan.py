@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.games import pool as pools
-from jaxgan.games.adversary import Adversary, adam, apply
+from jaxgan.games.adversary import Adversary, apply
 
 DOMAINS = {"image": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
 """For the images of each domain, the network that makes them and the one that judges them."""
@@ -158,19 +158,13 @@ def cyclegan(
     return Game(
         init=init,
         players={
-            "discriminator": Player(
+            "discriminator": rules.discriminating(
                 judges,
-                rules.discriminator_weights.on(judges, discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
+                discriminator_loss,
+                discriminator_optimizer,
                 remember=remember if pool else None,
             ),
-            "generator": Player(
-                makers,
-                rules.weights.on(makers, generator_loss),
-                generator_optimizer or adam(),
-                start=rules.discriminator_pretraining,
-            ),
+            "generator": rules.generating(makers, generator_loss, generator_optimizer),
         },
         sample=sample,
         memory=memory,

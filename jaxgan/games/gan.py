@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Verdict, adam, apply
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.games.adversary import Adversary, Verdict, apply
 from jaxgan.games.latents import Latents
 
 
@@ -132,18 +132,10 @@ def gan(
     return Game(
         init=init,
         players={
-            "discriminator": Player(
-                ("discriminator",),
-                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
+            "discriminator": rules.discriminating(
+                ("discriminator",), discriminator_loss, discriminator_optimizer
             ),
-            "generator": Player(
-                ("generator",),
-                rules.weights.on(("generator",), generator_loss),
-                generator_optimizer or adam(),
-                start=rules.discriminator_pretraining,
-            ),
+            "generator": rules.generating(("generator",), generator_loss, generator_optimizer),
         },
         sample=sample,
         ema={"generator": ema} if ema else {},

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, adam, apply, variance
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.games.adversary import Adversary, apply, variance
 from jaxgan.games.gan import Latents
 from jaxgan.layers.pyramid import pyramid, up
 
@@ -193,18 +193,8 @@ def lapgan(
     return Game(
         init=init,
         players={
-            "discriminator": Player(
-                judges,
-                rules.discriminator_weights.on(judges, discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
-            ),
-            "generator": Player(
-                makers,
-                rules.weights.on(makers, generator_loss),
-                generator_optimizer or adam(),
-                start=rules.discriminator_pretraining,
-            ),
+            "discriminator": rules.discriminating(judges, discriminator_loss, discriminator_optimizer),
+            "generator": rules.generating(makers, generator_loss, generator_optimizer),
         },
         sample=sample,
         ema=dict.fromkeys(makers, ema) if ema else {},

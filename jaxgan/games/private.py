@@ -14,8 +14,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jaxgan import axis
-from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, PyTree, State
-from jaxgan.games.adversary import Adversary, adam, apply
+from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
+from jaxgan.games.adversary import Adversary, apply
 from jaxgan.games.gan import Latents
 
 
@@ -146,20 +146,14 @@ def private(
     return Game(
         init=init,
         players={
-            "discriminator": Player(
+            "discriminator": rules.discriminating(
                 ("discriminator",),
-                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
+                discriminator_loss,
+                discriminator_optimizer,
                 value_and_grad=clipped(clip, expected, chunk, with_fakes),
                 after=noisy,
             ),
-            "generator": Player(
-                ("generator",),
-                rules.weights.on(("generator",), generator_loss),
-                generator_optimizer or adam(),
-                start=rules.discriminator_pretraining,
-            ),
+            "generator": rules.generating(("generator",), generator_loss, generator_optimizer),
         },
         sample=sample,
         ema={"generator": ema} if ema else {},

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
+from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.games import pool as pools
-from jaxgan.games.adversary import Adversary, adam, apply
+from jaxgan.games.adversary import Adversary, apply
 
 
 def refiner(
@@ -120,18 +120,14 @@ def refiner(
     return Game(
         init=init,
         players={
-            "generator": Player(
-                ("generator",),
-                rules.weights.on(("generator",), generator_loss),
-                generator_optimizer or adam(),
-                generator_turns,
+            "generator": rules.generating(
+                ("generator",), generator_loss, generator_optimizer, waits=False, turns=generator_turns
             ),
-            "discriminator": Player(
+            "discriminator": rules.discriminating(
                 ("discriminator",),
-                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
-                generator_pretraining,
+                discriminator_loss,
+                discriminator_optimizer,
+                start=generator_pretraining,
                 remember=pools.remember if history else None,
             ),
         },

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, Player, State
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.games.adversary import Adversary, apply
 from jaxgan.networks import perceptual as looks
 
@@ -140,17 +140,11 @@ def srgan(
     return Game(
         init=init,
         players={
-            "discriminator": Player(
-                ("discriminator",),
-                rules.discriminator_weights.on(("discriminator",), discriminator_loss),
-                discriminator_optimizer or adam(),
-                rules.discriminator_turns,
-                warmup,
+            "discriminator": rules.discriminating(
+                ("discriminator",), discriminator_loss, discriminator_optimizer or adam(), start=warmup
             ),
-            "generator": Player(
-                ("generator",),
-                rules.weights.on(("generator",), generator_loss),
-                generator_optimizer or adam(),
+            "generator": rules.generating(
+                ("generator",), generator_loss, generator_optimizer or adam(), waits=False
             ),
         },
         sample=sample,

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxgan import axis
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
-from jaxgan.games.adversary import Adversary, Judge, adam, apply
+from jaxgan.games.adversary import Adversary, Judge, apply
 from jaxgan.games.latents import Latents
 from jaxgan.networks.resnet import pool, upsample
 
@@ -234,16 +234,11 @@ def stackgan(
         def loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             return play(name, other, state, batch, keys)
 
-        penalties, optimizer, turns, wait = (
-            (rules.discriminator_weights, discriminator_optimizer, rules.discriminator_turns, 0)
-            if judges
-            else (rules.weights, generator_optimizer, 1, rules.discriminator_pretraining)
-        )
-        late = name.startswith("second")
-        begin, end = (stage_two + wait, None) if late else (wait, stage_two)
-        return Player(
-            (name, *also), penalties.on((name, *also), loss), optimizer or adam(), turns, begin, stop=end
-        )
+        # The first stage ends where the second begins.
+        when: dict[str, Any] = {"start": stage_two} if name.startswith("second") else {"stop": stage_two}
+        if judges:
+            return rules.discriminating((name, *also), loss, discriminator_optimizer, **when)
+        return rules.generating((name,), loss, generator_optimizer, **when)
 
     encoders = () if encoder is None else ("encoder",)
     return Game(
