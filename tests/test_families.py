@@ -33,7 +33,13 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
     "projection": {**MLPS, "game.latent": "4", "discriminator.minibatch_std": "true", "run.samples": "10"},
     "biggan": {"game.latent": "6", "run.samples": "10"},  # narrower, its norms magnify rounding
-    "private": {**MLPS, "game.latent": "4", "game.discriminator_turns": "2", "game.noise_multiplier": "1.0"},
+    "private": {
+        **MLPS,
+        "game.latent": "4",
+        "game.discriminator_turns": "2",
+        "game.noise_multiplier": "1.0",
+        "game.discriminator_weights.l2": "0",
+    },
     "aae_semi": {
         **MLPS,
         "game.encoder.width": "8",
@@ -162,6 +168,7 @@ OTHER_TERMS = {"srgan", "refiner"}
 def test_turns_and_pretraining_of_the_discriminator_are_those_of_any_family(name):
     stage = {"game.stage_two": "5"} if name == "stackgan" else {}
     turns, wait = "game.discriminator_turns", "game.discriminator_pretraining"
+    stage |= {"game.pool": "0"} if name == "cyclegan" else {}
     plain = players_of(settings_of(name, **stage, **{turns: "1", wait: "0"}))
     asked = players_of(settings_of(name, **stage, **{turns: "3", wait: "2"}))
     for each, player in asked.items():

@@ -497,6 +497,13 @@ def test_conditioning_that_does_not_fit_is_refused():
         experiment.build(tiny("mlp", overrides), [], 100)
     with pytest.raises(InputError, match=r"game\.packing is 3, which does not divide batch_size \d"):
         experiment.build(tiny("mlp", {"game.packing": "3"}), [], 100)
+    for packing in ("1", "2"):
+        groups = {"discriminator.minibatch_std": "true", "batch_size": str(6 * int(packing))}
+        groups |= {"game.packing": packing}
+        with pytest.raises(
+            InputError, match=r"minibatch_std compares groups of 4, and 6 are judged together"
+        ):
+            experiment.build(tiny("mlp", groups), [], 100)
     overrides |= {"generator.attention": "14", "game.latent": "2"}
     with pytest.raises(
         InputError, match=r"game\.latent is 2, but generator\.network biggan .* 3 parts at 28x28"

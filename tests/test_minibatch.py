@@ -1,6 +1,6 @@
 """The deviation within groups of a batch, by hand and over devices, and pixel shuffle."""
 
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from quick import quick_jit
 
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
+from jaxgan.experiment import networks
 from jaxgan.layers import minibatch_std, pixel_shuffle
 from jaxgan.networks import (
     BandDiscriminator,
@@ -95,6 +96,17 @@ def test_every_discriminator_can_see_how_its_group_differs(name, rng):
     before, after = logits(np.stack([x, other]))
     apart = np.abs(np.asarray(after) - np.asarray(before)).reshape(8, -1).max(1)
     assert (apart > 1e-5 * apart.max()).tolist() == [True] * 4 + [False] * 4
+
+
+def test_every_discriminators_settings_reach_its_module():
+    of = networks.Shape(28, 1)
+    named = [kind for kind in networks.MODULES if "minibatch_std" in kind.model_fields]
+    assert len(named) == 9
+    for kind in named:
+        (network,) = get_args(kind.model_fields["network"].annotation)
+        for wanted in (True, False):
+            module: Any = networks.MODULES[kind](kind(network=network, minibatch_std=wanted), of)
+            assert module.minibatch_std is wanted, kind
 
 
 def test_pixel_shuffle_by_hand(rng):

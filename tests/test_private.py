@@ -20,7 +20,7 @@ from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, private
+from jaxgan.games import Adversary, Weights, private
 from jaxgan.layers import SpectralNorm
 from jaxgan.networks import (
     DCGANDiscriminator,
@@ -220,6 +220,11 @@ def test_a_discriminator_that_compares_examples_is_refused():
         rules(discriminator=MLPDiscriminator(8, 1, minibatch_std=True))
 
 
+def test_penalties_on_the_discriminators_weights_are_refused():
+    with pytest.raises(ValueError, match="would be clipped with the slopes of each image"):
+        rules(adversary=Adversary(discriminator_weights=Weights(l2=1.0)))
+
+
 # The draws of examples.
 
 
@@ -398,6 +403,7 @@ def settings(**more):
             "discriminator.norm is 'batch', which mixes",
         ),
         ({"discriminator.minibatch_std": "true"}, "discriminator.minibatch_std compares examples"),
+        ({"game.discriminator_weights.l2": "1"}, "would clip penalties on discriminator_weights"),
     ],
 )
 def test_settings_that_cannot_be_private_are_refused_in_a_line(change, said):

@@ -331,6 +331,17 @@ def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):
         experiment.build(settings, [], 100, fields)
 
 
+def test_a_pool_and_several_turns_with_shared_draws_are_refused():
+    """Every turn would ask for the same images, and store its own again."""
+    turns = {"game.family": "cyclegan", "game.discriminator_turns": "2"}
+    with pytest.raises(InputError, match="set shared_draws to false or pool to 0"):
+        config.parse(SETTINGS, turns)
+    for more in ({"game.pool": "0"}, {"game.shared_draws": "false"}):
+        config.parse(SETTINGS, {**turns, **more})
+    with pytest.raises(ValueError, match="shared draws would ask the pool for the same images"):
+        cyclegan(*[Translator(1, 2, 1)] * 2, *[PatchGAN(2, 1)] * 2, Adversary(discriminator_turns=2))
+
+
 def test_settings_become_games():
     built = experiment.build(
         config.parse(SETTINGS, {"game.family": "cyclegan", "game.identity": "0"}),

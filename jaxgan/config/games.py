@@ -144,6 +144,13 @@ class CycleGAN(Adversarial):
     ema: Fraction = 0.0
     shared_draws: bool = True
 
+    def model_post_init(self, context: Any) -> None:
+        if self.pool and self.shared_draws and self.discriminator_turns > 1:
+            raise ValueError(
+                "asks its pool for the same images in each of discriminator_turns; set shared_draws to false or pool "
+                "to 0"
+            )
+
 
 class Private(Adversarial):
     """Noise to image with differential privacy: `jaxgan.games.private`, and docs/private.md."""
@@ -174,6 +181,11 @@ class Private(Adversarial):
         ):
             if mixes:
                 raise ValueError(f"cannot be private with this {name}, which mixes real images; leave it out")
+        if self.discriminator_weights != Regularized():
+            raise ValueError(
+                "would clip penalties on discriminator_weights with the slopes of each image, and hide these; leave "
+                "them out"
+            )
 
 
 class AAE(Adversarial):

@@ -51,6 +51,11 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         labelled.check(rules.labels, len(facts.classes), facts.examples)
     mixed = rules.prior == "mixture"
     divided = classes > 0 and not mixed
+    if classes and mixed and settings.discriminator.minibatch_std:
+        raise InputError(
+            "discriminator.minibatch_std would compare codes with labels and codes without; set it to false, or "
+            "game.labels to 0"
+        )
     image = facts.fields["image"].shape
     shape = Shape(image[0], image[2], dtype=DTYPES[settings.compute_dtype])
     told = shape._replace(classes=classes if divided else 0, latent=rules.latent)

@@ -7,6 +7,7 @@ import optax
 from jaxgan import config, losses
 from jaxgan.errors import InputError
 from jaxgan.games import Adversary, Weights
+from jaxgan.layers.minibatch import GROUP
 
 LOSSES = {
     "non_saturating": losses.non_saturating,
@@ -27,7 +28,7 @@ def adversary(rules: config.Adversarial, discriminator: Any, batch_size: int) ->
       batch_size: Examples in a turn.
 
     Raises:
-      InputError: If a penalty meets batch norm, or packing does not divide the batch.
+      InputError: If a penalty meets batch norm, or packing or groups for minibatch deviation do not divide the batch.
     """
     given = {name: getattr(rules, name) for name in Adversary._fields}
     named = {"loss": LOSSES[rules.loss], "augment": tuple(rules.augment)}
@@ -40,6 +41,13 @@ def adversary(rules: config.Adversarial, discriminator: Any, batch_size: int) ->
         )
     if batch_size % rules.packing:
         raise InputError(f"game.packing is {rules.packing}, which does not divide batch_size {batch_size}")
+    judged = batch_size // rules.packing
+    if getattr(discriminator, "minibatch_std", False) and judged % min(GROUP, judged):
+        over = f"over game.packing {rules.packing} " if rules.packing > 1 else ""
+        raise InputError(
+            f"discriminator.minibatch_std compares groups of {GROUP}, and {judged} are judged together; make "
+            f"batch_size {over}a multiple of {GROUP}"
+        )
     return made
 
 

@@ -99,6 +99,9 @@ def aae(
     if placed and (latents.kind, latents.modes) != ("mixture", classes):
         raise ValueError(f"{classes} classes need a class_discriminator, or a mixture of as many modes")
 
+    if placed and getattr(discriminator, "minibatch_std", False):
+        raise ValueError("minibatch_std would compare codes with labels and codes without")
+
     def encoded(state: State, images: Array, keys: Keys) -> tuple[Array, Any, Any]:
         (codes, logits), stats = apply(encoder, state, "encoder", images, keys=keys.fold("encoder").example)
         return codes, logits, stats

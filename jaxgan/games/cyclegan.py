@@ -55,8 +55,9 @@ def cyclegan(
       The game. `sample` translates the batch's "other" to images, or where there is none its "image" back.
 
     Raises:
-      ValueError: As `Adversary.check`, or if a weight is negative. `init` does, if identity is asked of domains that
-        differ in channels.
+      ValueError: As `Adversary.check`, if a weight is negative, or if the discriminator has several turns with a pool
+        and shared draws, which would be the same in each. `init` does, if identity is asked of domains that differ in
+        channels.
 
     References:
       Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, 2017, equations 1 to
@@ -66,6 +67,10 @@ def cyclegan(
     rules.check()
     if min(cycle, identity, pool) < 0:
         raise ValueError(f"cycle is {cycle}, identity {identity}, pool {pool}; they must be at least 0")
+    if pool and shared_draws and rules.discriminator_turns > 1:
+        raise ValueError(
+            "shared draws would ask the pool for the same images in every turn of the discriminator"
+        )
     modules = {
         "generator": generator,
         "inverse": inverse,

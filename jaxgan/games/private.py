@@ -65,8 +65,8 @@ def private(
       The game. `sample` is as that of `jaxgan.games.gan`. Its `init` raises ValueError where a network has batch norm.
 
     Raises:
-      ValueError: As `Adversary.check`, if the rules or the discriminator mix real images, or if a number is out of
-        range.
+      ValueError: As `Adversary.check`, if the rules or the discriminator mix real images, if the weights of the
+        discriminator are penalised, or if a number is out of range.
 
     References:
       Abadi et al., Deep Learning with Differential Privacy, 2016, algorithm 1.
@@ -76,6 +76,10 @@ def private(
     rules.check()
     if getattr(discriminator, "minibatch_std", False):
         raise ValueError("minibatch_std compares real images, so that none of them can be clipped by itself")
+    if any(rules.discriminator_weights):
+        raise ValueError(
+            "penalties on the discriminator's weights would be clipped with the slopes of each image"
+        )
     for name in mixing(rules):
         raise ValueError(f"{name} mixes real images, so that none of them can be clipped by itself")
     if clip <= 0 or noise_multiplier < 0 or expected < 1 or chunk < 1:

@@ -76,7 +76,8 @@ def stackgan(
       discriminator: As `jaxgan.networks.MatchingDiscriminator`, of small images.
       second_discriminator: Likewise of whole images.
       encoder: The field `given` to embeddings `[N, E]`; None where it holds embeddings, or labels.
-      adversary: The rules of both stages; each begins with its own `discriminator_pretraining`.
+      adversary: The rules of both stages; each begins with its own `discriminator_pretraining`. Penalties on the
+        discriminator's weights are on the encoder's too.
       stage_two: The second stage's first step.
       scale: A power of 2.
       given: The field that images are made from: "text", "embedding" or "label".

@@ -6,8 +6,11 @@ import jax.numpy as jnp
 from jaxgan import axis
 from jaxgan.errors import InputError
 
+GROUP = 4
+"""Examples in a group."""
 
-def minibatch_std(x: jax.Array, group: int = 4) -> jax.Array:
+
+def minibatch_std(x: jax.Array, group: int = GROUP) -> jax.Array:
     """Appends to each example, as one more channel, how much the examples of its group differ.
 
     Groups are of `group` examples that follow each other in the whole batch, over all devices (of all of them, where
