@@ -1,5 +1,7 @@
 """How near to theory does a GAN on the line come? `jaxgan theory` with several seeds, scored in the end."""
 
+from typing import Any
+
 import harness
 
 from jaxgan import theory
@@ -25,9 +27,10 @@ def render(document: dict) -> str:
 def main() -> None:
     options = harness.parser(__doc__).parse_args()
     report = harness.Report("theory", options)
+    size: dict[str, Any] = {"width": 8, "batch_size": 16} if options.toy else {}
     steps, seeds = (20, 2) if options.toy else (STEPS, SEEDS)
     for seed in range(seeds):
-        *_, last = theory.train(steps, seed)
+        *_, last = theory.train(steps, seed, **size)
         measured = {name: float(getattr(last, name)) for name in ("value", "error", "distance")}
         report.add({"seed": seed, "steps": steps, **measured})
     report.finish(render)
