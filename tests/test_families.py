@@ -90,7 +90,7 @@ RATE = 0.01
 
 
 def settings_of(name: str, **more: str) -> config.Experiment:
-    """A family's config, small, with SGD whose rate falls from update to update."""
+    """A family's config, small, with SGD whose rate falls: a resumed run needs each optimizer's count."""
     found = config.load(ROOT / "configs" / f"{name}.toml", {**SMALL, **FAMILIES[name], **more})
     sgd = config.Optimizer(sgd=config.SGD(learning_rate=RATE), schedule=config.Schedule(decay=20))
     rules = {"encoder_optimizer": sgd} if isinstance(found.game, config.AAE) else {}
