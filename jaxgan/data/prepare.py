@@ -7,6 +7,7 @@ TensorFlow. It is built in a hidden folder beside its place and renamed into it 
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ def prepare(
     package: str | os.PathLike[str] | None = None,
     embed: bool = False,
     minilm: str | os.PathLike[str] | None = None,
+    only: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Report:
     """Writes a data set as ArrayRecord into the folder `out`, which must not hold one yet.
@@ -72,6 +74,7 @@ def prepare(
       package: for one of `PUBLISHED`, where its packages are, see `packages.find`; by default they are downloaded.
       embed: whether to store embeddings of the captions, by MiniLM (`sentences`).
       minilm: where its package is, see `sentences.open_encoder`.
+      only: for one of `PUBLISHED`, which of its images to keep, "image" among them; by default all.
       progress: whether to draw a progress bar with the time left on stderr, where that is a terminal.
 
     Returns:
@@ -89,6 +92,8 @@ def prepare(
         raise InputError(f"--from goes with {', '.join(PUBLISHED)}, not with {source}; leave it out")
     if minilm is not None and not embed:
         raise InputError("--minilm goes with --embed; leave it out, or give both")
+    if only is not None and source not in PUBLISHED:
+        raise InputError(f"--only goes with {', '.join(PUBLISHED)}, not with {source}; leave it out")
     if source.startswith("tfds:"):
         if embed:
             raise InputError(f"{source}: TFDS prepares no embeddings; leave out --embed")
@@ -105,6 +110,8 @@ def prepare(
         place = None if package is None else Path(package).expanduser()
         encoder = _encoder(minilm) if embed else None  # first: what is missing is said before all else
         plan = PUBLISHED[source](place, resolution or 64)
+        if only is not None:
+            plan = _kept(plan, source, only)
         if encoder:
             plan = _embedded(plan, source, encoder)
         return make(plan, name, source, target, progress)
@@ -122,6 +129,27 @@ def prepare(
     if encoder:
         plan = _embedded(plan, source, encoder)
     return make(plan, name, str(folder), target, progress)
+
+
+def _kept(plan: Plan, source: str, only: Sequence[str]) -> Plan:
+    """The plan with some of its images; labels and captions stay."""
+    for name in only:
+        if name not in plan.pictures:
+            raise InputError(f"--only {name}: {source} has {', '.join(plan.pictures)}")
+    if "image" not in only:
+        raise InputError(f"--only {' '.join(only)}: image must be among them; it is what generators make")
+    left_out = set(plan.pictures) - set(only)
+
+    def item(whole: Item) -> Item:
+        return whole._replace(
+            make=lambda: {name: x for name, x in whole.make().items() if name not in left_out}
+        )
+
+    splits = {split: [item(whole) for whole in items] for split, items in plan.splits.items()}
+    notes = dict(plan.notes)
+    if left_out and "README.md" in notes:
+        notes["README.md"] += f"\nOf its images only these are here: {', '.join(only)} (--only).\n"
+    return plan._replace(splits=splits, pictures={name: plan.pictures[name] for name in only}, notes=notes)
 
 
 def _encoder(place: str | os.PathLike[str] | None) -> "sentences.Encoder":
