@@ -15,6 +15,7 @@ from flax import struct
 from jax import lax
 
 from jaxgan import axis as _axis
+from jaxgan import backends
 from jaxgan.axis import AXIS as AXIS
 from jaxgan.prng import Keys as Keys
 from jaxgan.prng import unrolled
@@ -186,12 +187,12 @@ def init(game: Game, key: Array, batch: Batch) -> State:
 
 
 def _norm(tree: PyTree) -> Array:
-    """Of all numbers in it, as one vector: `optax.tree.norm`, but for the order in which they are added on a CPU.
+    """Of all numbers in it, as one vector: `optax.tree.norm`, or on a CPU in slices.
 
     There XLA writes what it adds up to memory first, here the squares. Slices it adds in one pass, which takes longer
     to compile: it pays for matrices, not for the kernels of convolutions.
     """
-    if jax.default_backend() != "cpu":
+    if not backends.choices().sliced_norms:
         return optax.tree.norm(tree)
 
     def total(x: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxgan import backends
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
 
@@ -299,7 +300,8 @@ class Seeds:
         self.size = _divisor(runs, len(found))
         self.devices = found[: self.size]
         on_cpu = self.devices[0].platform == "cpu"
-        self.by: str | None = ("map" if on_cpu else "vmap") if by == "auto" else by
+        chosen = backends.choices(self.devices[0].platform)
+        self.by: str | None = chosen.seeds_by if by == "auto" else by
         self.axis: str | None = AXIS
         self.copies = self.size if on_cpu else 1
         self.mesh = Mesh(np.array(self.devices)[:, None], (SEEDS, AXIS))

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
 
+from jaxgan import backends
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _VECTOR = 16
@@ -75,8 +77,11 @@ _UNROLLED = define_prng_impl(
 
 
 def unrolled(key: jax.Array) -> jax.Array:
-    """The same key, for `jax.random` to draw the same numbers from, faster; keys of other generators as they are."""
-    if jax.random.key_impl(key) != "threefry2x32":
+    """The same key, for `jax.random` to draw the same numbers from, faster on a CPU.
+
+    Keys of other generators, and all keys elsewhere, are returned as they are.
+    """
+    if jax.random.key_impl(key) != "threefry2x32" or not backends.choices().unrolled_draws:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)  # pyright: ignore[reportArgumentType]
 

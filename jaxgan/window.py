@@ -1,6 +1,5 @@
 """What is compiled of a run: windows of steps, and its samples."""
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan import experiment, game
+from jaxgan import backends, experiment, game
 from jaxgan.data.feed import Feed, room
 from jaxgan.game import Game, Keys, State
 from jaxgan.parallel import Layout
 
 SAMPLES = 0xFFFFFFFF
 """What the run's key is folded with for sample latents; steps never count this far."""
-MANY = 128
-"""Examples on a device from which on a CPU's matrix products are Eigen's, not YNNPACK's."""
 
 
 def decode(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -44,22 +41,6 @@ class Program:
     def __call__(self, *args: Any) -> tuple[State, dict[str, jax.Array]]:
         """Runs it."""
         return (self._compiled or self.compile(*args))(*args)
-
-
-def _options(spread: Layout, batch_size: int) -> dict[str, str | int]:
-    """What XLA is told about a program, as measured (benchmarks/README.md).
-
-    By itself it compiles for vectors of 256 bits on CPUs that have longer ones, and gives matrix products to YNNPACK,
-    which computes those of a few hundred examples by a hundred features on one core; Eigen takes all cores. For smaller
-    batches YNNPACK is as fast or faster.
-    """
-    if spread.devices[0].platform != "cpu":
-        return {}
-    options: dict[str, str | int] = {"xla_cpu_prefer_vector_width": 512}
-    if spread.share(batch_size) >= MANY:  # the default, without products
-        options["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_REDUCE"
-    chosen = os.environ.get("XLA_FLAGS", "")
-    return {name: value for name, value in options.items() if name not in chosen}
 
 
 def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_after: int) -> Program:
@@ -105,7 +86,8 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
         _, _, state, log = jax.lax.while_loop(more, run, (jnp.int32(0), count, state, empty))
         return state, log
 
-    return Program(spread.compile(window), _options(spread, batch_size))
+    options = backends.compiler_options(spread.devices[0].platform, spread.share(batch_size))
+    return Program(spread.compile(window), options)
 
 
 def sampler(

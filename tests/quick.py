@@ -21,13 +21,13 @@ quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _opti
 @contextmanager
 def quickly() -> Iterator[None]:
     """Compiles all sooner, the library's own programs too, convolutions the plain way. Not for tests of bits."""
-    from jaxgan import window
+    from jaxgan import backends
     from jaxgan.layers import formulations
 
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(window, "_options", lambda *_: _options)
+            patch.setattr(backends, "compiler_options", lambda *_: _options)
             patch.setattr(formulations, "tiles_that_pay", lambda *_: 0)
             patch.setattr(formulations, "products_pay", lambda *_: False)
             yield

@@ -43,6 +43,7 @@ def fail(line):
     raise AssertionError(line)
 
 
+@pytest.mark.device
 def test_round_trip_to_the_bit(tmp_path):
     saves = Checkpoints(tmp_path / "c")
     saves.save(3, tree())

@@ -180,6 +180,7 @@ def test_gradient_penalty_gradients_are_laxs(s, p, transposed, rng):
     np.testing.assert_allclose(third, third_, rtol=1e-3, atol=1e-3 * float(np.abs(third_).max()))
 
 
+@pytest.mark.device
 def test_hand_computed_values():
     x = jnp.arange(4.0).reshape(1, 2, 2, 1)  # [[0, 1], [2, 3]]
     w = jnp.array([[1.0, 10.0], [100.0, 1000.0]])[None, :, :, None]
@@ -189,6 +190,7 @@ def test_hand_computed_values():
     np.testing.assert_array_equal(up, expected)
 
 
+@pytest.mark.device
 def test_vmap_over_kernels_and_examples(rng):
     """Per-example gradients and training many seeds at once map over these primitives."""
     x = rng.normal(size=(3, 2, 8, 8, 2)).astype(np.float32)

@@ -468,6 +468,7 @@ def tiny(network, overrides):
     return config.parse(TINY | nets, overrides)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])  # ResNets: tests/test_resnet.py
 def test_bfloat16_is_what_layers_compute_in_and_nothing_else(network, rng):
     """All numbers of the state stay float32, and the gradients, SGD's steps, are float32's to about two digits."""
@@ -581,6 +582,7 @@ def test_nothing_in_a_step_calls_the_host(rng):
     assert not re.search(r"callback|infeed|outfeed|\bsend\(|\brecv\(", text)
 
 
+@pytest.mark.device
 def test_samples_come_from_running_statistics_and_given_latents(rng):
     rules, batch = dcgan(3), data(rng, 2)
     state = start(rules, batch)

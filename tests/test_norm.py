@@ -94,6 +94,7 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32(kind, x):
     np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.05)
 
 
+@pytest.mark.device
 def test_gradients_of_every_order_are_those_of_the_formula(x, rng):
     """Against what JAX derives from the textbook's formula, to the second order, as a gradient penalty needs."""
     v = variables(rng)

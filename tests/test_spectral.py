@@ -166,6 +166,7 @@ def test_the_bias_is_not_touched(rng):
     np.testing.assert_array_equal(evaluate("Dense", variables, 0 * x)[0], np.arange(7.0))
 
 
+@pytest.mark.device
 def test_a_kernel_of_zeros_stays_zero_and_keeps_u(rng):
     variables, x = start("Dense", rng)
     variables["params"]["Dense_0"]["kernel"] *= 0

@@ -113,12 +113,14 @@ def ten(trained_to_ten, tmp_path):
     return Path(shutil.copytree(trained_to_ten, tmp_path / "run"))
 
 
+@pytest.mark.device
 def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
     a = go(tmp_path / "a", "--steps", 7)
     assert go(tmp_path / "b", "--steps", 7) == a
     assert go(tmp_path / "c", "--steps", 7, "--seed", 1) != a
 
 
+@pytest.mark.device
 def test_convolutions_as_users_compile_them_resume_to_the_bit(tmp_path):
     """The families' own test compiles in haste; here are XLA's fusions, tiles and products with patches."""
 

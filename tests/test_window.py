@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("resident", [True, False])
 def test_windows_of_any_length_make_the_same_bits(resident):
     source = Embedded("test")

@@ -9,13 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan import axis, losses, penalties
+from jaxgan import axis, backends, losses, penalties
 from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
 from jaxgan.game import Array, Aux, Batch, Keys, Loss, Player, State
 
-FEW = 512
-"""Real values on a device up to which generated ones are judged with them: beyond, joining costs more than it saves."""
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
@@ -268,7 +266,7 @@ class Adversary(NamedTuple):
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
         seen_fake, fake_masks = self.see(fake, fake_keys, step)
-        if per_example and seen_real.size <= FEW:
+        if per_example and seen_real.size <= backends.choices().judged_together:
             masks = jnp.concatenate([real_masks, fake_masks])
             *said, stats = judge(jnp.concatenate([seen_real, seen_fake]), masks)
             real_logits, real_more = jax.tree.map(lambda x: x[: len(seen_real)], said)

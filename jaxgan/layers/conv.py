@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgan import backends
 from jaxgan.layers import formulations as ways
 from jaxgan.layers.formulations import Pads, Window
 
@@ -51,7 +52,7 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
         raise ValueError(
             f"conv: a {kernel} window with stride {stride} and padding {win.pads} does not fit {size}"
         )
-    if jax.default_backend() != "cpu":
+    if not backends.choices().formulations:
         return ways.stock(x, w, win)
     if m := ways.tiles_that_pay(win, x, w):
         return ways.conv_by_tiles(x, w, win, m)
@@ -90,7 +91,7 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
     if min(size) < 1:
         raise ValueError(f"conv_transpose: padding {pads} leaves nothing of a {x.shape[1:3]} image")
     win = Window(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
-    if jax.default_backend() != "cpu":
+    if not backends.choices().formulations:
         return ways.stock_transposed(x, w, win)
     if m := ways.tiles_that_pay(win, x, w):
         return ways.transposed_by_tiles(x, w, win, m)

@@ -1,4 +1,4 @@
-"""Dense layers, faster on a CPU than Flax's own."""
+"""Dense layers, faster than Flax's own where `jaxgan.backends` has it so."""
 
 from typing import Any
 
@@ -6,20 +6,22 @@ import flax.linen as nn
 import jax
 from jax import lax
 
+from jaxgan import backends
 from jaxgan.layers.formulations import times
 
 
 def product(x: jax.Array, w: jax.Array, dimension_numbers: Any, precision: Any = None) -> jax.Array:
     """What `nn.Dense` asks of `lax.dot_general`: `[..., K]` times `[K, D]`.
 
-    XLA's own gradient is the transpose of a product, and sums over it, such as the norm of a gradient, are slow.
+    XLA's own gradient is the transpose of a product, and on a CPU sums over that, such as the norm of a gradient, are
+    slow.
     """
-    if precision is not None:
+    if precision is not None or not backends.choices().dense_gradients:
         return lax.dot_general(x, w, dimension_numbers, precision)
     return times(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
 
 
 class Dense(nn.Dense):
-    """`nn.Dense`, with the gradient of its kernel as it lies in memory."""
+    """`nn.Dense`, on a CPU with the gradient of its kernel as it lies in memory."""
 
     dot_general: Any = product

@@ -14,7 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 
-from jaxgan import weights
+from jaxgan import backends, weights
 from jaxgan.layers import conv
 
 STATISTICS = ("weight", "bias", "running_mean", "running_var")
@@ -49,9 +49,16 @@ class FoldedDepthwise(nn.Module):
         channels, k, s = x.shape[-1], self.kernel, self.stride
         kernel = self.param("kernel", nn.initializers.zeros, (channels, k, k, 1))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
+        if not backends.choices().taps:
+            kernels = kernel.transpose(1, 2, 3, 0)
+            numbers = ("NHWC", "HWIO", "NHWC")
+            y = lax.conv_general_dilated(
+                x, kernels, (s, s), "SAME", dimension_numbers=numbers, feature_group_count=channels
+            )
+            return y + bias[None, None, None]
         rows, columns = (-(-n // s) for n in x.shape[1:3])
         x = jnp.pad(x, [(0, 0), *lax.padtype_to_pads(x.shape[1:3], (k, k), (s, s), "SAME"), (0, 0)])
-        # A sum over taps: on a CPU four times as fast as XLA's convolution in groups.
+        # A sum over taps, as `jaxgan.backends` says.
         y = bias[None, None, None]
         for i in range(k):
             for j in range(k):
