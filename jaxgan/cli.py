@@ -46,6 +46,14 @@ def _say(line: str) -> None:
     tqdm.write(f"jaxgan: {line}", file=sys.stderr)
 
 
+def _start(deterministic: bool = True) -> None:
+    """What comes before JAX starts: XLA is told how to compile, and where programs are kept."""
+    from jaxgan import backends, cache
+
+    backends.ask_for_determinism(deterministic)
+    cache.keep(_say)
+
+
 def _train(options: argparse.Namespace) -> int:
     from jaxgan import config
 
@@ -71,9 +79,7 @@ def _train(options: argparse.Namespace) -> int:
         from jaxgan import parallel
 
         parallel.connect(*distributed)
-    from jaxgan import cache
-
-    cache.keep(_say)
+    _start(settings.run.deterministic)
     if seeds:
         return _train_seeds(settings, seeds, Path(options.run_dir or "runs"), not options.quiet)
     from jaxgan.rundir import RunDirectory
@@ -139,7 +145,7 @@ def _default_config() -> Path:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from jaxgan import cache, sample
+    from jaxgan import sample
 
     out = Path(options.out)
     sample.check_output(out)
@@ -149,7 +155,7 @@ def _sample(options: argparse.Namespace) -> int:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
     _check_truncation(options.truncation)
     _check_standing(options.standing)
-    cache.keep(_say)
+    _start()
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(
@@ -201,11 +207,11 @@ def _upscale(options: argparse.Namespace) -> int:
 
 def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
     """Makes images of image files; 1 where some could not be read."""
-    from jaxgan import cache, sample, translate
+    from jaxgan import sample, translate
 
     out = Path(options.out)
     todo = translate.jobs([Path(given) for given in options.inputs], out)
-    cache.keep(_say)
+    _start()
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
     unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
     left_out = f"; {unreadable} files were unreadable" if unreadable else ""
@@ -230,9 +236,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     _check_truncation(options.truncation)
     _check_standing(options.standing)
     seeds = _seeds(options.seeds)
-    from jaxgan import cache, evaluate, scores
+    from jaxgan import evaluate, scores
 
-    cache.keep(_say)
+    _start()
     shared = {
         "names": options.metrics,
         "num": options.num,
@@ -277,7 +283,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from jaxgan import cache, report
+    from jaxgan import report
 
     paths = [Path(path) for path in options.runs]
     out = (
@@ -289,7 +295,7 @@ def _report(options: argparse.Namespace) -> int:
     )
     if out.suffix not in (".html", ".htm") or out.is_dir():
         raise InputError(f"--out {out} must be a file that ends in .html")
-    cache.keep(_say)
+    _start()
     report.write(paths, out, _say)
     _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
     return 0
@@ -300,7 +306,7 @@ def _theory(options: argparse.Namespace) -> int:
         given = getattr(options, name)
         if not least <= given < most:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
-    from jaxgan import cache, theory
+    from jaxgan import theory
 
     out = Path(options.out)
     try:
@@ -309,7 +315,7 @@ def _theory(options: argparse.Namespace) -> int:
         raise InputError(
             f"--out {out} cannot be made a folder ({error.strerror}); name another place"
         ) from error
-    cache.keep(_say)
+    _start()
     seen = theory.watched(options.steps, options.seed, progress=not options.quiet)
     theory.sheet(seen, out / "theory.png")
     theory.animation(seen, out / "theory.gif")

@@ -72,6 +72,7 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         "parameters": parameters,
         "versions": manifest.get("versions"),
         "devices": manifest.get("devices"),
+        "deterministic": manifest.get("deterministic"),
         "git_commit": manifest.get("git_commit"),
         "checkpoints": Checkpoints(RunDirectory(path).checkpoints).steps(),
         "config_sha256": hashlib.sha256(

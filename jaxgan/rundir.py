@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxgan import config
+from jaxgan import backends, config
 from jaxgan.errors import InputError, replacing, writing
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -172,6 +172,7 @@ def environment(devices: list[Any], seed: int, data: Mapping[str, Any]) -> dict[
         "platform": platform.platform(),
         "devices": [f"{d.platform}:{d.device_kind}" for d in devices],
         "threads": _threads(),
+        "deterministic": not backends.not_deterministic(devices[0].platform),
         "seed": seed,
         "git_commit": _git_commit(),
         **data,
@@ -199,7 +200,10 @@ def check_manifest(
         raise InputError(
             f"the data is not the data that {where} was trained on; restore it, or give another --run-dir"
         )
-    changed = [key for key in ("versions", "python", "devices", "threads") if old.get(key) != new[key]]
+    # Runs of before it was recorded were all on CPUs.
+    before = {"deterministic": True, **old}
+    what = ("versions", "python", "devices", "threads", "deterministic")
+    changed = [key for key in what if before.get(key) != new[key]]
     if changed:
         warn(
             f"{', '.join(changed)} changed since {where} was last written: "

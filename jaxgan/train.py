@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import config, evaluate, experiment, game
+from jaxgan import backends, config, evaluate, experiment, game
 from jaxgan.data import feed, stream
 from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError, RunError
@@ -31,6 +31,7 @@ CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
 """Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
 MAY_CHANGE = (
     "steps",
+    "run.deterministic",
     "run.seeds_by",
     "game.epsilon",
     *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
@@ -90,6 +91,7 @@ def train(
       InputError: If the configuration cannot be run or the folder is not this run's; nothing is written.
       RunError: If a save failed or too many steps in a row were not finite.
     """
+    backends.ask_for_determinism(settings.run.deterministic)
     return _train([settings], [run_dir], Spread(settings.run.spread, devices), say, progress)
 
 
@@ -119,6 +121,7 @@ def train_seeds(
       InputError: As `train`, or if there are several processes.
       RunError: As `train`; where runs gave up, once the others are complete.
     """
+    backends.ask_for_determinism(settings.run.deterministic)
     each = [settings.model_copy(update={"seed": seed}) for seed in run_dirs]
     spread = Seeds(len(each), settings.run.seeds_by, devices)
     return _train(each, list(run_dirs.values()), spread, say, progress)
@@ -158,6 +161,8 @@ def _train(
         else None
     )
     data = stream.load(source, progress) if resident else source
+    if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):
+        say(f"run.deterministic: {why}")
 
     runs = [RunDirectory(path) for path in run_dirs]
     main = spread.process == 0

@@ -48,6 +48,9 @@ class Run(Model):
     """Steps in a row refused as not finite after which the run stops."""
     spread: Literal["pmap", "jit"] = "pmap"
     """How steps are spread over devices, see `jaxgan.parallel`."""
+    deterministic: bool = True
+    """On a GPU, whether only operations are compiled that repeat their bits, see `jaxgan.backends`; elsewhere they
+    always do. May change on resume."""
     seeds_by: Literal["auto", "map", "vmap"] = "auto"
     """How runs that train together share a device, see `jaxgan.parallel.Seeds`; may change on resume."""
 
