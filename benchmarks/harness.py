@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import select
 import subprocess
 import sys
 import time
@@ -22,9 +23,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+import float64
 import jax
 import jax.numpy as jnp
 import numpy as np
+from text_table import table as table
 
 from jaxgan import __version__, game
 from jaxgan.data.feed import feeds
@@ -108,12 +111,12 @@ def times_faster(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, fl
 
 
 class MatrixProduct:
-    """The limit: a float32 matrix product of XLA, 2048 square."""
+    """The limit: a matrix product of XLA, on a CPU 2048 square in float32."""
 
-    def __init__(self, toy: bool = False) -> None:
-        self.size, self.steps = (256, 4) if toy else (2048, 4)
+    def __init__(self, toy: bool = False, size: int = 2048, steps: int = 4, dtype: Any = jnp.float32) -> None:
+        self.size, self.steps = 256 if toy else size, steps
         self.flops = 2 * self.size**3
-        a = jax.random.normal(jax.random.key(0), (self.size, self.size)) / self.size**0.5
+        a = (jax.random.normal(jax.random.key(0), (self.size, self.size)) / self.size**0.5).astype(dtype)
         self._product = jax.jit(jnp.matmul).lower(a, a).compile()
         self._a = a
 
@@ -170,6 +173,7 @@ class Steps:
         self.steps = steps
         parts, counts = over.join([feed.host(0, steps) for feed in fed], [steps] * len(seeds))
         self._rest = (fed[0].whole, parts, counts)
+        self._over, self._fed, self._longest = over, fed, longest or steps
         start = time.perf_counter()
         self._window = program(rules, fed[0], over, batch_size, 100)
         self._window.compile(self.state, *self._rest)
@@ -181,6 +185,13 @@ class Steps:
         jax.block_until_ready(self.state)
         return self.steps
 
+    def lengthen(self, steps: int) -> None:
+        """Runs windows of another length from now on, up to `longest`, without compiling anew."""
+        self.steps = min(steps, self._longest)
+        hosts = [feed.host(0, self.steps) for feed in self._fed]
+        parts, counts = self._over.join(hosts, [self.steps] * len(hosts))
+        self._rest = (self._rest[0], parts, counts)
+
     def dispatch(self) -> None:
         """Starts a window after those started before."""
         self.state, _ = self._window(self.state, *self._rest)
@@ -189,43 +200,79 @@ class Steps:
 class Child:
     """A peer in a process of its own, for what is fixed once JAX has started: it waits until its window is due."""
 
-    def __init__(self, script: str, what: Mapping[str, Any]) -> None:
-        """Starts `script --child WHAT`, which must end in `serve`; the first window waits until it is ready."""
+    def __init__(
+        self, script: str, what: Mapping[str, Any], variables: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Starts `script --child WHAT`, which must end in `serve`; the first window waits until it is ready.
+
+        Args:
+          script: A file of Python.
+          what: For the script.
+          variables: Environment variables that differ from those here; None takes one away.
+        """
         command = [sys.executable, script, "--child", json.dumps(what)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._ready = False
+        environment = {k: v for k, v in {**os.environ, **(variables or {})}.items() if v is not None}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._about: dict[str, Any] | None = None
+
+    def ready(self, seconds: float | None = None) -> dict[str, Any]:
+        """Waits until it may run, and returns what it tells of itself.
+
+        Raises:
+          SystemExit: If it failed, or is not ready after so many seconds; it is ended.
+        """
+        if self._about is None:
+            if seconds is not None and not select.select([self._process.stdout], [], [], max(0, seconds))[0]:
+                self._process.kill()
+                raise SystemExit(f"a process of its own was not ready after {seconds:.0f} s")
+            self._about = self._answer()
+        return self._about
 
     def __call__(self) -> int:
         assert self._process.stdin
-        if not self._ready:
-            self._answer()
-            self._ready = True
+        self.ready()
         print(file=self._process.stdin, flush=True)
         return self._answer()
 
-    def _answer(self) -> int:
+    def _answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"a process of its own failed: {self._process.args}")
-        return int(line)
+        return json.loads(line)
 
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-
-def serve(run: Run) -> None:
-    """A child's life: runs a window whenever it is asked to."""
-    print(0, flush=True)
-    for _ in sys.stdin:
-        print(run(), flush=True)
+    def close(self) -> dict[str, Any]:
+        """Ends the process, and returns its `peak_memory`."""
+        self.ready()
+        last, _ = self._process.communicate()
+        return json.loads(last) if last else {}
 
 
-def alone(f: Callable[..., T], *args: Any) -> T:
-    """What `f(*args)` returns in a process of its own, which finds memory as nobody has left it."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
-        return own.submit(f, *args).result()
+def serve(run: Run, about: Mapping[str, Any] | None = None) -> None:
+    """A child's life: tells of itself, runs a window whenever it is asked to, and in the end tells of its memory."""
+    # What libraries print goes to stderr: the parent reads stdout.
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        print(json.dumps(about or {}), file=answers, flush=True)
+        for _ in sys.stdin:
+            print(run(), file=answers, flush=True)
+        print(json.dumps(peak_memory()), file=answers, flush=True)
+
+
+def alone(f: Callable[..., T], *args: Any, wide: bool = False) -> T:
+    """What `f(*args)` returns in a process of its own, which finds memory as nobody has left it.
+
+    With `wide` all computes in float64 there that does in float32 here.
+    """
+    if wide:
+        os.environ[float64.VARIABLE] = "1"
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+            return own.submit(f, *args).result()
+    finally:
+        os.environ.pop(float64.VARIABLE, None)
 
 
 def peak_memory() -> dict[str, int]:
@@ -295,25 +342,6 @@ class Report:
         self.write()
         print(render(self.document))
         print(f"\nwritten to {self._out}")
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = [list(columns), *([_text(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    pad = [str.ljust, *[str.rjust] * (len(columns) - 1)]
-    return "\n".join(
-        f"| {' | '.join(p(cell, w) for p, cell, w in zip(pad, line, widths, strict=True))} |"
-        for line in (lines[0], rule, *lines[1:])
-    )
-
-
-def _text(cell: Any) -> str:
-    """Three digits that count."""
-    if not isinstance(cell, float):
-        return "-" if cell is None else str(cell)
-    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
 
 
 def _version(name: str) -> str | None:

@@ -4,6 +4,7 @@ Channels-last memory, fused Adam, gradients only where they are needed, losses c
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,10 @@ class Trainer:
         ema: float = 0.999,
         optimizer: Callable[[Any], torch.optim.Optimizer],
         compiled: bool = False,
+        half: bool = False,
         device: str = "cpu",
     ) -> None:
+        """Takes modules as they are made, on the CPU; with `half` their layers compute in bfloat16."""
         layout = {"device": device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = generator.to(**layout), discriminator.to(**layout)
         self.turns, self.shared, self.latent, self.ema, self.device = turns, shared, latent, ema, device
@@ -66,6 +69,7 @@ class Trainer:
             optimizer(net.parameters()) for net in (generator, discriminator)
         )
         of_discriminator, of_generator = LOSSES[loss]
+        self.cast = partial(torch.autocast, device, dtype=torch.bfloat16, enabled=half)
 
         def d_loss(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
             value = of_discriminator(discriminator(real), discriminator(fake))
@@ -88,7 +92,8 @@ class Trainer:
 
         Images in [-1, 1], latents and the penalty's mixing weights for each turn, one of each where draws are shared.
         """
-        fake = self.make(z[0]) if self.shared else None
+        with self.cast():
+            fake = self.make(z[0]) if self.shared else None
         for parameter in self.discriminator.parameters():
             parameter.requires_grad_(True)
         d_losses = []
@@ -97,9 +102,10 @@ class Trainer:
             if fake is not None:
                 d_fake = fake.detach()
             else:
-                with torch.no_grad():
+                with torch.no_grad(), self.cast():
                     d_fake = self.make(z[draw])
-            d_loss = self.d_loss(real[draw], d_fake, mix[draw])
+            with self.cast():
+                d_loss = self.d_loss(real[draw], d_fake, mix[draw])
             self.d_optimizer.zero_grad()
             d_loss.backward()
             self.d_optimizer.step()
@@ -107,7 +113,8 @@ class Trainer:
         # No gradient of the discriminator's own parameters in the generator's turn.
         for parameter in self.discriminator.parameters():
             parameter.requires_grad_(False)
-        g_loss = self.g_loss(self.make(z[-1]) if fake is None else fake)
+        with self.cast():
+            g_loss = self.g_loss(self.make(z[-1]) if fake is None else fake)
         self.g_optimizer.zero_grad()
         g_loss.backward()
         self.g_optimizer.step()

@@ -216,6 +216,7 @@ def measure(name: str, case: Case, windows: int, proven: dict[str, Any], toy: bo
         "case": name,
         **case._asdict(),
         "proof": proven,
+        "proof_in": "float64",
         "proof_batch_size": case.examples,
         "seconds_per_step": {kind: harness.spread(seconds[kind]) for kind in peers},
         "times_faster": harness.times_faster(seconds["jaxgan"], seconds["tutorial"]),
@@ -236,7 +237,7 @@ def render(document: dict[str, Any]) -> str:
                 ms["jaxgan"],
                 ms["tutorial"],
                 f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
-                f"{proof.error(result['proof']):.0e}",
+                f"{proof.error(result, result['proof']):.0e}",
             ]
         )
     return harness.table(["case", "batch", "jaxgan, ms", "tutorial, ms", "times faster", "proof"], rows)
@@ -251,7 +252,7 @@ def main() -> None:
     report = harness.Report("versus_flax", options)
     known = TOYS if options.toy else CASES
     for name in options.cases or known:
-        proven = harness.alone(prove, known[name])
+        proven = harness.alone(prove, known[name], wide=True)
         report.add(harness.alone(measure, name, known[name], options.windows, proven, options.toy))
     report.finish(render)
 

@@ -1,14 +1,18 @@
 """The same GANs in PyTorch, eager (channels-last) and compiled, in turns with jaxgan in one run.
 
-First it proves that both compute the same: from the same weights, images and latents, one whole step of each gives the
-same losses and gradients of both players. Only then does it time them.
+First it proves in float64 that both compute the same: from the same weights, images and latents, one whole step
+of each gives the same losses and gradients of both players. Only then does it time them, each in a process of its own.
 """
 
+import argparse
+import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import float64
 import harness
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +41,7 @@ TOYS = {
 
 
 WAYS = {"eager": False, "compile": True}
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def theirs(case: Case, optimizer: Any = None, **changes: Any) -> Any:
@@ -73,12 +78,21 @@ def theirs(case: Case, optimizer: Any = None, **changes: Any) -> Any:
     )
 
 
-def prepare() -> None:
+def prepare(precision: str = "float32") -> None:
     """PyTorch's settings, in a process that uses it."""
     import torch
 
     torch.set_num_threads(harness.cores())
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    torch.backends.cudnn.benchmark = True
+
+
+def variables(precision: str, device: str) -> dict[str, str | None]:
+    """Environment variables of a process in which JAX computes as precisely; on a CPU float32 is always float32."""
+    if device == "cpu":
+        return {}
+    return {"JAX_DEFAULT_MATMUL_PRECISION": "float32" if precision == "float32" else "tensorfloat32"}
 
 
 def prove(case: Case, device: str, ways: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
@@ -88,6 +102,7 @@ def prove(case: Case, device: str, ways: Mapping[str, bool]) -> dict[str, dict[s
     import torch_peer as peer
 
     prepare()
+    torch.set_default_dtype(torch.float64)
     sgd = partial(torch.optim.SGD, lr=case.rate)
     peers = {
         name: theirs(case, device=device, optimizer=sgd, compiled=compiled) for name, compiled in ways.items()
@@ -149,38 +164,101 @@ def matrix_product(size: int, device: str) -> Callable[[], int]:
     return run
 
 
-def measure(
-    name: str, case: Case, windows: int, proven: dict[str, Any], toy: bool, device: str
-) -> dict[str, Any]:
-    """Times all peers of a case in rounds."""
-    import torch_peer as peer
-
-    prepare()
+def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
+    """A side of the comparison in a process of its own, and what it tells of itself."""
+    side, device = what["side"], what["device"]
+    if side == "proof":
+        return int, {"proof": prove(Case(**what["case"]), device, what["ways"])}
+    if side.endswith("product"):
+        of_xla = harness.MatrixProduct(what["toy"])
+        if side.startswith("XLA"):
+            return of_xla, {"flops": of_xla.flops}
+        prepare()
+        return matrix_product(of_xla.size, device), {"flops": of_xla.flops}
+    case = Case(**what["case"])
     data = harness.random_images(max(1000, case.batch_size), case.resolution, case.channels)
-    product = harness.MatrixProduct(toy)
-    mine = harness.Steps(proof.rules(case), data, case.batch_size, case.steps)
-    peers: dict[str, harness.Run] = {"jaxgan": mine}
-    for way in proven:
-        if "failed" not in proven[way]:
-            trainer = theirs(case, compiled=WAYS[way], device=device)
-            peers[f"torch {way}"] = peer.Window(trainer, data["image"], case.batch_size, case.steps)
-    products = {"XLA product": product, "torch product": matrix_product(product.size, device)}
-    seconds = harness.rounds({**peers, **products}, windows)
-    fastest = min((k for k in peers if k != "jaxgan"), key=lambda k: np.median(seconds[k]))
-    return {
-        "case": name,
-        **case._asdict(),
-        "proof": proven,
-        "proof_batch_size": case.examples,
-        "compile_seconds": mine.compile_seconds,
-        "seconds_per_step": {kind: harness.spread(seconds[kind]) for kind in peers},
-        "steps_per_second": {kind: 1 / float(np.median(seconds[kind])) for kind in peers},
-        "times_faster": {
-            kind: harness.times_faster(seconds["jaxgan"], seconds[kind]) for kind in peers if kind != "jaxgan"
-        },
-        "fastest_torch": fastest,
-        "matrix_product_flops": {kind.split()[0]: product.rate(seconds[kind]) for kind in products},
-    }
+    if side == "jaxgan":
+        mine = harness.Steps(proof.rules(case), data, case.batch_size, case.steps)
+        return mine, {"compile_seconds": mine.compile_seconds}
+    import torch_peer
+
+    prepare(case.precision)
+    trainer = theirs(case, compiled=WAYS[side.split()[1]], device=device, half=case.precision == "bfloat16")
+    run = torch_peer.Window(trainer, data["image"], case.batch_size, case.steps)
+    if device == "cpu":
+        return run, {}
+    run()  # compiles here, beside the other sides
+    return run, {}
+
+
+def proving(case: Case, ways: Mapping[str, bool], device: str) -> harness.Child:
+    """A process that proves, in float64, and tells the proof of itself."""
+    what = {"side": "proof", "case": case._asdict(), "ways": dict(ways), "device": device}
+    return harness.Child(__file__, what, {float64.VARIABLE: "1"})
+
+
+class Sides:
+    """Both sides of a case, each in a process of its own that makes itself ready while others do."""
+
+    def __init__(self, name: str, case: Case, sides: Mapping[str, Any], toy: bool, device: str) -> None:
+        """Starts them.
+
+        Args:
+          name: Of the case.
+          case: The game.
+          sides: What is taken of PyTorch, names in `WAYS`.
+          toy: Whether products are small.
+          device: PyTorch's name of it.
+        """
+        self.name, self.case = name, case
+        self.peers = ["jaxgan", *(f"torch {way}" for way in sides)]
+        self.products = ["XLA product", "torch product"]
+        common = {"case": case._asdict(), "toy": toy, "device": device}
+        self.children = {
+            side: harness.Child(__file__, {**common, "side": side}, variables(case.precision, device))
+            for side in (*self.peers, *self.products)
+        }
+
+    def wait(self, seconds: float) -> None:
+        """Waits until all are ready, or raises SystemExit after so many seconds."""
+        until = time.monotonic() + seconds
+        for child in self.children.values():
+            child.ready(until - time.monotonic())
+
+    def measure(self, windows: int, proven: Mapping[str, Any]) -> dict[str, Any]:
+        """Times them in rounds, those that are proven, and ends them."""
+        kept = [side for side in self.peers if "failed" not in proven.get(side.removeprefix("torch "), {})]
+        seconds = harness.rounds({side: self.children[side] for side in (*kept, *self.products)}, windows)
+        about = {side: self.children[side].ready() for side in (*kept, *self.products)}
+        peak = {side: self.children[side].close() for side in kept}
+        self.close()
+        fastest = min((side for side in kept if side != "jaxgan"), key=lambda side: np.median(seconds[side]))
+        return {
+            "case": self.name,
+            **self.case._asdict(),
+            "proof": dict(proven),
+            "proof_in": "float64",
+            "proof_batch_size": self.case.examples,
+            "compile_seconds": about["jaxgan"]["compile_seconds"],
+            "seconds_per_step": {side: harness.spread(seconds[side]) for side in kept},
+            "steps_per_second": {side: 1 / float(np.median(seconds[side])) for side in kept},
+            "times_faster": {
+                side: harness.times_faster(seconds["jaxgan"], seconds[side])
+                for side in kept
+                if side != "jaxgan"
+            },
+            "fastest_torch": fastest,
+            "peak_memory_bytes": peak,
+            "matrix_product_flops": {
+                side.split()[0]: about[side]["flops"] / float(np.median(seconds[side]))
+                for side in self.products
+            },
+        }
+
+    def close(self) -> None:
+        """Ends all that still run."""
+        for child in self.children.values():
+            child.close()
 
 
 def render(document: dict[str, Any]) -> str:
@@ -189,7 +267,7 @@ def render(document: dict[str, Any]) -> str:
     for result in document["results"]:
         ms = {kind: 1e3 * s["median"] for kind, s in result["seconds_per_step"].items()}
         ratio = result["times_faster"][result["fastest_torch"]]
-        errors = [proof.error(peer) for peer in result["proof"].values() if "failed" not in peer]
+        errors = [proof.error(result, peer) for peer in result["proof"].values() if "failed" not in peer]
         rows.append(
             [
                 result["case"],
@@ -215,11 +293,16 @@ def main() -> None:
         "--cases", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)} (all)"
     )
     parser.add_argument("--device", default="cpu", help="of PyTorch: cpu or cuda (default: cpu)")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of both (float32)")
     parser.add_argument(
         "--eager", action="store_true", help="leave out torch.compile, which can take minutes"
     )
     parser.add_argument("--steps", type=int, metavar="N", help="of a window (default: each case's)")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child:
+        harness.serve(*peer(json.loads(options.child)))
+        return
     try:
         prepare()
     except ModuleNotFoundError:
@@ -231,13 +314,15 @@ def main() -> None:
     report = harness.Report("versus_torch", options)
     report.document["adam_error"] = adam_error()
     for name in options.cases or known:
-        case = known[name]
+        case = known[name]._replace(precision=options.precision)
         if options.steps:
             case = case._replace(steps=options.steps)
         ways = {way: compiled for way, compiled in WAYS.items() if not (compiled and options.eager)}
-        proven = harness.alone(prove, case, options.device, ways)
-        given = (name, case, options.windows, proven, options.toy, options.device)
-        report.add(harness.alone(measure, *given))
+        prover = proving(case, ways, options.device)
+        proven = prover.ready()["proof"]
+        prover.close()
+        found = Sides(name, case, ways, options.toy, options.device).measure(options.windows, proven)
+        report.add(found)
     report.finish(render)
 
 

@@ -63,8 +63,8 @@ def check_spread(spread: dict[str, float], windows: int = 2) -> None:
 
 def check_proof(errors: dict[str, list[float]]) -> None:
     assert {"discriminator loss", "generator gradient"} < set(errors)
-    assert {len(values) for values in errors.values()} == {5}
-    assert any(max(draw) < 1e-4 for draw in zip(*errors.values(), strict=True))
+    assert {len(values) for values in errors.values()} == {3}
+    assert max(map(max, errors.values())) < 1e-9  # float32 would be off by 1e-7
 
 
 def test_throughput(tmp_path: Path):
