@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ import harness
 import numpy as np
 from PIL import Image
 
-from jaxgan import config, experiment
+from jaxgan import backends, config, experiment
 from jaxgan.data import stream
 from jaxgan.errors import InputError
 
 CLASSES = 10
 """Of replaced data."""
 LOOP_SECONDS = 30
+LONGEST = 2000
+"""Most steps of a window in a process of its own."""
 
 
 def load_data(settings: config.Experiment) -> tuple[dict[str, np.ndarray], int, bool]:
@@ -47,6 +49,31 @@ def window_steps(run: harness.Steps, seconds: float) -> int:
     start = time.perf_counter()
     run()
     return max(10, round(seconds * run.steps / (time.perf_counter() - start)))
+
+
+def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
+    """A config's window in a process of its own (`harness.serve`), on images of noise, and what it tells of itself.
+
+    Or a matrix product.
+    """
+    if "product" in what:
+        product = harness.MatrixProduct(size=what["product"], steps=10, dtype=what["dtype"])
+        return product, {"flops": product.flops}
+    settings = config.load(Path(what["config"]), what["overrides"])
+    backends.ask_for_determinism(what.get("deterministic", False))
+    data = settings.data
+    classes = CLASSES if settings.game.conditional else 0
+    images = harness.random_images(10_000, data.resolution, data.channels, classes)
+    rules = experiment.build(settings, ["class"] * classes, len(images["label"])).game
+    run = harness.Steps(rules, images, settings.batch_size, 2, longest=LONGEST)
+    if not what["toy"]:
+        run.lengthen(window_steps(run, what["seconds"]))
+    return run, {
+        "batch_size": settings.batch_size,
+        "steps_in_window": run.steps,
+        "compile_seconds": run.compile_seconds,
+        "flops_per_step": flops.of_config(settings, classes).total,
+    }
 
 
 def measure(settings: config.Experiment, options: argparse.Namespace) -> dict[str, Any]:
@@ -209,11 +236,15 @@ def main() -> None:
     )
     parser.add_argument("--no-start", action="store_true", help="leave out the time to the first step")
     parser.add_argument("--loop", action="store_true", help="also measure the whole of jaxgan train")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     text = f"its steps (default: {LOOP_SECONDS} seconds of them, up to the next checkpoint)"
     parser.add_argument("--loop-steps", type=int, metavar="N", help=text)
     arguments, overrides = split(sys.argv[1:], parser._option_string_actions)
     options = parser.parse_args(arguments)
     options.overrides = overrides
+    if options.child:
+        harness.serve(*peer(json.loads(options.child)))
+        return
     report = harness.Report("throughput", options)
     for path in options.configs or sorted((harness.ROOT / "configs").glob("*.toml")):
         settings = config.load(path, (harness.TOY if options.toy else {}) | overrides)
