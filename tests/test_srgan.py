@@ -227,7 +227,14 @@ def test_the_data_is_shrunken_for_the_family_and_fixed_weights_are_named():
 
 
 def test_a_run_does_not_go_on_with_other_fixed_weights(tmp_path):
-    same = {"data_fingerprint": "d", "versions": 1, "python": 1, "devices": 1, "threads": 1}
+    same = {
+        "data_fingerprint": "d",
+        "versions": 1,
+        "python": 1,
+        "devices": 1,
+        "threads": 1,
+        "deterministic": True,
+    }
     old = {**same, "fixed_weights": {"fashion-cnn": "a"}}
     check_manifest(old, dict(old), tmp_path, print)
     with pytest.raises(InputError, match="the weights of fashion-cnn are not those"):
