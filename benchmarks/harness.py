@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -95,7 +96,9 @@ def rounds(peers: Mapping[str, Run], windows: int, *, warm_up: bool = True) -> d
             time.sleep(PAUSE)
             start = time.perf_counter()
             steps = run()
-            seconds[name].append((time.perf_counter() - start) / steps)
+            taken = time.perf_counter() - start
+            # A process of its own knows better: what is said between processes takes time too.
+            seconds[name].append((run.took if isinstance(run, Child) else taken) / steps)
     return seconds
 
 
@@ -216,6 +219,8 @@ class Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self._about: dict[str, Any] | None = None
+        self.took = 0.0
+        """Seconds of the last window."""
 
     def ready(self, seconds: float | None = None) -> dict[str, Any]:
         """Waits until it may run, and returns what it tells of itself.
@@ -225,23 +230,31 @@ class Child:
         """
         if self._about is None:
             if seconds is not None and not select.select([self._process.stdout], [], [], max(0, seconds))[0]:
-                self._process.kill()
-                raise SystemExit(f"a process of its own was not ready after {seconds:.0f} s")
+                self.kill()
+                raise SystemExit(f"a process of its own was not ready after {max(0, seconds):.0f} s")
             self._about = self._answer()
         return self._about
 
     def __call__(self) -> int:
         assert self._process.stdin
         self.ready()
-        print(file=self._process.stdin, flush=True)
-        return self._answer()
+        with suppress(OSError):  # it has ended, as its missing answer says
+            print(file=self._process.stdin, flush=True)
+        steps, self.took = self._answer()
+        return steps
 
     def _answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process of its own failed: {self._process.args}")
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise SystemExit(f"a process of its own failed: {self._process.args}, {line!r}") from None
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
+        self._process.communicate()
 
     def close(self) -> dict[str, Any]:
         """Ends the process, and returns its `peak_memory`."""
@@ -250,15 +263,41 @@ class Child:
         return json.loads(last) if last else {}
 
 
-def serve(run: Run, about: Mapping[str, Any] | None = None) -> None:
-    """A child's life: tells of itself, runs a window whenever it is asked to, and in the end tells of its memory."""
+def serve(make: Callable[[], tuple[Run, Mapping[str, Any]]]) -> None:
+    """A child's life: makes itself ready, runs a window whenever it is asked to, and in the end tells of its memory.
+
+    Args:
+      make: Returns what to run, and what the child tells of itself.
+    """
     # What libraries print goes to stderr: the parent reads stdout.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
-        print(json.dumps(about or {}), file=answers, flush=True)
+        run, about = make()
+        print(json.dumps(about), file=answers, flush=True)
         for _ in sys.stdin:
-            print(run(), file=answers, flush=True)
+            start = time.perf_counter()
+            steps = run()
+            print(json.dumps([steps, time.perf_counter() - start]), file=answers, flush=True)
         print(json.dumps(peak_memory()), file=answers, flush=True)
+
+
+class Fitted:
+    """A window that is fitted to a time when it runs for the first time: by then nothing else may run."""
+
+    def __init__(self, run: Any, seconds: float, least: int = 10) -> None:
+        """Takes what can be run and has `lengthen(steps)`; windows of at least so many steps are made."""
+        self._run, self._seconds, self._least = run, seconds, least
+        self._fitted = False
+
+    def __call__(self) -> int:
+        if not self._fitted:
+            self._run()
+            start = time.perf_counter()
+            steps = self._run()
+            one = (time.perf_counter() - start) / steps
+            self._run.lengthen(max(self._least, round(self._seconds / one)))
+            self._fitted = True
+        return self._run()
 
 
 def alone(f: Callable[..., T], *args: Any, wide: bool = False) -> T:
@@ -282,6 +321,9 @@ def peak_memory() -> dict[str, int]:
         "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "children": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
     }
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        return found | {"device": torch.cuda.max_memory_allocated()}
     stats = jax.devices()[0].memory_stats()
     return found | ({"device": stats["peak_bytes_in_use"]} if stats else {})
 

@@ -233,7 +233,7 @@ def main() -> None:
     if options.child:
         what = json.loads(options.child)
         jax.config.update("jax_num_cpu_devices", what["devices"])
-        harness.serve(on_devices(what))
+        harness.serve(lambda: (on_devices(what), {}))
         return
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")

@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        harness.serve(peer(json.loads(options.child)))
+        harness.serve(lambda: (peer(json.loads(options.child)), {}))
         return
     report = harness.Report(Path(__file__).stem, options)
     for name in options.configs:

@@ -66,11 +66,8 @@ def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
     images = harness.random_images(10_000, data.resolution, data.channels, classes)
     rules = experiment.build(settings, ["class"] * classes, len(images["label"])).game
     run = harness.Steps(rules, images, settings.batch_size, 2, longest=LONGEST)
-    if not what["toy"]:
-        run.lengthen(window_steps(run, what["seconds"]))
-    return run, {
+    return run if what["toy"] else harness.Fitted(run, what["seconds"]), {
         "batch_size": settings.batch_size,
-        "steps_in_window": run.steps,
         "compile_seconds": run.compile_seconds,
         "flops_per_step": flops.of_config(settings, classes).total,
     }
@@ -243,7 +240,7 @@ def main() -> None:
     options = parser.parse_args(arguments)
     options.overrides = overrides
     if options.child:
-        harness.serve(*peer(json.loads(options.child)))
+        harness.serve(lambda: peer(json.loads(options.child)))
         return
     report = harness.Report("throughput", options)
     for path in options.configs or sorted((harness.ROOT / "configs").glob("*.toml")):

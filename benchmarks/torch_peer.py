@@ -133,6 +133,10 @@ class Window:
         self.images = torch.from_numpy(images).to(trainer.device)
         self.draws = 1 if trainer.shared else trainer.turns + 1
 
+    def lengthen(self, steps: int) -> None:
+        """Runs windows of another length from now on."""
+        self.steps = steps
+
     def __call__(self) -> int:
         trainer, loss = self.trainer, torch.zeros(())
         n = self.batch_size

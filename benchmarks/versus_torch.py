@@ -42,6 +42,10 @@ TOYS = {
 
 WAYS = {"eager": False, "compile": True}
 PRECISIONS = ("float32", "tf32", "bfloat16")
+SECONDS = 0.2
+"""Of a window on an accelerator, where cases do not say how many steps one has."""
+LONGEST = 2000
+"""Most steps of such a window."""
 
 
 def theirs(case: Case, optimizer: Any = None, **changes: Any) -> Any:
@@ -108,10 +112,10 @@ def prove(case: Case, device: str, ways: Mapping[str, bool]) -> dict[str, dict[s
         name: theirs(case, device=device, optimizer=sgd, compiled=compiled) for name, compiled in ways.items()
     }
     found: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
-    failed: dict[str, dict[str, Any]] = {}
+    told: dict[str, dict[str, Any]] = {}
     for draw in proof.draws(case):
         for name, trainer in peers.items():
-            if name in failed:
+            if name in told:
                 continue
             nets = [getattr(trainer, player) for player in proof.PLAYERS]
             for player, net in zip(proof.PLAYERS, nets, strict=True):
@@ -122,14 +126,21 @@ def prove(case: Case, device: str, ways: Mapping[str, bool]) -> dict[str, dict[s
             except Exception as error:
                 if name == "eager":
                     raise
-                failed[name] = {"failed": first_line(error)}
+                told[name] = {"failed": first_line(error)}
                 continue
             pairs = [
                 torch_networks.gradients(net, draw.gradients(player))
                 for player, net in zip(proof.PLAYERS, nets, strict=True)
             ]
             found[name].append(proof.errors(draw, losses, pairs))
-    return {name: failed.get(name) or proof.agree(f"torch {name}", found[name]) for name in peers}
+    for name in peers.keys() - told:
+        try:
+            told[name] = proof.agree(f"torch {name}", found[name])
+        except SystemExit as error:
+            if name == "eager":
+                raise
+            told[name] = {"failed": str(error)}
+    return told
 
 
 def adam_error() -> float:
@@ -178,17 +189,19 @@ def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
     case = Case(**what["case"])
     data = harness.random_images(max(1000, case.batch_size), case.resolution, case.channels)
     if side == "jaxgan":
-        mine = harness.Steps(proof.rules(case), data, case.batch_size, case.steps)
-        return mine, {"compile_seconds": mine.compile_seconds}
-    import torch_peer
+        run = harness.Steps(proof.rules(case), data, case.batch_size, case.steps, longest=LONGEST)
+        about = {"compile_seconds": run.compile_seconds}
+    else:
+        import torch_peer
 
-    prepare(case.precision)
-    trainer = theirs(case, compiled=WAYS[side.split()[1]], device=device, half=case.precision == "bfloat16")
-    run = torch_peer.Window(trainer, data["image"], case.batch_size, case.steps)
-    if device == "cpu":
-        return run, {}
-    run()  # compiles here, beside the other sides
-    return run, {}
+        prepare(case.precision)
+        trainer = theirs(
+            case, compiled=WAYS[side.split()[1]], device=device, half=case.precision == "bfloat16"
+        )
+        run, about = torch_peer.Window(trainer, data["image"], case.batch_size, case.steps), {}
+        if device != "cpu":
+            run()  # compiles here, beside the other sides
+    return run if device == "cpu" else harness.Fitted(run, SECONDS), about
 
 
 def proving(case: Case, ways: Mapping[str, bool], device: str) -> harness.Child:
@@ -212,26 +225,56 @@ class Sides:
         """
         self.name, self.case = name, case
         self.peers = ["jaxgan", *(f"torch {way}" for way in sides)]
-        self.products = ["XLA product", "torch product"]
+        # A window of products takes an accelerator no time: its rate is measured elsewhere.
+        self.products = ["XLA product", "torch product"] if device == "cpu" else []
         common = {"case": case._asdict(), "toy": toy, "device": device}
         self.children = {
             side: harness.Child(__file__, {**common, "side": side}, variables(case.precision, device))
             for side in (*self.peers, *self.products)
         }
+        self.failed: dict[str, str] = {}
+        """What could not be made ready, and why."""
 
-    def wait(self, seconds: float) -> None:
-        """Waits until all are ready, or raises SystemExit after so many seconds."""
-        until = time.monotonic() + seconds
-        for child in self.children.values():
-            child.ready(until - time.monotonic())
+    def wait(self, seconds: float | None = None) -> None:
+        """Waits until all are ready, and goes on without those of PyTorch that failed or are late.
 
-    def measure(self, windows: int, proven: Mapping[str, Any]) -> dict[str, Any]:
-        """Times them in rounds, those that are proven, and ends them."""
+        Raises:
+          SystemExit: If too few are left.
+        """
+        until = time.monotonic() + seconds if seconds is not None else None
+        for side, child in list(self.children.items()):
+            try:
+                child.ready(until and until - time.monotonic())
+            except SystemExit as error:
+                self.failed[side] = str(error)[:300]
+                del self.children[side]
+        self.peers = [side for side in self.peers if side in self.children]
+        if "jaxgan" not in self.peers or len(self.peers) < 2:
+            self.kill()
+            raise SystemExit(f"{self.name} cannot be compared: {self.failed}")
+
+    def measure(
+        self, windows: int, proven: Mapping[str, Any], more: Callable[[float], bool] = lambda round: True
+    ) -> dict[str, Any]:
+        """Times those that are ready and proven, in rounds.
+
+        Args:
+          windows: Most rounds.
+          proven: As of `prove`.
+          more: Whether there is time for another round, where the last took so many seconds.
+        """
+        self.wait()
         kept = [side for side in self.peers if "failed" not in proven.get(side.removeprefix("torch "), {})]
-        seconds = harness.rounds({side: self.children[side] for side in (*kept, *self.products)}, windows)
-        about = {side: self.children[side].ready() for side in (*kept, *self.products)}
-        peak = {side: self.children[side].close() for side in kept}
-        self.close()
+        timed = {side: self.children[side] for side in (*kept, *self.products)}
+        seconds: dict[str, list[float]] = {side: [] for side in timed}
+        for turn in range(windows + 1):
+            start = time.monotonic()
+            for side, (taken,) in harness.rounds(timed, 1, warm_up=False).items():
+                if turn:  # the first warms up
+                    seconds[side].append(taken)
+            if turn and not more(time.monotonic() - start):
+                break
+        about = {side: child.ready() for side, child in timed.items()}
         fastest = min((side for side in kept if side != "jaxgan"), key=lambda side: np.median(seconds[side]))
         return {
             "case": self.name,
@@ -239,6 +282,7 @@ class Sides:
             "proof": dict(proven),
             "proof_in": "float64",
             "proof_batch_size": self.case.examples,
+            "deterministic": False,  # nor is PyTorch
             "compile_seconds": about["jaxgan"]["compile_seconds"],
             "seconds_per_step": {side: harness.spread(seconds[side]) for side in kept},
             "steps_per_second": {side: 1 / float(np.median(seconds[side])) for side in kept},
@@ -248,17 +292,21 @@ class Sides:
                 if side != "jaxgan"
             },
             "fastest_torch": fastest,
-            "peak_memory_bytes": peak,
+            "failed_sides": self.failed,
             "matrix_product_flops": {
                 side.split()[0]: about[side]["flops"] / float(np.median(seconds[side]))
                 for side in self.products
             },
         }
 
-    def close(self) -> None:
-        """Ends all that still run."""
+    def close(self) -> dict[str, Any]:
+        """Ends all, and returns the peak memory of each side in bytes."""
+        return {side: child.close() for side, child in self.children.items() if side in self.peers}
+
+    def kill(self) -> None:
+        """Ends all at once."""
         for child in self.children.values():
-            child.close()
+            child.kill()
 
 
 def render(document: dict[str, Any]) -> str:
@@ -301,7 +349,7 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        harness.serve(*peer(json.loads(options.child)))
+        harness.serve(lambda: peer(json.loads(options.child)))
         return
     try:
         prepare()
@@ -321,8 +369,10 @@ def main() -> None:
         prover = proving(case, ways, options.device)
         proven = prover.ready()["proof"]
         prover.close()
-        found = Sides(name, case, ways, options.toy, options.device).measure(options.windows, proven)
-        report.add(found)
+        sides = Sides(name, case, ways, options.toy, options.device)
+        found = sides.measure(options.windows, proven)
+        report.add({**found, "peak_memory_bytes": sides.close()})
+        sides.kill()
     report.finish(render)
 
 

@@ -141,7 +141,8 @@ def ask_for_determinism(wanted: bool) -> None:
     says something of it already.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if wanted and DETERMINISTIC not in flags and not started() and gpu_expected():
+    named = DETERMINISTIC in flags or "xla_gpu_exclude_nondeterministic_ops" in flags
+    if wanted and not named and not started() and gpu_expected():
         os.environ["XLA_FLAGS"] = f"{flags} --{DETERMINISTIC}=true".strip()
 
 

@@ -115,7 +115,7 @@ def test_a_table_that_fails_loses_nothing(accelerator: Any, tmp_path: Path) -> N
     }
     document.update("torch", odd)
     assert json.loads((tmp_path / "accelerator.json").read_text())["steps"]["torch"] == odd
-    assert "the tables cannot be made" in (tmp_path / "accelerator.md").read_text()
+    assert "The table cannot be made" in (tmp_path / "accelerator.md").read_text()
 
 
 def test_tables_say_what_was_found(accelerator: Any) -> None:
