@@ -37,14 +37,14 @@ PLAN = {
 }
 """Seconds of each step where there are 480; other times are shared in the same proportions."""
 TOY = {
-    "machine": 6,
-    "bits": 34,
-    "tests": 10,
-    "throughput": 13,
-    "torch": 19,
-    "seeds": 8,
-    "kernels": 8,
-    "biggan": 19,
+    "machine": 8,
+    "bits": 27,
+    "tests": 12,
+    "throughput": 17,
+    "torch": 21,
+    "seeds": 15,
+    "kernels": 12,
+    "biggan": 18,
 }
 """The same with `--toy`, where most of a step is its start."""
 LAST = 3.0

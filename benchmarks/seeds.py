@@ -35,7 +35,7 @@ class Alone:
 
 def peer(what: Mapping[str, Any]) -> harness.Run:
     """Steps of all seeds, in a process of its own; a step is one of each seed."""
-    overrides = harness.TOY if what["toy"] else {}
+    overrides = harness.TOY | {"generator.depth": "1", "discriminator.depth": "1"} if what["toy"] else {}
     settings = config.load(harness.ROOT / "configs" / f"{what['config']}.toml", overrides)
     classes = 10 if settings.game.conditional else 0
     data = harness.random_images(IMAGES, settings.data.resolution, settings.data.channels, classes)

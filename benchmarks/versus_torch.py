@@ -226,7 +226,7 @@ class Sides:
         self.name, self.case = name, case
         self.peers = ["jaxgan", *(f"torch {way}" for way in sides)]
         # A window of products takes an accelerator no time: its rate is measured elsewhere.
-        self.products = ["XLA product", "torch product"] if device == "cpu" else []
+        self.products = ["XLA product", "torch product"] if device == "cpu" and not toy else []
         common = {"case": case._asdict(), "toy": toy, "device": device}
         self.children = {
             side: harness.Child(__file__, {**common, "side": side}, variables(case.precision, device))
