@@ -332,7 +332,7 @@ def throughput(context: Context) -> None:
         size = 256 if context.toy else 8192 if here else 2048
         what = {"product": size, "dtype": "bfloat16" if precision == "bfloat16" else "float32"}
         children[key] = harness.Child(script, what, matmul(precision, here))
-    ready(context, children, 2 if context.toy else 30)
+    ready(context, children, 2 if context.toy else 20)
     taken = timed(context, children)
     rates = {}
     for precision, key in products.items():
