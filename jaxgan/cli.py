@@ -357,6 +357,22 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(options: argparse.Namespace) -> int:
+    from jaxgan.rundir import RunDirectory
+
+    path = Path(options.run_dir)
+    settings = RunDirectory(path).read_config()
+    _start(settings.run.deterministic if settings else True)
+    from jaxgan import verify
+
+    verdict = verify.verify(path, _say, steps=options.steps, progress=not options.quiet)
+    if options.json:
+        print(json.dumps({"equal": verdict.equal, **verdict._asdict()}, indent=1))
+    else:
+        print(verify.describe(path, verdict))
+    return 0 if verdict.equal else 1
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": _train,
     "sample": _sample,
@@ -368,6 +384,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "theory": _theory,
     "prepare": _prepare,
     "inspect": _inspect,
+    "verify": _verify,
 }
 
 

@@ -36,6 +36,7 @@ jaxgan upscale runs/srgan-s0 PHOTOS --out LARGE
 jaxgan evaluate runs/default-s0          score a run against its data
 jaxgan compare runs/default-s*           scores side by side
 jaxgan report runs/default-s0            a page with pictures, curves and scores
+jaxgan verify runs/default-s0            train some of it again: are the bits the same?
 jaxgan theory                            a GAN on the line beside what theory says
 """
 
@@ -233,4 +234,15 @@ def _parser() -> argparse.ArgumentParser:
     inspect = command("inspect", "Print what a run is and where it stands.")
     inspect.add_argument("run_dir", metavar="RUN")
     inspect.add_argument("--json", action="store_true", help="as JSON")
+
+    verify = command("verify", "Train steps of a run again, and say whether the bits are the same.")
+    verify.add_argument("run_dir", metavar="RUN")
+    verify.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="train N steps from the start (default: from the last checkpoint but one to the last)",
+    )
+    verify.add_argument("--quiet", action="store_true", help="no progress bar")
+    verify.add_argument("--json", action="store_true", help="as JSON")
     return parser

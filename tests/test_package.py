@@ -54,6 +54,7 @@ FLOORS = {
     "translate": 6,
     "compare": 7,
     "report": 8,
+    "verify": 8,
     "options": 8,
     "cli": 9,
     "__init__": 10,
