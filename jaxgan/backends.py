@@ -44,11 +44,12 @@ class Choices:
 
 STOCK = Choices()
 MEASURED = {
-    # Two cores of an AMD EPYC, and of an Intel Xeon for the ratios to PyTorch: benchmarks/README.md has the figures.
-    # In short: formulations make a DCGAN step 4.9 to 8.2 times as fast as stock convolutions; dense gradients 1.06,
-    # slices 1.03 to 1.05, draws 1.2, points at once 1.14, vectors of 512 bits 1.04 to 1.05 times as fast a small GAN's;
-    # Eigen 1.2 times as fast batches of 512 points; taps are four times as fast as XLA's grouped convolution; vmap
-    # makes convolutions of several seeds several times slower.
+    # Measured on two cores of an AMD EPYC: benchmarks/README.md and CHANGELOG.md have the figures. In short: a DCGAN
+    # step with formulations is 4.9 to 8.2 times as fast as a tutorial's with stock convolutions. A small GAN's step is
+    # 1.06 times as fast with dense gradients, 1.03 to 1.05 with slices, 1.14 with points judged at once, 1.04 to 1.05
+    # with vectors of 512 bits, 1.2 with unrolled draws and no collectives of one device; with Eigen on batches of 512
+    # points 1.2 times. Taps are four times as fast as XLA's grouped convolution; vmap makes convolutions of several
+    # seeds about twice as slow as one seed after another.
     "cpu": Choices(
         formulations=True,
         dense_gradients=True,
