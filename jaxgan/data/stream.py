@@ -19,6 +19,7 @@ from jaxgan.data.sources import Embedded, Source, example_bytes
 from jaxgan.errors import InputError, RunError
 
 _PREFETCH_BYTES = 256 * 2**20  # of batches read ahead by the threads of this process
+_CHUNK = 16  # examples that a thread reads at a time: to hand over one takes as long as to read a small image
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -57,9 +58,12 @@ def load(source: Source, progress: bool = True) -> Batch:
     length = len(source)
     out = _empty((length,), source)
 
-    def put(i: int) -> None:
-        for name, value in source[i].items():
-            out[name][i] = value
+    def put(start: int) -> int:
+        chunk = range(start, min(start + _CHUNK, length))
+        for i in chunk:
+            for name, value in source[i].items():
+                out[name][i] = value
+        return len(chunk)
 
     with ThreadPoolExecutor(_threads()) as pool:
         try:
@@ -71,8 +75,8 @@ def load(source: Source, progress: bool = True) -> Batch:
                 leave=False,
                 disable=None if progress else True,  # None: off where stderr is no terminal
             ) as bar:
-                for _ in pool.map(put, range(length)):
-                    bar.update()
+                for done in pool.map(put, range(0, length, _CHUNK)):
+                    bar.update(done)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
