@@ -21,12 +21,12 @@ DEPENDENCIES := $(VENV)/.dependencies-$(PYTAG)
 STAMP := $(VENV)/.installed-$(PYTAG)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format lock clean python
+.PHONY: help install train test test-slow test-all test-costs lint format lock clean python
 
 help: ## Show this list
 	@echo "usage: make TARGET [PYTHON=python3] [VENV=.venv]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Set up the environment; EXTRAS=cuda (cuda12, tpu, peers, tensorflow) adds to it
 	@$(if $(EXTRAS),echo "installing jaxgan[$(EXTRAS)] ..." && $(PIP) install $(QUIET) --no-build-isolation -e '.[$(EXTRAS)]',:)
@@ -34,8 +34,17 @@ install: $(STAMP) ## Set up the environment; EXTRAS=cuda (cuda12, tpu, peers, te
 train: $(STAMP) ## Train the default GAN on the embedded images; ARGS go to `jaxgan train`
 	$(BIN)/jaxgan train $(ARGS)
 
-test: $(STAMP) ## Run the tests; PYTEST_ARGS go to pytest
+test: $(STAMP) ## Run the tests but for the slow ones; PYTEST_ARGS go to pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+test-slow: $(STAMP) ## Run the slow tests, the rest of them
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+test-all: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-costs: $(STAMP) ## Run the tests, and write the table of the dearest into CONTRIBUTING.md
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" --dearest 20 --dearest-in CONTRIBUTING.md
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check

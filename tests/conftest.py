@@ -1,11 +1,18 @@
 """Eight virtual devices and no silent promotion of ranks for every test; one compilation of each program."""
 
 import gc
+import json
 import os
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if metadata.version("jax") < "0.11":
+    # What tests compile outside of programs, operation by operation, compiles three times as fast without these.
+    # Newer compilers have no other way. `quick.as_users` gives programs what users have.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Tests run the same small programs again and again, in this process, pytest's workers and processes of their own.
     _cache = tempfile.TemporaryDirectory(prefix="jaxgan-tests-", ignore_cleanup_errors=True)
@@ -17,12 +24,24 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compila
 import jax
 import numpy as np
 import pytest
+from accounting import Accounting
 from quick import quickly
 
 # Tracing makes many objects that live long: to look for garbage after every 700 takes a quarter of its time.
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(200_000, 20, 100)
+gc.freeze()  # what was imported stays
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cost")
+    group.addoption("--dearest", type=int, metavar="N", help="print a table of the N tests that cost most")
+    group.addoption("--dearest-in", type=Path, metavar="FILE", help="and write it between its markers there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Accounting())
 
 
 @pytest.fixture
@@ -41,6 +60,18 @@ def strict_dtypes() -> Iterator[None]:
 def quick_programs() -> Iterator[None]:
     """`quickly`, for a whole module."""
     with quickly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_curves() -> Iterator[None]:
+    """To draw curves takes a second, as long as some runs: the rows that they would show are written in their place."""
+    from jaxgan import pictures
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pictures, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
+        )
         yield
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import jax
 import pytest
+from _pytest.mark import ParameterSet
 
 _options: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
@@ -16,6 +18,27 @@ quick_jit = partial(jax.jit, compiler_options=_options)
 
 quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _options.items())
 """The same for a process of its own, in its XLA_FLAGS."""
+
+
+def slow(*values: Any) -> ParameterSet:
+    """The values of one case of a parametrised test, not of `make test` but of `make test-slow`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@contextmanager
+def as_users() -> Iterator[None]:
+    """Compiles the library's own programs as for users, whatever flags the tests run with."""
+    from jaxgan import backends
+
+    if "xla_cpu_use_fusion_emitters" not in _options:
+        yield
+        return
+    options = backends.compiler_options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            backends, "compiler_options", lambda *of: {**options(*of), "xla_cpu_use_fusion_emitters": True}
+        )
+        yield
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from jaxgan.networks import (
     MLPGenerator,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 N, Z, K, LR = 4, 3, 5, 0.1
 KEY = jax.random.key(0)
@@ -78,6 +78,7 @@ def check(new, metrics, params, losses, rtol=1e-5, atol=2e-6):
 SGD = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "encoder", "discriminator")}
 
 
+@pytest.mark.slow
 def test_one_step_of_the_style_class_split_by_hand(rng):
     """Fresh draws in each of four turns; batch norm's averages are those of the first."""
     e, g, d = Encoder(), Decoder(), MLPDiscriminator(8, 1, dropout=0.2)
@@ -153,6 +154,7 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
     assert float(shown["autoencoder/error"]) == float(wrong)
 
 
+@pytest.mark.slow
 def test_one_step_of_classes_matched_to_modes_by_hand(rng):
     """One batch for all; labelled codes are told apart from their mode, others from any, under a label of their own."""
     e, g, d = MLPEncoder(2, 8, 1), MLPGenerator((6,), 8, 1), MLPDiscriminator(8, 1, K + 1, dropout=0.2)
@@ -214,6 +216,7 @@ def p_value(x, y, rng, times=999):
     return np.mean(distances >= distances[0] - 1e-12)
 
 
+@pytest.mark.slow
 def test_codes_of_a_trained_encoder_are_distributed_like_the_prior(rng):
     """On images unseen in training: a two-sample test passes them at 1%, a Gaussian of their spread not even at 5%."""
     mixing = jnp.asarray(rng.normal(size=(2, 6)), jnp.float32)
@@ -418,6 +421,7 @@ def held(count):
     }
 
 
+@pytest.mark.slow
 def test_pictures_show_what_the_networks_make():
     trained = initial("normal")
     state, shown, batch = trained.state, trained.built.pictures, held(40)
@@ -440,6 +444,7 @@ def test_pictures_show_what_the_networks_make():
     np.testing.assert_allclose(styles.images[53], wanted[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_walk_over_the_plane_reads_from_the_upper_left():
     trained = initial("mixture")
     *_, walk = (make(trained.state, held(4)) for make in trained.built.pictures.values())
@@ -450,6 +455,7 @@ def test_a_walk_over_the_plane_reads_from_the_upper_left():
     np.testing.assert_allclose(walk.images[jnp.array([0, 14, 112, 210])], made, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_of_classes_are_of_their_modes():
     """Walks too: each of one class, from one draw of its mode to the next."""
     trained = initial("mixture")
@@ -467,6 +473,7 @@ def test_samples_of_classes_are_of_their_modes():
     assert np.abs(walks[4] - (np.asarray(want[0]) + 1) * 127.5).max() < 0.51
 
 
+@pytest.mark.slow
 def test_the_error_of_a_run_is_the_share_of_wrong_classes():
     trained, source = initial("normal"), Embedded("test")
     batch = held(2000)
@@ -479,6 +486,7 @@ def test_the_error_of_a_run_is_the_share_of_wrong_classes():
         classification.error(initial("mixture"), source)
 
 
+@pytest.mark.slow
 def test_a_report_holds_the_pictures_and_the_error():
     trained = initial("normal")
     text = "".join(report._pictures(trained))

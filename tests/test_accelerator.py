@@ -71,6 +71,7 @@ def test_time_is_shared_by_weight_and_in_order(accelerator: Any) -> None:
     assert set(accelerator.TOY) == set(accelerator.PLAN)
 
 
+@pytest.mark.slow
 def test_steps_that_fail_or_do_not_end_are_ended_with_all_that_they_started(
     steps: Path, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_tables_say_what_was_found(accelerator: Any) -> None:
     assert "- left out: case wgangp, why 3 s were left" in text
 
 
+@pytest.mark.slow
 def test_the_machine_is_measured(tmp_path: Path) -> None:
     command = [
         sys.executable,

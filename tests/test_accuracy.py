@@ -7,7 +7,7 @@ import pytest
 from jaxgan.metrics.accuracy import Training, accuracy, train_classifier
 from jaxgan.networks.classifier import Classifier
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 QUICK = Training(epochs=6, batch_size=16, shift=1)
 
@@ -20,6 +20,7 @@ def bars(rng, n, classes=3):
     return images.astype(np.uint8), labels
 
 
+@pytest.mark.slow
 def test_a_classifier_of_good_fakes_knows_real_images_and_one_of_wrong_labels_does_not(rng):
     classifier = Classifier(3, width=8, pairs=2)
     images, labels = bars(rng, 160)
@@ -31,6 +32,7 @@ def test_a_classifier_of_good_fakes_knows_real_images_and_one_of_wrong_labels_do
     assert accuracy(classifier, shuffled, test_images, test_labels) < 0.7
 
 
+@pytest.mark.slow
 def test_training_repeats_and_depends_on_its_seed(rng):
     classifier = Classifier(3, width=4, pairs=1)
     images, labels = bars(rng, 40)

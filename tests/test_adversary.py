@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import slow
 
 from jaxgan import losses
 from jaxgan.axis import AXIS
@@ -88,10 +89,10 @@ def test_packing_joins_consecutive_images_along_channels():
 @pytest.mark.parametrize(
     "adversary",
     [
-        Adversary(packing=2, flip=0.5),
-        Adversary(packing=2, gradient_penalty=1.0, dragan=1.0),
+        slow(Adversary(packing=2, flip=0.5)),
+        slow(Adversary(packing=2, gradient_penalty=1.0, dragan=1.0)),
         Adversary(losses.wasserstein, top_k=0.4),
-        Adversary(noise=0.5, augment=("translation",)),
+        slow(Adversary(noise=0.5, augment=("translation",))),
         Adversary(losses.relativistic, r1=1.0, r2=1.0, packing=2),
     ],
     ids=["flips", "penalties", "top_k", "noise", "relative"],
@@ -121,6 +122,7 @@ def test_the_number_of_devices_changes_nothing(devices, adversary, images):
 @pytest.mark.parametrize(
     "adversary", [Adversary(), Adversary(packing=2, flip=0.5, noise=0.1, gradient_penalty=1.0)]
 )
+@pytest.mark.slow
 def test_small_examples_are_judged_at_once_with_the_same_verdict(adversary, images):
     seen = []
 
@@ -166,6 +168,7 @@ def test_a_relative_loss_pairs_images_and_needs_real_ones(images):
         rules.fool(mean_of_values, images[1], KEYS, STEP)
 
 
+@pytest.mark.slow
 def test_a_lazy_penalty_costs_as_much_on_average(images):
     """A judge of slope 1/4 for each of 4 values: its square is 1/4, half of it 1/8."""
     base = float(discriminate(Adversary(), images).value)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan import backends, config, game, games, losses, networks, prng
 from jaxgan.networks.pretrained import FoldedDepthwise
@@ -53,7 +53,7 @@ def test_options_of_the_compiler_are_left_to_who_names_them(monkeypatch):
     assert set(backends.compiler_options("cpu", 128)) == {"xla_cpu_experimental_ynn_fusion_type"}
 
 
-@pytest.mark.parametrize("points", [True, False], ids=["points", "images"])
+@pytest.mark.parametrize("points", [slow(True), slow(False)], ids=["points", "images"])
 def test_a_step_of_stock_ways_is_the_same_to_rounding(points):
     """Convolutions, dense layers, norms, draws and points judged together, all at once and the stock way."""
     if points:
@@ -147,8 +147,8 @@ def test_a_gpu_is_asked_for_determinism_before_jax_starts(plugin):
     ("wanted", "variables"),
     [
         (True, {"JAX_PLATFORMS": "cpu"}),
-        (False, {}),
-        (True, {"XLA_FLAGS": "--xla_gpu_deterministic_ops=false"}),
+        slow(False, {}),
+        slow(True, {"XLA_FLAGS": "--xla_gpu_deterministic_ops=false"}),
     ],
     ids=str,
 )
@@ -197,6 +197,7 @@ def test_the_manifest_has_it_and_a_change_is_said(tmp_path, monkeypatch):
     assert "not to the bit" in said[0]
 
 
+@pytest.mark.slow
 def test_the_command_asks_as_the_config_says(plugin, tmp_path):
     mlp = ROOT / "configs" / "mlp.toml"
     tiny = ["--steps", "1", "--batch-size", "4", "--data.split", "test", "--run.samples", "2", "--quiet"]

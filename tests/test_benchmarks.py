@@ -67,6 +67,7 @@ def check_proof(errors: dict[str, list[float]]) -> None:
     assert max(map(max, errors.values())) < 1e-9  # float32 would be off by 1e-7
 
 
+@pytest.mark.slow
 def test_throughput(tmp_path: Path):
     arguments = [str(ROOT / "configs" / "mlp.toml"), "--loop", "--game.latent", "16"]
     missing = ["--data.source", "folder", "--data.path", str(tmp_path / "none")]
@@ -90,6 +91,7 @@ def test_throughput(tmp_path: Path):
     assert result["loop"]["steps_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_versus_flax(tmp_path: Path):
     document = run("versus_flax", tmp_path / "out.json", "--cases", "mlp-64")
     (result,) = document["results"]
@@ -99,6 +101,7 @@ def test_versus_flax(tmp_path: Path):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+@pytest.mark.slow
 def test_versus_torch(tmp_path: Path):
     document = run("versus_torch", tmp_path / "out.json", "--cases", "mlp-64")
     (result,) = document["results"]
@@ -110,6 +113,7 @@ def test_versus_torch(tmp_path: Path):
     assert result["fastest_torch"] in result["times_faster"]
 
 
+@pytest.mark.slow
 def test_versus_torch_without_torch(tmp_path: Path):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
     command = [sys.executable, str(BENCHMARKS / "versus_torch.py"), "--toy"]
@@ -120,6 +124,7 @@ def test_versus_torch_without_torch(tmp_path: Path):
     assert "jaxgan[peers]" in done.stderr
 
 
+@pytest.mark.slow
 def test_degradations(tmp_path: Path):
     document = run("degradations", tmp_path / "degradations.json")
     found = {(r["kind"], r["level"]): r["scores"] for r in document["results"]}
@@ -132,6 +137,7 @@ def test_degradations(tmp_path: Path):
     assert found["dropped classes", 8]["coverage"] < 0.5 * found["dropped classes", 0]["coverage"]
 
 
+@pytest.mark.slow
 def test_kernels(tmp_path: Path):
     document = run("kernels", tmp_path / "out.json", str(ROOT / "configs" / "dcgan32.toml"))
     assert {result["kind"] for result in document["results"]} == {"conv", "conv_transpose"}
@@ -145,6 +151,7 @@ def test_kernels(tmp_path: Path):
     assert document["matrix_product_flops"] > 0
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path: Path):
     sections = ("devices", "dataset")
     document = run("scaling", tmp_path / "out.json", *sections)
@@ -159,6 +166,7 @@ def test_scaling(tmp_path: Path):
             assert row["images_per_second"] == pytest.approx(rate)
 
 
+@pytest.mark.slow
 def test_seeds(tmp_path: Path):
     document = run("seeds", tmp_path / "out.json", "--configs", "mlp")
     (result,) = document["results"]
@@ -169,6 +177,7 @@ def test_seeds(tmp_path: Path):
         assert result["seed_steps_per_second"][by] == pytest.approx(2 / spread["median"])
 
 
+@pytest.mark.slow
 def test_precision(tmp_path: Path):
     document = run("precision", tmp_path / "out.json")
     (result,) = document["results"]
@@ -180,6 +189,7 @@ def test_precision(tmp_path: Path):
         assert picture.width > 1000
 
 
+@pytest.mark.slow
 def test_metrics(tmp_path: Path):
     document = run("metrics", tmp_path / "out.json")
     assert len(document["results"]) == 5
@@ -193,6 +203,7 @@ def test_metrics(tmp_path: Path):
     assert "scipy's sqrtm" in document["results"][0]["difference"]
 
 
+@pytest.mark.slow
 def test_classifier(tmp_path: Path):
     document = run("classifier", tmp_path / "out.json")
     (result,) = document["results"]
@@ -201,6 +212,7 @@ def test_classifier(tmp_path: Path):
     assert 0 < result["accuracy"] < 1
 
 
+@pytest.mark.slow
 def test_theory(tmp_path: Path):
     document = run("theory", tmp_path / "out.json")
     assert [result["seed"] for result in document["results"]] == [0, 1]
@@ -227,6 +239,7 @@ def test_a_gallery_table_has_a_column_for_each_run():
     ]
 
 
+@pytest.mark.slow
 def test_the_gallery_has_the_tables_of_the_results():
     command = [sys.executable, str(BENCHMARKS / "gallery.py"), "--check"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -234,6 +247,7 @@ def test_the_gallery_has_the_tables_of_the_results():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_readme_has_the_tables_of_the_results():
     command = [sys.executable, str(BENCHMARKS / "tables.py"), "--check"]
     done = subprocess.run(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from peers import load
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan.networks import BigGANDiscriminator, BigGANGenerator, SAGANDiscriminator, SAGANGenerator
 from jaxgan.networks.biggan import RESOLUTIONS, plan
@@ -41,6 +41,7 @@ def apply(module, variables, *inputs, train=False, mutable=False):
 # Sizes
 
 
+@pytest.mark.slow
 def test_parameters_at_128_are_the_published_70_and_88_million():
     """Width 96, latents of 120, 1,000 classes; the authors' PyTorch code counts the very same."""
     label = array(2, dtype=jnp.int32)
@@ -50,7 +51,7 @@ def test_parameters_at_128_are_the_published_70_and_88_million():
     assert (count(g), count(d)) == (70_433_988, 87_982_370)
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("resolution", [RESOLUTIONS[0], *map(slow, RESOLUTIONS[1:])])
 def test_shapes_at_every_resolution_with_attention_wherever_it_can_be(resolution):
     for attention in plan(resolution).attention:
         made, g = shapes(BigGANGenerator(resolution, 1, 8, attention=attention), array(4, Z))
@@ -60,6 +61,7 @@ def test_shapes_at_every_resolution_with_attention_wherever_it_can_be(resolution
         assert all("SelfAttention_0" in variables["params"] for variables in (g, d))
 
 
+@pytest.mark.slow
 def test_attention_is_where_the_papers_have_it():
     """BigGAN's at 64x64, SAGAN's at 32x32: after the block that makes a map of this size, with its channels."""
     for make, expected in ((BigGANGenerator, 2 * 96), (SAGANGenerator, 4 * 64)):
@@ -83,6 +85,7 @@ def test_what_does_not_exist_is_refused():
         shapes(SAGANDiscriminator(28, attention=0), array(2, 28, 28, 1))
 
 
+@pytest.mark.slow
 def test_weights_start_orthogonal():
     module = BigGANDiscriminator(28, 1, 2, 3, 14)
     v: Any = quick_jit(lambda key: module.init(key, jnp.zeros((2, 28, 28, 1)), LABEL[:2], train=True))(
@@ -214,8 +217,8 @@ def peer(v, moved=None):
     return Peer(v["params"], v.get("spectral"), v.get("batch_stats", {}))
 
 
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("train", [True, slow(False)])
+@pytest.mark.parametrize("classes", [slow(0), 3])
 def test_biggans_generator_is_pytorchs(classes, train, rng):
     module = BigGANGenerator(28, 1, 4, classes, 14, 5)
     z, label = rng.normal(size=(4, Z)).astype(np.float32), (LABEL,) * bool(classes)
@@ -231,6 +234,7 @@ def test_biggans_generator_is_pytorchs(classes, train, rng):
 
 
 @pytest.mark.parametrize(("classes", "spectral"), [(0, True), (3, True), (3, False)])
+@pytest.mark.slow
 def test_sagans_generator_is_pytorchs(classes, spectral, rng):
     module = SAGANGenerator(28, 1, 4, classes, 14, spectral)
     z, label = rng.normal(size=(4, Z)).astype(np.float32), (LABEL,) * bool(classes)

@@ -37,6 +37,7 @@ def state_sha256(run):
     return inspect(run, print)["state_sha256"]
 
 
+@pytest.mark.slow
 def test_bits_with_a_cold_a_warm_and_no_cache(tmp_path):
     """And a folder that cannot be made is one line, not the end of a run."""
     (tmp_path / "file").touch()

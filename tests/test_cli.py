@@ -18,7 +18,7 @@ from jaxgan.cli import main
 from jaxgan.errors import InputError
 from jaxgan.rundir import RunDirectory
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Small enough for the eight devices of these tests. The default config is a DCGAN.

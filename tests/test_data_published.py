@@ -219,6 +219,7 @@ def test_emoji(tmp_path: Path) -> None:
     assert "CC BY 4.0" in readme
 
 
+@pytest.mark.slow
 def test_a_prepared_set_feeds_every_field(tmp_path: Path) -> None:
     folder = emoji_packages(tmp_path / "packages")
     prepare("emoji", tmp_path / "out", resolution=8, package=folder, progress=False)

@@ -64,6 +64,7 @@ def test_threads_match_direct_gathering(rows: slice) -> None:
 
 
 @pytest.mark.parametrize(("workers", "steps"), [(1, 3), (2, 11)])
+@pytest.mark.slow
 def test_processes_give_the_same_bits(workers: int, steps: int) -> None:
     got = list(batches(Numbers(), 5, 3, 3 + steps, 2, 8, slice(2, 6), workers))
     assert len(got) == steps
@@ -101,6 +102,7 @@ def test_an_unreadable_example_reaches_the_caller(workers: int) -> None:
         list(batches(Numbers(bad=13), 0, 0, 20, 1, 4, slice(None), workers))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_a_run_error() -> None:
     with pytest.raises(RunError, match="worker process died"):
         list(batches(Numbers(bad=13, die=True), 0, 0, 20, 1, 4, slice(None), 1))
@@ -220,6 +222,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /
 
 
 @linux
+@pytest.mark.slow
 def test_workers_die_with_a_killed_parent(start: Start) -> None:
     process = start("time.sleep(60)")
     assert len(group(process)) >= 3
@@ -229,6 +232,7 @@ def test_workers_die_with_a_killed_parent(start: Start) -> None:
 
 
 @linux
+@pytest.mark.slow
 def test_workers_end_quietly_with_an_iterator_that_is_still_held(start: Start) -> None:
     process = start("globals().update(s=stream, b=batch)")
     begin = time.monotonic()
@@ -239,6 +243,7 @@ def test_workers_end_quietly_with_an_iterator_that_is_still_held(start: Start) -
 
 
 @linux
+@pytest.mark.slow
 def test_interrupts_are_the_parents_alone(start: Start) -> None:
     """Ctrl-C and a TERM to the whole group: the parent alone decides, and goes on reading; no worker speaks.
 
@@ -269,6 +274,7 @@ def test_interrupts_are_the_parents_alone(start: Start) -> None:
     wait_until_gone(process)
 
 
+@pytest.mark.slow
 def test_many_streams_one_after_another() -> None:
     """A resumed or evaluated run opens streams again: nothing may be left over from the one before."""
     for k in range(2):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan.layers import Dense
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_programs")
 
 
 @pytest.mark.parametrize("features", [1, 2, 16, 40])  # narrow and wide
-@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (5,)])
+@pytest.mark.parametrize("shape", [(6, 5), slow((2, 3, 5)), slow((5,))])
 def test_layer_and_derivatives_are_flaxs(features, shape, rng):
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     layer, flaxs = Dense(features), nn.Dense(features)

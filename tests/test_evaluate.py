@@ -18,7 +18,7 @@ from jaxgan.inspection import load_run
 from jaxgan.judge import Images, Judge
 from jaxgan.parallel import Spread
 
-pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches")
+pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches", "quick_curves")
 
 TINY = [
     *("--quiet", "--data.split", "test", "--batch-size", "8", "--run.samples", "4", "--game.latent", "3"),
@@ -61,6 +61,7 @@ def real(count, split="test"):
     return images[order.permutation(0, len(images), 0)[:count], ..., None]
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_features_by_hand(runs):
     asked = [
         "frechet",
@@ -97,6 +98,7 @@ def test_scores_are_those_of_the_features_by_hand(runs):
     assert written == lines
 
 
+@pytest.mark.slow
 def test_a_protocol_says_all_that_a_score_depends_on(runs):
     (line,) = evaluate.of_run(
         runs / "s0", names=["frechet"], num=50, split="train", truncation=0.5, say=said, progress=False
@@ -122,6 +124,7 @@ def test_a_protocol_says_all_that_a_score_depends_on(runs):
     assert line["state_sha256"] == sha256(load_run(runs / "s0", said).table)
 
 
+@pytest.mark.slow
 def test_raw_weights_and_truncation_change_what_is_scored(runs):
     found = [
         evaluate.of_run(runs / "s0", names=["frechet"], num=50, say=said, progress=False, **options)[0][
@@ -145,6 +148,7 @@ def values(judge, images):
     return {score.metric: score.value for score in judge.score(given(images))}
 
 
+@pytest.mark.slow
 def test_dropped_classes_and_copies_are_caught():
     """Each by the scores whose papers say so."""
     images, labels = Embedded("train").arrays()
@@ -203,6 +207,7 @@ def test_identical_images_have_perfect_scores():
     assert found == {"frechet": pytest.approx(0, abs=1e-6), "precision": 1, "recall": 1, "coverage": 1}
 
 
+@pytest.mark.slow
 def test_a_folder_against_real_images(tmp_path, capsys):
     images = real(150, "train")
     for i, image in enumerate(images):
@@ -249,6 +254,7 @@ def test_compare_shows_means_over_seeds_and_their_errors(runs, config, capsys):
     assert len(compare.compare([runs / "s0"]).columns) == 1
 
 
+@pytest.mark.slow
 def test_compare_tells_columns_apart_and_refuses_a_seed_twice(runs, config, tmp_path, capsys):
     wide = [*TINY, "--generator.width", "9", "--run-dir"]
     for seed in ("0", "1"):
@@ -267,6 +273,7 @@ def test_compare_tells_columns_apart_and_refuses_a_seed_twice(runs, config, tmp_
         compare.compare([runs / "s0", runs / "again"])
 
 
+@pytest.mark.slow
 def test_compare_refuses_other_protocols_and_names_the_difference(runs, capsys):
     for seed, num in ((0, 50), (1, 60)):
         evaluate.of_run(runs / f"s{seed}", names=["frechet"], num=num, say=said, progress=False)
@@ -290,6 +297,7 @@ EVALUATED = [
 ]
 
 
+@pytest.mark.slow
 def test_scores_while_training_change_nothing_and_keep_the_best(trained, config, tmp_path):
     run = tmp_path / "run"
     assert main(["train", str(config), *TINY, *EVALUATED, "--run-dir", str(run)]) == 0
@@ -309,6 +317,7 @@ def test_scores_while_training_change_nothing_and_keep_the_best(trained, config,
     np.testing.assert_allclose(again["value"], best["value"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_resuming_drops_scores_of_steps_that_are_taken_again(config, tmp_path):
     run = tmp_path / "run"
     command = ["train", str(config), *TINY, *EVALUATED, "--run-dir", str(run)]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from quick import slow
 
 from jaxgan import backends, game
 from jaxgan.game import Aux, Fakes, Game, Keys, Player
@@ -127,7 +128,7 @@ def test_plain_gan():
 
 
 @pytest.mark.parametrize("sliced", [True, False])
-@pytest.mark.parametrize("shape", [(64, 128), (63, 128), (0, 128), (4, 4, 32, 4), (2048,)])
+@pytest.mark.parametrize("shape", [(64, 128), slow((63, 128)), (0, 128), slow((4, 4, 32, 4)), slow((2048,))])
 def test_norms_are_of_all_numbers(shape, sliced):
     """Of matrices in slices or not, as backends differ: against NumPy in float64, with gradients of any shape."""
     goal = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -160,7 +161,7 @@ def test_simultaneous_players_move_from_the_same_state():
 
 @pytest.mark.parametrize("fakes", [False, True])
 @pytest.mark.parametrize("schedule", ["alternating", "simultaneous"])
-@pytest.mark.parametrize("turns", [(1, 1), (3, 1), (1, 2)])
+@pytest.mark.parametrize("turns", [slow((1, 1)), (3, 1), slow((1, 2))])
 def test_shared_draws(fakes, schedule, turns):
     """One batch and one noise for every turn; fakes computed once change nothing."""
     rules = plain(fakes, schedule=schedule, shared_draws=True, d={"turns": turns[0]}, g={"turns": turns[1]})
@@ -289,6 +290,7 @@ def cyclegan():
     )
 
 
+@pytest.mark.slow
 def test_four_networks_two_players_and_an_image_pool(rng):
     rules = cyclegan()
     batch = {n: jnp.asarray(rng.normal(size=(1, N, 3)), jnp.float32) for n in "ab"}
@@ -419,6 +421,7 @@ def test_per_example_clipped_gradients():
 
 
 @pytest.mark.parametrize("fakes", [False, True])
+@pytest.mark.slow
 def test_clipping_with_shared_draws(fakes):
     """Each example's gradient sees its own fake, shared or not; the clipped generator makes its fakes again."""
     way = {"value_and_grad": clipped(0.05)}
@@ -631,6 +634,7 @@ def test_draws_belong_to_examples():
     assert not np.array_equal(whole.fold("a").uniform(), whole.fold("b").uniform())
 
 
+@pytest.mark.slow
 def test_vmap_over_seeds():
     """`init` and `step` are plain functions: many runs at once by `jax.vmap`."""
     rules, batch = plain(ema={"g": 0.9}), batches(2, 3)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan import config, experiment, game, losses
 from jaxgan.errors import InputError
@@ -60,6 +60,7 @@ def start(rules, batch):
 @pytest.mark.parametrize(
     "beside", [{"dropout": 0.5}, {"minibatch_std": True}], ids=["dropout", "minibatch_std"]
 )
+@pytest.mark.slow
 def test_points_are_judged_as_in_two_batches(beside, rng):
     """Dropout's masks are each example's own; a discriminator that compares its examples sees real ones alone."""
     n = 2  # two batches of two would make one group of four
@@ -115,6 +116,7 @@ def test_who_judges_points_at_once(classes, beside, expected):
     assert set(SEEN) == expected
 
 
+@pytest.mark.slow
 def test_classes_are_told_of_points_judged_at_once(rng):
     d, batch = MLPDiscriminator(8, 2, 3, conditioning="auxiliary"), data(rng, 1)
     points, label = jnp.asarray(rng.normal(size=(N, 2)), jnp.float32), batch["label"][0]
@@ -133,7 +135,7 @@ def test_classes_are_told_of_points_judged_at_once(rng):
     np.testing.assert_allclose(aux.metrics["fake_class"], np.mean(np.argmax(fake_told, 1) == label))
 
 
-@pytest.mark.parametrize(("classes", "loss"), [(0, "minimax"), (3, "non_saturating")])
+@pytest.mark.parametrize(("classes", "loss"), [slow(0, "minimax"), (3, "non_saturating")])
 def test_one_step_by_hand(classes, loss, rng):
     """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""
     rules, batch = dcgan(classes, Adversary(getattr(losses, loss))), data(rng, 2)
@@ -182,6 +184,7 @@ def test_one_step_by_hand(classes, loss, rng):
     np.testing.assert_allclose(metrics["generator/loss"], g_loss, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_signs_of_collapse_are_read_from_by_hand(rng):
     rules, batch = dcgan(0), data(rng, 2)
     state = start(rules, batch)
@@ -269,6 +272,7 @@ def test_a_step_of_an_auxiliary_classifier_by_hand(rng):
     ("kind", "shared", "classes"),
     [("gradient_penalty", False, 3), ("r1", True, 0)],
 )
+@pytest.mark.slow
 def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     """WGAN-GP's algorithm 1, and R1, one example's slope at a time: which images, labels, masks and mixes."""
     weight, turns, rate = 3.0, 2, 0.01
@@ -349,6 +353,7 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     assert not {"discriminator/real", "discriminator/fake"} & set(metrics)  # a critic gives no probabilities
 
 
+@pytest.mark.slow
 def test_a_turn_of_the_discriminator_moves_spectral_vectors_by_two_iterations(rng):
     """One for the real images and one for the generated; what penalties iterate is dropped."""
     networks = ResNetGenerator(16, 1, 2), ResNetDiscriminator(16, 1, 4)
@@ -399,6 +404,7 @@ class LoneSpectralCritic(SpectralCritic):
     per_example = True
 
 
+@pytest.mark.slow
 def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
     batch = {"image": jnp.asarray(rng.normal(size=(1, N, 4)), jnp.float32)}
     stats = []
@@ -410,6 +416,7 @@ def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
     jax.tree.map(np.testing.assert_array_equal, *stats)
 
 
+@pytest.mark.slow
 def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(rng):
     sgd: dict[str, Any] = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
     rules = gan(
@@ -470,6 +477,7 @@ def tiny(network, overrides):
 
 @pytest.mark.device
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])  # ResNets: tests/test_resnet.py
+@pytest.mark.slow
 def test_bfloat16_is_what_layers_compute_in_and_nothing_else(network, rng):
     """All numbers of the state stay float32, and the gradients, SGD's steps, are float32's to about two digits."""
     settings = {"game.gradient_penalty": "10", "discriminator.norm": "layer"} if network == "dcgan" else {}
@@ -512,7 +520,7 @@ def test_conditioning_that_does_not_fit_is_refused():
         experiment.build(tiny("mlp", overrides), [], 100)
 
 
-@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan", slow("resnet")])
 def test_a_discriminator_conditions_in_three_ways(network):
     """Concatenated labels change a logit by the first layer, projected ones by the last; auxiliary ones not at all."""
     x = jnp.ones((4, 16, 16, 1))
@@ -563,6 +571,7 @@ def generator_passes(program):
     return len(re.findall(r"\btanh\(| stablehlo.tanh ", program.as_text()))
 
 
+@pytest.mark.slow
 def test_with_shared_draws_the_generator_runs_once(rng):
     """The step has one generator pass less, and computes the same."""
     batch = data(rng, 1)
@@ -576,6 +585,7 @@ def test_with_shared_draws_the_generator_runs_once(rng):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_nothing_in_a_step_calls_the_host(rng):
     text = compiled(dcgan(), data(rng, 2))[1].as_text()
     assert "fusion" in text  # it is the text of a program
@@ -583,6 +593,7 @@ def test_nothing_in_a_step_calls_the_host(rng):
 
 
 @pytest.mark.device
+@pytest.mark.slow
 def test_samples_come_from_running_statistics_and_given_latents(rng):
     rules, batch = dcgan(3), data(rng, 2)
     state = start(rules, batch)
@@ -597,6 +608,7 @@ def test_samples_come_from_running_statistics_and_given_latents(rng):
     )
 
 
+@pytest.mark.slow
 def test_training_finds_a_gaussian():
     """A GAN on points from N((2, -1), 0.5^2) generates points with their mean and spread."""
     adam = optax.adam(1e-3, b1=0.0)

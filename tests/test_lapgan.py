@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan import config, experiment, game, losses
 from jaxgan.errors import InputError
@@ -15,7 +15,7 @@ from jaxgan.games import Adversary, lapgan
 from jaxgan.layers import pyramid as pyramids
 from jaxgan.networks import BandGenerator, MLPDiscriminator, MLPGenerator
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 KEY, N, LR, SIZE, Z = jax.random.key(0), 4, 0.1, 8, 3
 
@@ -50,6 +50,7 @@ def eighths(rng, *shape):
 
 
 @pytest.mark.parametrize("size", [(28, 28), (2, 6)])
+@pytest.mark.slow
 def test_half_and_double_are_the_matrices(size, rng):
     x = eighths(rng, 2, *size, 3)
     np.testing.assert_array_equal(pyramids.down(x), both(halving(size[0]), halving(size[1]), x))
@@ -114,7 +115,8 @@ def pair(levels=2, **settings):
     )
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [slow(True), False])
+@pytest.mark.slow
 def test_one_step_by_hand(shared, rng):
     """Each level by itself: who is given which image and which noise, and sees what."""
     rules = pair(adversary=Adversary(losses.minimax), shared_draws=shared, latent_kind="normal")
@@ -180,6 +182,7 @@ def test_one_step_by_hand(shared, rng):
     np.testing.assert_allclose(metrics["discriminator/real"], middle, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sampling_is_a_loop_from_coarse_to_fine(rng):
     """Three levels with labels; the numbers of the latent go where they say."""
     classes, sizes = 3, (8, 4, 2)
@@ -219,6 +222,7 @@ def test_one_level_is_a_plain_gan(rng):
     )
 
 
+@pytest.mark.slow
 def test_every_level_plays_by_the_same_rules(rng):
     """Penalties and packs at each, and nothing is not a number."""
     rules = pair(adversary=Adversary(losses.wasserstein, gradient_penalty=1.0, packing=2))

@@ -16,7 +16,7 @@ from jaxgan.errors import InputError
 from jaxgan.networks import minilm
 from jaxgan.networks.minilm import MiniLM
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 TINY = MiniLM(words=20, positions=16, width=12, layers=2, heads=3, inner=20)
 TOKENS = np.array([[2, 5, 7, 3, 0, 0], [2, 11, 3, 0, 0, 0], [2, 5, 6, 19, 8, 3]], np.int32)
@@ -88,6 +88,7 @@ def by_hand(arrays, tokens, network=TINY):
     return mean / np.linalg.norm(mean)
 
 
+@pytest.mark.slow
 def test_embeddings_are_those_of_bert_by_hand(rng, saved):
     found = TINY.apply(minilm.load(saved, TINY), TOKENS)
     expected = [by_hand(table(np.random.default_rng(0)), tokens[tokens > 0]) for tokens in TOKENS]
@@ -123,6 +124,7 @@ def test_layers_are_those_of_pytorch(saved):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_behind_the_end_changes_nothing(saved):
     variables = minilm.load(saved, TINY)
     wide = np.pad(TOKENS, ((0, 0), (0, 7)))
@@ -185,6 +187,7 @@ def test_captions_are_split_into_words_and_parts(package):
     assert encoder.sha256 == weights.sha256(package / "model" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_captions_of_a_folder_are_embedded_once_and_reach_a_run(package, rng, tmp_path, monkeypatch, capsys):
     from PIL import Image
 

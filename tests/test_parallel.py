@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from quick import slow
 
 from jaxgan import game
 from jaxgan.errors import InputError
@@ -117,7 +118,7 @@ def one_device():
     return states
 
 
-@pytest.mark.parametrize(("kind", "devices"), [("pmap", 1), ("pmap", 8), ("jit", 4)])
+@pytest.mark.parametrize(("kind", "devices"), [slow("pmap", 1), slow("pmap", 8), ("pmap", 2), slow("jit", 4)])
 def test_devices_change_nothing_but_rounding(kind, devices):
     """Each shard equal, every draw to the bit, parameters within 1e-6 in five steps of SGD; one trace, all donated."""
     spread = Spread(kind, jax.devices()[:devices])
@@ -200,6 +201,7 @@ def free_port() -> str:
         return str(s.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_bits_of_one():
     """Two processes of one device each, and one process of two devices, under jit; under pmap: tests/test_train.py."""
     code = PROCESS.format(tests=str(Path(__file__).parent))

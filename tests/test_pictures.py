@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from quick import slow
 
 from jaxgan import pictures
 
@@ -85,11 +86,11 @@ def lines(n, **changes):
     "rows",
     [
         lines(300),
-        lines(1),
+        slow(lines(1)),
         # A player that has not started, steps that were not finite, and gradients of zero on a logarithmic axis.
         [*lines(5, **{"generator/loss": None, "generator/grad_norm": None}), *lines(3)],
-        lines(5, **dict.fromkeys(list(lines(1)[0])[1:])),
-        lines(5, **{"discriminator/grad_norm": 0.0, "generator/grad_norm": 0.0}),
+        slow(lines(5, **dict.fromkeys(list(lines(1)[0])[1:]))),
+        slow(lines(5, **{"discriminator/grad_norm": 0.0, "generator/grad_norm": 0.0})),
         [{"step": 1, "critic/loss": -3.0}],
         [{"step": i, "discriminator/real_logit": 40.0, "discriminator/fake_logit": -9.0 * i} for i in (1, 2)],
     ],
@@ -110,6 +111,7 @@ def test_curves_are_a_picture_whatever_is_missing(rows, tmp_path):
     assert (drawn > 0) or rows[0]["step"] == 1
 
 
+@pytest.mark.slow
 def test_curves_show_the_numbers(tmp_path):
     """A loss that rises draws another picture than one that does not, and a null leaves the line out."""
 

@@ -30,7 +30,7 @@ from jaxgan.networks import (
 )
 from jaxgan.parallel import Spread
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 ROOT = Path(__file__).parents[1]
 KEY = jax.random.key(0)
@@ -66,6 +66,7 @@ def flat(tree):
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
 
 
+@pytest.mark.slow
 def test_one_turn_by_a_loop_over_examples(rng):
     """Each pair's gradient, penalties included, clipped and summed; both networks judge with labels of their own."""
     made, batch = rules(adversary=Adversary(gradient_penalty=2.0, r1=0.5)), data(rng)
@@ -103,6 +104,7 @@ def test_one_turn_by_a_loop_over_examples(rng):
     assert metrics["discriminator/loss"] == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_one_example_changes_the_sum_by_the_clip_at_most_even_one_that_is_not_finite(rng):
     made, batch = rules(clip=0.05), data(rng, 2)
     state = start(made, batch)
@@ -125,6 +127,7 @@ def test_one_example_changes_the_sum_by_the_clip_at_most_even_one_that_is_not_fi
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_noise_has_its_scale_and_is_drawn_anew_in_every_turn(rng):
     """By a wide discriminator: 20,000 parameters estimate the scale to 0.5%, and correlations to 0.7%."""
     wide, batch = MLPDiscriminator(128, 2), {"image": data(rng)["image"][:1]}
@@ -150,6 +153,7 @@ def test_noise_has_its_scale_and_is_drawn_anew_in_every_turn(rng):
     )
 
 
+@pytest.mark.slow
 def test_four_devices_one_of_them_without_an_example(rng):
     made, batch = rules(1.0), data(rng)
     state = start(made, batch)
@@ -169,6 +173,7 @@ def test_four_devices_one_of_them_without_an_example(rng):
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_spectral_vectors_move_as_without_privacy(rng):
     """They follow the weights alone, so one example says what they are; also where nobody takes part."""
 
@@ -351,6 +356,7 @@ def test_epsilon_is_above_the_exact_one_of_the_gaussian_mechanism():
 
 
 @accounted
+@pytest.mark.slow
 def test_budgets_and_noise_found_for_them():
     ledger = privacy.Ledger(0.8, 0.0128, 10, 1e-5, budget=5.0)
     most = ledger.steps(10_000)
@@ -421,6 +427,7 @@ def test_without_budget_and_noise_nothing_is_private():
 
 
 @accounted
+@pytest.mark.slow
 def test_a_run_spends_its_budget_says_so_and_shows_it(tmp_path, capsys):
     run = tmp_path / "run"
     words = [word for key, value in SMALL.items() for word in (f"--{key}", value)]

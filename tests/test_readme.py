@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_research_script(capsys):
     (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(script.splitlines()) < 60

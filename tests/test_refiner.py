@@ -76,6 +76,7 @@ def test_the_published_refiner_keeps_the_size():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 640 + 8 * 36_928 + 65
 
 
+@pytest.mark.slow
 def test_turns_of_a_step_by_hand(rng):
     """Algorithm 1: the refiner twice, then the discriminator once, each on a batch of its own."""
     made, batch = rules(generator_turns=2), data(rng, 3)
@@ -91,6 +92,7 @@ def test_turns_of_a_step_by_hand(rng):
     close(made.sample(new, Keys.of(KEY, N), {"other": x}), run(G, g, x))
 
 
+@pytest.mark.slow
 def test_pretraining_by_hand(rng):
     """A step of the refiner alone, one more with the discriminator, which it does not yet learn from, and both."""
     made = rules(generator_pretraining=1, discriminator_pretraining=1)
@@ -147,16 +149,19 @@ def play_history(size: int, n: int, devices: int, seed: int) -> int:
 
 
 @pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.slow
 def test_every_second_image_is_an_older_one(devices):
     assert play_history(5, 4, devices, 0) == 20  # two of four, once five are held: from the third batch on
 
 
 @hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(size=st.integers(1, 7), n=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_the_history_is_a_plain_program(size, n, seed):
     play_history(size, n, 1, seed)
 
 
+@pytest.mark.slow
 def test_the_discriminator_sees_half_of_what_was(rng):
     """With a full history, as a step of the game goes."""
     made, batch = rules(history=N), data(rng, 2)

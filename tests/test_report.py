@@ -71,6 +71,7 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
+@pytest.mark.slow
 def test_a_report_is_one_file_with_everything_in_it(text):
     page = Page(text)
     for tag, attributes in page.tags:
@@ -95,6 +96,7 @@ def test_a_report_is_one_file_with_everything_in_it(text):
         assert expected in words, expected
 
 
+@pytest.mark.slow
 def test_the_slider_holds_every_sample_grid(runs, text):
     run = runs / "s0 & more"
     frames = Page(text).data["frames0"]
@@ -103,6 +105,7 @@ def test_the_slider_holds_every_sample_grid(runs, text):
         assert base64.b64decode(data) == (run / "samples" / f"step_{step:08d}.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "SEARCHED", 100)
     paths = [runs / "s0 & more", runs / "s1 & more"]
@@ -120,6 +123,7 @@ def test_several_runs_stand_side_by_side_or_say_why_not(runs, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("by", ["features", "pixels"])
+@pytest.mark.slow
 def test_neighbours_of_training_images_are_themselves(by, runs, monkeypatch):
     def none(*args):
         raise InputError("no features")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan.networks import ResNetDiscriminator, ResNetGenerator
 from jaxgan.networks.resnet import RESOLUTIONS, ConvPool, UpsampleConv
@@ -52,7 +52,7 @@ def apply(module, variables, *inputs, train=False, mutable=False):
 # Sizes
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, slow(3)])
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 def test_shapes(resolution, channels):
     image = (5, resolution, resolution, channels)
@@ -84,6 +84,7 @@ def test_32_is_the_papers_network():
         (128, [32, 16, 8, 4, 2], [2, 4, 8, 16, 32, 32]),
     ],
 )
+@pytest.mark.slow
 def test_widths_of_the_blocks(resolution, generator, discriminator):
     """With width 64 in place of 2, 128x128 is the paper's 1024, 512, ... 64 up and 64, ... 1024, 1024 down."""
     _, g = shapes(ResNetGenerator(resolution, 3, 2), array(2, Z))
@@ -270,6 +271,7 @@ def test_discriminator_in_numpy(spectral, rng):
     np.testing.assert_allclose(y, logits, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_every_weight_of_a_spectral_discriminator_has_a_vector_and_only_training_moves_them(rng):
     x = rng.uniform(-1, 1, (2, 16, 16, 1)).astype(np.float32)
     module = ResNetDiscriminator(16, 1, 4, classes=2)
@@ -299,6 +301,7 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32(module, shape, rng):
     half = module.clone(dtype=jnp.bfloat16)
     y, v = shapes(half, array(*shape))
@@ -319,6 +322,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(module, shape, rng):
 
 
 @BOTH
+@pytest.mark.slow
 def test_labels(module, shape, rng):
     """An example depends on its own label; without classes, on none; a conditional network wants one."""
     conditional = module.clone(classes=3)

@@ -82,6 +82,7 @@ def chosen(index):
     return losses.Loss(side("real"), side("fake"), side("fool"))
 
 
+@pytest.mark.slow
 def test_every_loss_with_every_penalty_conditional_or_not(batch):
     states = {classes: begin(toy(classes), batch) for classes in (0, 3)}
 
@@ -107,6 +108,7 @@ def test_every_loss_with_every_penalty_conditional_or_not(batch):
     assert len(values) == 60  # each plays by its own rules
 
 
+@pytest.mark.slow
 def test_every_trick_alone(batch):
     rules = {
         name: toy(0, trick, latent=Latents(2, "uniform") if name == "uniform" else 2)

@@ -17,7 +17,7 @@ from jaxgan.game import Keys
 from jaxgan.games import Latents
 from jaxgan.networks import DCGANGenerator, MLPGenerator
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 LATENT = 6
 ARGUMENTS = [
@@ -178,6 +178,7 @@ def test_truncated_latents_are_gaussian_within_the_bound(plain):
     same(images(plain, 5, seed=3, truncation=0.5), by_hand(plain, z))
 
 
+@pytest.mark.slow
 def test_truncation_is_of_gaussian_latents_and_above_0(plain, tmp_path, capsys):
     out = tmp_path / "a.npz"
     with np.load(saved(plain, out, "--num", "5", "--seed", "3", "--truncation", "0.5")) as arrays:
@@ -287,6 +288,7 @@ def test_sampling_leaves_the_run_as_it_was(plain, tmp_path):
     assert contents() == before
 
 
+@pytest.mark.slow
 def test_a_run_is_sampled_without_its_data(tmp_path):
     """The run's folder is all that is needed: here, its images are gone."""
     rng = np.random.default_rng(0)

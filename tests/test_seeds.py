@@ -14,16 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, quickly
+from quick import quick_jit, quickly, slow
 from test_train import ROOT, command, digest
 
-from jaxgan import cli, config, game, games, pictures, train
+from jaxgan import cli, config, game, games, train
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import RunError
 from jaxgan.inspection import inspect
 from jaxgan.networks import DCGANDiscriminator, DCGANGenerator
 from jaxgan.parallel import Seeds
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
 SMALL = {
     "data.split": "test",
     "batch_size": "8",
@@ -38,17 +39,6 @@ SMALL = {
 }
 DROPOUT = {"discriminator.dropout": "0.1"}
 SEEDS = (0, 1, 2, 5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_curves():
-    """To draw curves would take longer than these runs: the rows that they would show are written in their place."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(
-        pictures, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
-    )
-    yield
-    patch.undo()
 
 
 def small(name="mlp", **more):
@@ -100,7 +90,7 @@ def assert_same_run(run, other):
         assert both[0][name] == both[1][name], name
 
 
-@pytest.mark.parametrize(("devices", "seeds"), [(2, SEEDS), (4, SEEDS)])
+@pytest.mark.parametrize(("devices", "seeds"), [(2, SEEDS), slow(4, SEEDS)])
 def test_each_run_has_the_bits_and_files_of_the_run_alone(tmp_path, each, devices, seeds):
     assert len({digest(run) for run in each.values()}) == len(SEEDS)
     runs = folders(tmp_path, seeds)
@@ -115,7 +105,7 @@ def test_each_run_has_the_bits_and_files_of_the_run_alone(tmp_path, each, device
 
 @pytest.mark.parametrize(
     ("name", "steps", "by", "devices", "seeds"),
-    [("mlp", 5, "vmap", 2, SEEDS), ("default", 2, "map", 1, (3, 5))],
+    [slow("mlp", 5, "vmap", 2, SEEDS), slow("default", 2, "map", 1, (3, 5))],
 )
 def test_each_run_is_the_run_alone_to_rounding(tmp_path, name, steps, by, devices, seeds):
     """Under vmap, and with batch norm, which must not see another run. With SGD, as Adam hides errors of scale."""
@@ -135,6 +125,7 @@ def test_each_run_is_the_run_alone_to_rounding(tmp_path, name, steps, by, device
     assert np.abs(found[5][kernel] - found[seeds[0]][kernel]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_runs_at_different_steps_catch_up(tmp_path, each):
     """One at 9 with that save damaged, one at 4 with a torn log, one not begun: together they go from 5, 4 and 0 to 12.
 
@@ -163,6 +154,7 @@ def test_runs_at_different_steps_catch_up(tmp_path, each):
         assert (run / "metrics.jsonl").read_bytes() == (each[seed] / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_stopped_by_a_signal_one_goes_on_alone_then_all_together(tmp_path, each, monkeypatch):
     runs, record = folders(tmp_path, (0, 1)), train._Loop._record
 
@@ -189,6 +181,7 @@ def test_stopped_by_a_signal_one_goes_on_alone_then_all_together(tmp_path, each,
 
 
 @pytest.mark.parametrize("by", ["map", "vmap"])
+@pytest.mark.slow
 def test_a_run_that_gives_up_stops_alone(tmp_path, each, by):
     """One run's weights become NaN at step 12: it stops four steps later, and the others go on."""
     runs = folders(tmp_path / "together", (0, 1))
@@ -222,6 +215,7 @@ def test_a_run_that_gives_up_stops_alone(tmp_path, each, by):
         assert_same_run(runs[0], tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_the_way_that_runs_share_a_device_may_change(tmp_path):
     """A run that goes on under vmap, or among other seeds there, says that its bits are others."""
     runs = folders(tmp_path, (0, 1))
@@ -236,6 +230,7 @@ def test_the_way_that_runs_share_a_device_may_change(tmp_path):
     assert config.load(runs[0] / "config.toml").run.seeds_by == "vmap"
 
 
+@pytest.mark.slow
 def test_the_bar_shows_the_median_and_the_range(tmp_path, capfd):
     arguments = [word for word in command(tmp_path, "--seeds", "0,3,4", "--steps", 6) if word != "--quiet"]
     with quickly():
@@ -260,6 +255,7 @@ def test_runs_are_spread_evenly():
 
 
 @pytest.mark.parametrize("chosen", [None, "3"])
+@pytest.mark.slow
 def test_the_cores_of_a_cpu_are_devices_unless_the_user_chose(chosen):
     code = "import jax; from jaxgan.parallel import share_cores; share_cores(4); print(len(jax.devices()))"
     env = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
@@ -288,6 +284,7 @@ MAKE = {
 
 
 @pytest.mark.parametrize("family", MAKE)
+@pytest.mark.slow
 def test_vmap_over_seeds(family, rng):
     """`init` and three steps of each seed under `jax.vmap`, against the same seed by itself."""
     rules, steps = MAKE[family](), 3

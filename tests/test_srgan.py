@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan import config, experiment, game, weights
 from jaxgan.data.derived import Degraded
@@ -69,6 +69,7 @@ def test_published_networks_have_the_parameters_of_figure_4(module, shape, out, 
 
 
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 1), (4, 1), (4, 2)])
+@pytest.mark.slow
 def test_a_pixel_depends_on_all_within_the_radius_and_on_none_beyond(scale, blocks, rng):
     far = radius(scale, blocks)
     assert far == 8 + 2 * blocks
@@ -111,7 +112,8 @@ def maps(images):
     return images**2, 3 * images[:, ::2, ::2]
 
 
-@pytest.mark.parametrize(("loss", "pretraining"), [("mse", 0), ("l1", 1)])
+@pytest.mark.parametrize(("loss", "pretraining"), [slow("mse", 0), ("l1", 1)])
+@pytest.mark.slow
 def test_a_warm_up_for_pixels_and_then_the_whole_loss(loss, pretraining, rng):
     """Two steps of pixels alone, perhaps one more beside the discriminator's, then one of all, by hand.
 
@@ -171,6 +173,7 @@ def test_a_warm_up_for_pixels_and_then_the_whole_loss(loss, pretraining, rng):
     np.testing.assert_allclose(made, run(Enlarge(), state.params["generator"], x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_last_maps_of_the_classifier_are_its_features():
     """Their means are what scores look through."""
     images = np.stack([Embedded("test")[i]["image"] for i in range(3)])
@@ -182,6 +185,7 @@ def test_the_last_maps_of_the_classifier_are_its_features():
     assert min(float(y.min()) for y in found) == 0
 
 
+@pytest.mark.slow
 def test_maps_of_efficientnet_are_of_three_sizes_and_differentiable(monkeypatch, rng):
     """With weights drawn here in place of the package's."""
     net = efficientnet.EfficientNetLite0()
@@ -209,6 +213,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_the_data_is_shrunken_for_the_family_and_fixed_weights_are_named():
     settings = config.parse(SETTINGS, {})
     source = experiment.source_of(settings, "test")

@@ -23,7 +23,7 @@ from jaxgan.networks.stackgan import Augmentation, Gaussian
 from jaxgan.recorder import Recorder
 from jaxgan.rundir import RunDirectory
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
 KEY, N, LR = jax.random.key(0), 4, 0.1
 CAPTIONS = ["dark", "a light bag", "dark", "a dark boot"]
@@ -208,6 +208,7 @@ def close(got, want, **more):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, **more), got, want)
 
 
+@pytest.mark.slow
 def test_both_stages_by_hand(rng):
     """Equations 3 to 6, one step of each stage with gradient descent; captions 0 and 2 are the same."""
     rules, batch = tiny(kl=0.5, mismatched=0.7), example(rng)
@@ -277,6 +278,7 @@ def test_both_stages_by_hand(rng):
     assert np.isnan(later["discriminator/loss"])
 
 
+@pytest.mark.slow
 def test_samples_are_of_the_stage_that_was_trained_last(rng):
     rules, batch = tiny(), {"text": coded(CAPTIONS)}
     state = game.init(rules, KEY, {"image": jnp.zeros((N, 4, 4, 1)), **batch})
@@ -393,6 +395,7 @@ def run(tmp_path_factory):
     return folder.path
 
 
+@pytest.mark.slow
 def test_samples_of_a_text_are_of_that_text(run, tmp_path):
     def made(name, *options):
         assert main(["sample", str(run), "--out", str(tmp_path / name), *options]) == 0
@@ -417,6 +420,7 @@ def test_samples_of_a_text_are_of_that_text(run, tmp_path):
     ("caption", "message"),
     [("", "is empty"), (" ", "is empty"), ("é" * 33, "66 bytes"), ("x" * 65, "at most 64")],
 )
+@pytest.mark.slow
 def test_a_text_that_cannot_be_drawn_is_refused(run, caption, message, capsys):
     assert main(["sample", str(run), "--out", "x.png", "--text", caption]) == 2
     assert message in capsys.readouterr().err

@@ -84,6 +84,7 @@ def test_generator_that_is_lost():
     assert wrong.value == pytest.approx(-1600, rel=1e-3)  # both sides pay their logit, 800
 
 
+@pytest.mark.slow
 def test_short_run_ends_near_theory(monkeypatch):
     """Of two Gaussians: with four seeds D came within 0.028 to 0.036 of the best."""
     monkeypatch.setattr(theory, "MOMENTS", 6)
@@ -96,6 +97,7 @@ def test_short_run_ends_near_theory(monkeypatch):
     assert last.distance < 0.05
 
 
+@pytest.mark.slow
 def test_run_repeats_and_depends_on_its_seed():
     with quickly():
         runs = [list(theory.train(9, seed, width=8, batch_size=16)) for seed in (0, 0, 1)]
@@ -108,6 +110,7 @@ def test_run_repeats_and_depends_on_its_seed():
     assert (steps[0], steps[-1]) == (0, 9)
 
 
+@pytest.mark.slow
 def test_pictures(tmp_path, capsys):
     out = tmp_path / "new" / "theory"
     with quickly():

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from quick import quickly
+from quick import as_users, quickly, slow
 from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, game, pictures, train
@@ -121,6 +121,7 @@ def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
 
 
 @pytest.mark.device
+@pytest.mark.slow
 def test_convolutions_as_users_compile_them_resume_to_the_bit(tmp_path):
     """The families' own test compiles in haste; here are XLA's fusions, tiles and products with patches."""
 
@@ -133,7 +134,10 @@ def test_convolutions_as_users_compile_them_resume_to_the_bit(tmp_path):
         }
         windows = {"run.window": "2", "steps": str(steps)}
         settings = config.load(ROOT / "configs" / "default.toml", small | windows)
-        assert train.train(settings, tmp_path / run, print, progress=False, devices=jax.devices()[:1]) == 0
+        with as_users():
+            assert (
+                train.train(settings, tmp_path / run, print, progress=False, devices=jax.devices()[:1]) == 0
+            )
         return digest(tmp_path / run)
 
     whole = trained("whole", 4)
@@ -173,6 +177,7 @@ def test_growing_steps_goes_on_to_the_same_bits(tmp_path, twelve):
 @pytest.mark.parametrize(
     ("after", "share", "drawn"), [(1e9, 1.0, [23]), (-1.0, 1e-12, [5, 23]), (-1.0, 1e12, [5, 10, 15, 20, 23])]
 )
+@pytest.mark.slow
 def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, after, share, drawn):
     """A window after each checkpoint, but not too soon, nor too soon after the last drawing."""
     seen = []
@@ -213,6 +218,7 @@ r.RunDirectory.log = half""",
 }
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again(tmp_path, forty):
     """SIGKILL in the loop at 17, then in each phase of a save, then in the log: always the bits of the whole run."""
     run = tmp_path / "run"
@@ -229,6 +235,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path, forty):
 
 
 @pytest.mark.parametrize(("sent", "code", "workers"), [(signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 1)])
+@pytest.mark.slow
 def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code, workers):
     """With streamed data and workers: same order, same bits as the resident run."""
     run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", workers, "--steps", 40)
@@ -246,6 +253,7 @@ def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code
     assert digest(run) == digest(forty)
 
 
+@pytest.mark.slow
 def test_streamed_run_killed(tmp_path, forty):
     run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", 1, "--steps", 40)
     process = launch(run, *streamed)
@@ -264,13 +272,15 @@ def products_by_ynnpack(program):
 
 
 @pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.slow
 def test_options_for_many_examples_change_nothing_but_rounding(devices):
     """Three steps of SGD on batches of 256: the window's products by Eigen, `jax.jit`'s by YNNPACK."""
     sgd = {f"{name}_optimizer": optax.sgd(0.1) for name in ("generator", "discriminator")}
     rules = gan(MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
-    window = train.program(rules, feed, spread, 256, 100)
+    with as_users():
+        window = train.program(rules, feed, spread, 256, 100)
     image = jnp.zeros((1, 28, 28, 1))
     state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"image": image})
     start = jax.tree.map(np.array, state.params)
@@ -291,6 +301,7 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     )
 
 
+@pytest.mark.slow
 def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
     traces = []
     transition = train.game.transition
@@ -304,7 +315,7 @@ def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
     assert counts == [1, 1]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", [DAMAGES[0], *map(slow, DAMAGES[1:])])
 def test_damaged_newest_checkpoint(ten, twelve, damage, capsys):
     """One line says so, and the run goes on from the one before to the bits of the undamaged run."""
     run = ten
@@ -327,6 +338,7 @@ def test_a_run_whose_every_checkpoint_is_damaged_is_left_alone(ten, capsys):
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path, monkeypatch, capsys):
     """Exit 2, the file named, the steps before it saved; with the file back the run goes on."""
     rng, images = np.random.default_rng(0), tmp_path / "images"
@@ -359,6 +371,7 @@ def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize(("largest", "named"), [(100_000, "checkpoints/15"), (3_000, "metrics.jsonl")])
+@pytest.mark.slow
 def test_a_disk_that_fills_up(ten, largest, named):
     """Writes that fail past a size, in a save or elsewhere: exit 1, the path named, the last good checkpoint whole."""
     run = ten
@@ -373,6 +386,7 @@ def test_a_disk_that_fills_up(ten, largest, named):
     assert inspect(run, print)["step"] == 20
 
 
+@pytest.mark.slow
 def test_curves_that_cannot_be_written(tmp_path, capsys):
     """Exit 1 and the path named; the last checkpoint stands, and the run goes on once there is room for the picture."""
     run = tmp_path / "run"
@@ -389,6 +403,7 @@ def test_curves_that_cannot_be_written(tmp_path, capsys):
     assert (run / "curves.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_never_finite_again_stops(tmp_path, capsys):
     """A learning rate of 1e38: the second step overflows, and no other draw helps."""
     run = tmp_path / "run"
@@ -409,6 +424,7 @@ def test_a_run_that_is_never_finite_again_stops(tmp_path, capsys):
     assert all(np.isfinite(value).all() for value in table.values())
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_device_make_the_bits_of_one_process_of_two(tmp_path):
     """Through the command line, streaming, each process reading its rows."""
     from test_parallel import free_port

@@ -50,6 +50,7 @@ def enlarger():
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.slow
 def test_tiles_are_the_whole_image(norm, rng):
     """Any size, and tiles that do not divide it, in batches that span images; with any running averages."""
     enlarger = enlarger_of(norm)
@@ -84,6 +85,7 @@ def write(path, array):
     Image.fromarray(array).save(path)
 
 
+@pytest.mark.slow
 def test_files_are_enlarged_in_their_folders_and_damaged_ones_named(enlarger, tmp_path, rng):
     folder, out, said = tmp_path / "in", tmp_path / "out", []
     write(folder / "a.jpg", rng.integers(0, 256, (6, 9, 3), np.uint8))
@@ -100,6 +102,7 @@ def test_files_are_enlarged_in_their_folders_and_damaged_ones_named(enlarger, tm
     np.testing.assert_array_equal(read(out / "a.png"), want[..., 0])
 
 
+@pytest.mark.slow
 def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys):
     run = trained("pix2pix", {"image": COLOUR, "input": GREY}, **{"generator.depth": "2"})
     original = rng.integers(0, 256, (11, 13, 3), np.uint8)
@@ -125,6 +128,7 @@ def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys
     np.testing.assert_array_equal(read(tmp_path / "again" / "a.png"), first)
 
 
+@pytest.mark.slow
 def test_cyclegan_goes_forth_and_back(tmp_path, rng):
     overrides = {"generator.depth": "2", "game.identity": "0"}
     run = trained("cyclegan", {"image": GREY, "other": COLOUR}, **overrides)
@@ -135,6 +139,7 @@ def test_cyclegan_goes_forth_and_back(tmp_path, rng):
         assert read(job.out).shape == shape
 
 
+@pytest.mark.slow
 def test_runs_of_other_families_are_refused(enlarger):
     todo = [Job(*2 * [translate.Path("x.png")])]
     with pytest.raises(InputError, match="takes runs of pix2pix and cyclegan, and this one is of srgan"):
@@ -166,6 +171,7 @@ def test_mistakes_about_files_are_named_before_any_work(tmp_path):
     assert [job.out.name for job in twice] == ["a.png", "c.png"]
 
 
+@pytest.mark.slow
 def test_scores_of_pairs_are_of_each_image_and_its_own_truth(enlarger):
     pairs = pairs_of(enlarger.built, 40)
     assert pairs.truth.shape == pairs.baseline.shape == (40, 28, 28, 1)
@@ -193,6 +199,7 @@ def test_enlarged_by_bicubic_keeps_what_fits(rng):
     np.testing.assert_array_equal(images.enlarged(image, 4, 4, 3), image.repeat(3, 2))
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path, capsys):
     """Trained for a step, scored by pixels without any feature network, and used on a file and on a damaged one."""
     run, good, bad = (str(tmp_path / name) for name in ("run", "a.png", "b.png"))

@@ -12,7 +12,7 @@ import optax
 import pytest
 from hypothesis import strategies as st
 from peers import load
-from quick import quick_jit
+from quick import quick_jit, slow
 
 from jaxgan import config, experiment, game, losses
 from jaxgan.data.sources import Field
@@ -57,6 +57,7 @@ def test_images_of_any_size_keep_it(size):
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.slow
 def test_a_patch_is_as_large_as_it_says(layers, rng):
     """A logit changes with the pixels of its patch, and with no other."""
     side = receptive_field(layers)
@@ -155,6 +156,7 @@ def close(got, want):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, want)
 
 
+@pytest.mark.slow
 def test_pix2pix_by_hand(rng):
     """Equations 1 to 4: D sees the input beside the image, G pays for every pixel."""
     rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=7.0))
@@ -182,6 +184,7 @@ def test_pix2pix_by_hand(rng):
     np.testing.assert_allclose(made, run(Affine(), g, x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pixels_alone_leave_the_discriminator_out(rng):
     rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=1.0, adversarial=0.0))
     batch = batches(rng, "input", "image")
@@ -192,7 +195,7 @@ def test_pixels_alone_leave_the_discriminator_out(rng):
     close(new.params["generator"], moved(state.params["generator"], grads))
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [slow(True), False])
 def test_cyclegan_by_hand(shared, rng):
     """Equations 1 to 3 and the identity term, with a pool that is not full yet: it returns what it is given."""
     adversary = Adversary(losses.least_squares)
@@ -281,12 +284,14 @@ def play_pool(size: int, n: int, seed: int) -> int:
     return exchanged
 
 
+@pytest.mark.slow
 def test_half_of_the_images_are_exchanged():
     assert 20 < play_pool(5, 3, 0) < 40  # of 54, once the pool is full
 
 
 @hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(size=st.integers(1, 7), n=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_the_pool_is_a_plain_program(size, n, seed):
     play_pool(size, n, seed)
 
@@ -356,6 +361,7 @@ def test_settings_become_games():
 
 
 @pytest.mark.parametrize("family", ["pix2pix", "cyclegan"])
+@pytest.mark.slow
 def test_packed_images_are_judged_together(family, rng):
     """The discriminator of two images together has twice the channels, and takes finite turns."""
     keys = {"game.family": family, "game.packing": "2", "discriminator.norm": "none"}

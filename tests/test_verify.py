@@ -15,7 +15,7 @@ from jaxgan.errors import InputError
 from jaxgan.train import train
 from jaxgan.verify import describe, verify
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]
 TINY = {
     "steps": "12",
@@ -168,6 +168,7 @@ def test_what_cannot_be_verified_is_said(run, tmp_path):
         check(run)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_its_answer(run):
     def jaxgan(*words):
         done = subprocess.run(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from quick import slow
 
 from jaxgan import config, experiment, game, train
 from jaxgan.checkpoint import flatten, sha256
@@ -19,12 +20,12 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
 from jaxgan.window import decode
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.device
-@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("resident", [True, slow(False)])
 def test_windows_of_any_length_make_the_same_bits(resident):
     source = Embedded("test")
     settings = config.load(
@@ -32,7 +33,7 @@ def test_windows_of_any_length_make_the_same_bits(resident):
         {"generator.width": "8", "generator.depth": "1", "discriminator.dropout": "0.1"},
     )
     setup = experiment.build(settings, source.classes, len(source))
-    found, window, spread = [], None, Spread()
+    found, window, spread = [], None, Spread(devices=jax.devices()[:2])
     for length in (1, 4, 10):
         shape = (0, setup.game.turns, 8, 10, spread)
         if resident:
@@ -85,9 +86,9 @@ def window_of(length, give_up_after):
     ("bad", "give_up_after", "taken"),
     [
         ((0, 3, 4, 9), 3, 12),
-        ((11,), 3, 12),
+        slow((11,), 3, 12),
         ((2, 3, 4, 5), 3, 5),
-        ((0, 1, 2), 3, 3),
+        slow((0, 1, 2), 3, 3),
         (tuple(range(12)), 100, 12),
     ],
 )
