@@ -132,28 +132,30 @@ def plugin(tmp_path: Path) -> Path:
 
 
 ASK = "import os; from jaxgan import backends; backends.ask_for_determinism({}); print(os.environ.get('XLA_FLAGS'))"
+ASKED = [
+    (True, {}, "--xla_gpu_deterministic_ops=true"),
+    (
+        True,
+        {"XLA_FLAGS": "--xla_cpu_prefer_vector_width=256"},
+        "--xla_cpu_prefer_vector_width=256 --xla_gpu_deterministic_ops=true",
+    ),
+    (True, {"JAX_PLATFORMS": "cpu"}, "None"),
+    (False, {}, "None"),
+    (True, {"XLA_FLAGS": "--xla_gpu_deterministic_ops=false"}, "--xla_gpu_deterministic_ops=false"),
+]
+"""What is wanted, the environment, and what XLA_FLAGS are then."""
 
 
-def test_a_gpu_is_asked_for_determinism_before_jax_starts(plugin):
-    both = (
-        f"{ASK.format(True)}; import jax; print(jax.numpy.ones(3).sum(), backends.not_deterministic('gpu'))"
-    )
-    assert process(both, plugin).split() == ["--xla_gpu_deterministic_ops=true", "3.0", "None"]
-    added = process(ASK.format(True), plugin, XLA_FLAGS="--xla_cpu_prefer_vector_width=256")
-    assert added.split() == ["--xla_cpu_prefer_vector_width=256", "--xla_gpu_deterministic_ops=true"]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "variables"),
-    [
-        (True, {"JAX_PLATFORMS": "cpu"}),
-        slow(False, {}),
-        slow(True, {"XLA_FLAGS": "--xla_gpu_deterministic_ops=false"}),
-    ],
-    ids=str,
-)
-def test_flags_stay_where_nothing_is_to_be_asked(plugin, wanted, variables):
-    assert process(ASK.format(wanted), plugin, **variables) == str(variables.get("XLA_FLAGS"))
+def test_a_gpu_is_asked_for_determinism_before_jax_starts_and_where_it_is_wanted(plugin):
+    """Flags stay where nothing is to be asked; those that were added are understood by JAX."""
+    lines = ["import os", "from jaxgan import backends"]
+    for wanted, variables, _ in reversed(ASKED):
+        lines += ["for name in ('XLA_FLAGS', 'JAX_PLATFORMS'): os.environ.pop(name, None)"]
+        lines += [f"os.environ.update({variables!r})", f"backends.ask_for_determinism({wanted})"]
+        lines += ["print(os.environ.get('XLA_FLAGS'))"]
+    lines += ["import jax", "print(jax.numpy.ones(3).sum(), backends.not_deterministic('gpu'))"]
+    found = process("\n".join(lines), plugin).splitlines()
+    assert found == [*(flags for _, _, flags in reversed(ASKED)), "3.0 None"]
 
 
 def test_flags_stay_without_a_plugin_for_gpus():

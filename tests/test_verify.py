@@ -11,6 +11,7 @@ import jax
 import pytest
 
 from jaxgan import config
+from jaxgan.cli import main
 from jaxgan.errors import InputError
 from jaxgan.train import train
 from jaxgan.verify import describe, verify
@@ -170,21 +171,15 @@ def test_what_cannot_be_verified_is_said(run, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_ends_with_its_answer(run):
-    def jaxgan(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "jaxgan", "verify", *map(str, words), "--quiet"],
-            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    code, out, _ = jaxgan(run, "--steps", 3, "--json")
+    words = [sys.executable, "-m", "jaxgan", "verify", str(run), "--quiet", "--steps", "3", "--json"]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200)
     # Compiled in haste there, not here: the bits may be others, and the answer must say which.
-    found = json.loads(out)
-    assert code == (0 if found["equal"] else 1)
+    found = json.loads(done.stdout)
+    assert done.returncode == (0 if found["equal"] else 1)
     assert (found["first"], found["last"]) == (0, 3)
-    code, _, errors = jaxgan(run.parent / "none")
-    assert code == 2
-    assert "is not a run" in errors
+
+
+def test_the_command_without_a_run(tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "none"), "--quiet"]) == 2
+    assert "is not a run" in capsys.readouterr().err
