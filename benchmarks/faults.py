@@ -172,7 +172,8 @@ def run(root: Path, cache: Path, marks: str) -> dict[str, Any]:
         [*command, "-p", "no:cacheprovider"], cwd=root, env=variables, capture_output=True, text=True
     )
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    if done.returncode not in (0, 1) or bool(failed) != bool(done.returncode):
+    # Stopped at a failure, pytest's workers end with 2, as after an interruption.
+    if done.returncode not in (0, 1, 2) or bool(failed) != bool(done.returncode):
         raise SystemExit(
             f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )
