@@ -44,7 +44,7 @@ test-all: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-costs: $(STAMP) ## Run the tests, and write the table of the dearest into CONTRIBUTING.md
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" --dearest 20 --dearest-in CONTRIBUTING.md
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" --dearest=20 --dearest-in=CONTRIBUTING.md
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check
