@@ -3,7 +3,7 @@
 Each fault is one line of a checkout of its own, as somebody might write it by mistake. Tests run until the first that
 fails; the programs compiled for one fault are found again by the next. A fault that no test notices is a hole.
 
-    python benchmarks/faults.py                           # all of them, an hour
+    python benchmarks/faults.py                           # all of them: up to thirteen runs of each part
     python benchmarks/faults.py --only stale-average --parts fast
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
+from bits import checked_out
 from text_table import table
 
 PARTS = {"fast": "not slow", "slow": "slow"}
@@ -113,18 +114,6 @@ FAULTS: Mapping[str, Fault] = {
 
 
 @contextlib.contextmanager
-def checkout(folder: Path) -> Iterator[Path]:
-    """HEAD in a folder of its own."""
-    place = folder / "checkout"
-    git = ["git", "-C", str(harness.ROOT), "worktree"]
-    subprocess.run([*git, "add", "--quiet", "--detach", str(place), "HEAD"], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run([*git, "remove", "--force", str(place)], check=True)
-
-
-@contextlib.contextmanager
 def planted(fault: Fault, root: Path) -> Iterator[None]:
     """The fault in the checkout.
 
@@ -194,15 +183,22 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = harness.parser(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the JSON (default: benchmarks/results/faults.json)"
+    )
     parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), metavar="FAULT", help="some of them")
     parser.add_argument(
         "--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="(default: both)"
     )
     options = parser.parse_args()
     report = harness.Report("faults", options)
-    with tempfile.TemporaryDirectory(prefix="jaxgan-faults-") as folder, checkout(Path(folder)) as root:
+    with (
+        tempfile.TemporaryDirectory(prefix="jaxgan-faults-") as folder,
+        checked_out("HEAD", Path(folder)) as root,
+    ):
         cache = Path(folder) / "cache"
         for part in options.parts:
             if (clean := run(root, cache, PARTS[part]))["failed"]:

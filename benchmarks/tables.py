@@ -60,9 +60,10 @@ def main() -> None:
     options = parser.parse_args()
     before = options.readme.read_text()
     after = fill(before, options.results)
-    if options.check:
-        sys.exit("the README differs from the results: run benchmarks/tables.py" if after != before else 0)
-    options.readme.write_text(after)
+    if not options.check:
+        options.readme.write_text(after)
+    elif after != before:
+        sys.exit("the README differs from the results: run benchmarks/tables.py")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ MARKED = re.compile(r"(<!-- dearest -->\n).*?(<!-- end of dearest -->)", re.DOTA
 
 
 def processor_seconds() -> float:
-    """Of this process and of those that it started and that have ended."""
+    """The processor time of this process and of those that it started and that have ended."""
     return sum(os.times()[:4])
 
 
 def protects(item: pytest.Item) -> str:
-    """A test's first line of documentation, or its name in words."""
+    """A test's name in words, and the first line of its documentation."""
     text = getattr(getattr(item, "function", None), "__doc__", None) or ""
-    told = text.strip().partition("\n")[0].rstrip(".")
-    return told or item.nodeid.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
+    name = item.nodeid.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
+    return ". ".join([name, *text.strip().splitlines()[:1]])
 
 
 class Accounting:
@@ -47,8 +47,9 @@ class Accounting:
         name = report.nodeid.partition("[")[0]
         self.seconds[name] += report.duration
         self.cases[name] += report.when == "call"
-        self.protects[name] = report.protects
-        self.processor += report.processor
+        # Of a worker that died xdist makes the report itself.
+        self.protects[name] = getattr(report, "protects", name)
+        self.processor += getattr(report, "processor", 0.0)
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
@@ -69,7 +70,7 @@ class Accounting:
         names = sorted(self.seconds, key=lambda name: -self.seconds[name])[:count]
         rows = [
             [
-                f"`{name.removeprefix('tests/')}`: {self.protects[name]}",
+                f"`{name.partition('::')[0].removeprefix('tests/')}`: {self.protects[name]}",
                 self.cases[name],
                 f"{self.seconds[name]:.1f}",
             ]
@@ -78,15 +79,22 @@ class Accounting:
         return table(["test, and what it protects", "cases", "seconds"], rows)
 
 
-def write(path: Path, text: str) -> None:
-    """Puts the table between its markers.
+def check(count: int | None, path: Path | None) -> None:
+    """Looks before the tests run whether their table can be written.
 
     Raises:
-        pytest.UsageError: The file has no such markers.
+        pytest.UsageError: Nobody asked for a table, or the file has no place for it.
     """
-    whole, count = MARKED.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text())
+    if path is None:
+        return
     if not count:
+        raise pytest.UsageError("--dearest-in needs --dearest=N: how many tests the table has")
+    if not path.is_file() or not MARKED.search(path.read_text()):
         raise pytest.UsageError(
-            f"{path} has no line <!-- dearest --> with a line <!-- end of dearest --> after it"
+            f"--dearest-in: {path} needs a line <!-- dearest --> and a line <!-- end of dearest --> after it"
         )
-    path.write_text(whole)
+
+
+def write(path: Path, text: str) -> None:
+    """Puts the table between its markers."""
+    path.write_text(MARKED.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text()))

@@ -9,10 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-if metadata.version("jax") < "0.11":
-    # What tests compile outside of programs, operation by operation, compiles three times as fast without these.
-    # Newer compilers have no other way. `quick.as_users` gives programs what users have.
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+# Operations outside of programs compile in half to a third of the time without fusion emitters. Newer compilers have no
+# other way. Tests of a run's bits compile programs as users do: `users_programs`, and `quick.users_environment`.
+os.environ["USERS_XLA_FLAGS"] = os.environ.get("USERS_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+if tuple(map(int, metadata.version("jax").split(".")[:2])) < (0, 11):
+    os.environ["XLA_FLAGS"] = f"{os.environ['USERS_XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Tests run the same small programs again and again, in this process, pytest's workers and processes of their own.
     _cache = tempfile.TemporaryDirectory(prefix="jaxgan-tests-", ignore_cleanup_errors=True)
@@ -24,8 +25,8 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compila
 import jax
 import numpy as np
 import pytest
-from accounting import Accounting
-from quick import quickly
+from accounting import Accounting, check
+from quick import as_users, quickly
 
 # Tracing makes many objects that live long: to look for garbage after every 700 takes a quarter of its time.
 gc.set_threshold(200_000, 20, 100)
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    check(config.getoption("--dearest"), config.getoption("--dearest-in"))
     config.pluginmanager.register(Accounting())
 
 
@@ -60,6 +62,13 @@ def strict_dtypes() -> Iterator[None]:
 def quick_programs() -> Iterator[None]:
     """`quickly`, for a whole module."""
     with quickly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def users_programs() -> Iterator[None]:
+    """`as_users`, for a whole module."""
+    with as_users():
         yield
 
 

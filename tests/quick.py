@@ -1,5 +1,6 @@
 """What tests share beside fixtures; to import it changes nothing."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -7,7 +8,6 @@ from typing import Any
 
 import jax
 import pytest
-from _pytest.mark import ParameterSet
 
 _options: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
@@ -20,9 +20,14 @@ quick_flags = " ".join(f"--{name}={str(value).lower()}" for name, value in _opti
 """The same for a process of its own, in its XLA_FLAGS."""
 
 
-def slow(*values: Any) -> ParameterSet:
+def slow(*values: Any) -> Any:
     """The values of one case of a parametrised test, not of `make test` but of `make test-slow`."""
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def users_environment(**variables: str) -> dict[str, str]:
+    """The environment of a process that compiles as for users, with variables of its own."""
+    return {**os.environ, "XLA_FLAGS": os.environ["USERS_XLA_FLAGS"], **variables}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick import users_environment
 
 from jaxgan import cache
 from jaxgan.inspection import inspect
@@ -20,7 +21,7 @@ TINY = [
 
 def jaxgan(*arguments, **environment):
     """Runs a command in a process of its own that keeps every program; what it printed."""
-    env = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+    env = {name: value for name, value in users_environment().items() if "COMPILATION_CACHE" not in name}
     env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "jaxgan", *map(str, arguments)],

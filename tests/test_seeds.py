@@ -24,7 +24,7 @@ from jaxgan.inspection import inspect
 from jaxgan.networks import DCGANDiscriminator, DCGANGenerator
 from jaxgan.parallel import Seeds
 
-pytestmark = pytest.mark.usefixtures("quick_curves")
+pytestmark = pytest.mark.usefixtures("users_programs", "quick_curves")
 SMALL = {
     "data.split": "test",
     "batch_size": "8",

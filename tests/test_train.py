@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from quick import as_users, quickly, slow
+from quick import quickly, slow, users_environment
 from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, game, pictures, train
@@ -31,6 +31,7 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
 from jaxgan.window import decode
 
+pytestmark = pytest.mark.usefixtures("users_programs")
 ROOT = Path(__file__).parents[1]
 MLP = [
     *("train", str(ROOT / "configs" / "mlp.toml"), "--quiet", "--data.split", "test"),
@@ -67,7 +68,7 @@ def launch(run, *more, before=""):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+        env=users_environment(JAX_NUM_CPU_DEVICES="1"),
     )
 
 
@@ -134,10 +135,7 @@ def test_convolutions_as_users_compile_them_resume_to_the_bit(tmp_path):
         }
         windows = {"run.window": "2", "steps": str(steps)}
         settings = config.load(ROOT / "configs" / "default.toml", small | windows)
-        with as_users():
-            assert (
-                train.train(settings, tmp_path / run, print, progress=False, devices=jax.devices()[:1]) == 0
-            )
+        assert train.train(settings, tmp_path / run, print, progress=False, devices=jax.devices()[:1]) == 0
         return digest(tmp_path / run)
 
     whole = trained("whole", 4)
@@ -279,8 +277,7 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     rules = gan(MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
-    with as_users():
-        window = train.program(rules, feed, spread, 256, 100)
+    window = train.program(rules, feed, spread, 256, 100)
     image = jnp.zeros((1, 28, 28, 1))
     state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"image": image})
     start = jax.tree.map(np.array, state.params)
