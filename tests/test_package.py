@@ -20,6 +20,7 @@ FLOORS = {
     "axis": -1,
     "prng": -1,
     "errors": -1,
+    "settings": -1,
     "backends": -2,
     "losses": 0,
     "penalties": 0,

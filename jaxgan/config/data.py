@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jaxgan.config.base import Count, Model, Whole
+from jaxgan.settings import Count, Model, Whole
 
 Scale = Literal[2, 4]
 

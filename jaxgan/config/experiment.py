@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import Field
 
-from jaxgan.config.base import Count, Model, Whole
 from jaxgan.config.data import Data, Feed
 from jaxgan.config.games import GAN, Adam, Game, Optimizer
 from jaxgan.config.networks import (
@@ -30,6 +29,7 @@ from jaxgan.config.networks import (
     UNet,
     VGGDiscriminator,
 )
+from jaxgan.settings import Count, Model, Whole
 
 
 class Run(Model):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic import PositiveFloat as Positive
 
-from jaxgan.config.base import Count, Fraction, Model, Probability, Weight, Whole
 from jaxgan.config.networks import CharacterEncoder, DCGANEncoder, MLPEncoder
+from jaxgan.settings import Count, Fraction, Model, Probability, Weight, Whole
 
 
 class Adam(Model):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxgan.config.base import Count, Fraction, Model, Whole
+from jaxgan.settings import Count, Fraction, Model, Whole
 
 Conditioning = Literal["concatenate", "projection", "auxiliary"]
 """How a discriminator uses classes: `jaxgan.networks.conditioning`."""

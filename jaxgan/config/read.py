@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
-from jaxgan.config.base import Model
 from jaxgan.config.experiment import Experiment
 from jaxgan.errors import InputError
+from jaxgan.settings import Model
 
 TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
 """Sections that can be of several kinds, and the key that says of which."""
