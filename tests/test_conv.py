@@ -78,12 +78,9 @@ def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
     close(out, other)
 
 
-TILES = [
-    (s, p, h)
-    for s in (1, 2, 3)
-    for p in (((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 1), (2, 0)))
-    for h in (8, 9)
-]
+PADS = (((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 1), (2, 0)))
+TILES = [(s, p, 8 + (s + i) % 2) for s in (1, 2, 3) for i, p in enumerate(PADS)]
+"""Each stride with each padding, and either of them with both sizes."""
 
 
 def derivatives(op):
