@@ -1,8 +1,21 @@
-"""What all settings are made of: frozen typed models, and kinds of numbers."""
+"""What all settings are made of: frozen typed models, kinds of numbers, and names that choose between models.
 
-from typing import Annotated
+class Ring(Model):
+shape: Literal["ring"] = "ring"
+radius: Count = 1
 
-from pydantic import BaseModel, ConfigDict, Field
+SHAPES = Registry("shape")
+SHAPES.add(Ring)
+SHAPES.validate({"shape": "ring", "radius": 3})
+"""
+
+import functools
+import operator
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -17,3 +30,48 @@ class Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class Registry:
+    """Models that a section of a config can hold, each by the name that one key of it, the tag, gives.
+
+    A field annotated with a registry takes what is registered when it is validated, so a model may join later.
+    """
+
+    def __init__(self, tag: str) -> None:
+        """Begins with no model; `tag` is the key that says which model it is."""
+        self.tag = tag
+        self._kinds: dict[str, type[Model]] = {}
+
+    @property
+    def kinds(self) -> Mapping[str, type[Model]]:
+        """The models by their names, in the order of these."""
+        return dict(sorted(self._kinds.items()))
+
+    def add(self, kind: type[Model]) -> None:
+        """Adds a model whose field `tag` is a `Literal` of its name.
+
+        Raises:
+          ValueError: The name is taken.
+        """
+        (name,) = get_args(kind.model_fields[self.tag].annotation)
+        if name in self._kinds:
+            raise ValueError(f"the {self.tag} {name!r} is registered already; choose another name")
+        self._kinds[name] = kind
+        self.__dict__.pop("_adapter", None)
+
+    @functools.cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        annotated: Any = Annotated  # to type checkers these types are not known
+        union: Any = functools.reduce(operator.or_, self.kinds.values())
+        return TypeAdapter(annotated[union, Field(discriminator=self.tag)] if len(self._kinds) > 1 else union)
+
+    def validate(self, value: Any) -> Any:
+        """The model that a table is of, or an instance of one as it is; raises pydantic's ValidationError."""
+        return self._adapter.validate_python(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Lets `Annotated[Base, registry]` be a field's type, with the base that the models share."""
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, _: self.validate(value), handler(source)
+        )

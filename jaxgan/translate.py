@@ -219,11 +219,11 @@ def _side(job: Job) -> int:
 def _check_scale(trained: Trained) -> tuple[int, int]:
     """How many times a run enlarges, and how far it looks; refuses runs of other families."""
     rules, net = trained.built.config.game, trained.built.config.generator
-    if not isinstance(rules, config.SRGAN) or not isinstance(net, config.SRResNet):
+    if not isinstance(rules, config.SRGAN):
         raise InputError(f"jaxgan upscale takes runs of srgan, and this one is of {rules.family}")
     image, small = (trained.built.fields[name].shape for name in ("image", "input"))
     scale = image[0] // small[0]
-    return scale, radius(scale, net.blocks)
+    return scale, radius(scale, net.blocks)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class _Canvas:

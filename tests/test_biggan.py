@@ -45,8 +45,8 @@ def apply(module, variables, *inputs, train=False, mutable=False):
 def test_parameters_at_128_are_the_published_70_and_88_million():
     """Width 96, latents of 120, 1,000 classes; the authors' PyTorch code counts the very same."""
     label = array(2, dtype=jnp.int32)
-    made, g = shapes(BigGANGenerator(classes=1000), array(2, 120), label)
-    logits, d = shapes(BigGANDiscriminator(classes=1000), array(2, 128, 128, 3), label)
+    made, g = shapes(BigGANGenerator(classes=1000, attention=64), array(2, 120), label)
+    logits, d = shapes(BigGANDiscriminator(classes=1000, attention=64), array(2, 128, 128, 3), label)
     assert (made.shape, logits.shape) == ((2, 128, 128, 3), (2,))
     assert (count(g), count(d)) == (70_433_988, 87_982_370)
 
@@ -64,11 +64,11 @@ def test_shapes_at_every_resolution_with_attention_wherever_it_can_be(resolution
 @pytest.mark.slow
 def test_attention_is_where_the_papers_have_it():
     """BigGAN's at 64x64, SAGAN's at 32x32: after the block that makes a map of this size, with its channels."""
-    for make, expected in ((BigGANGenerator, 2 * 96), (SAGANGenerator, 4 * 64)):
-        _, g = shapes(make(), array(2, 128))
+    for make, attention, expected in ((BigGANGenerator, 64, 2 * 96), (SAGANGenerator, 32, 4 * 64)):
+        _, g = shapes(make(attention=attention), array(2, 128))
         assert g["params"]["SelfAttention_0"]["out"]["kernel"].shape[0] == expected
-    for judge, expected in ((BigGANDiscriminator, 96), (SAGANDiscriminator, 2 * 64)):
-        _, d = shapes(judge(), array(2, 128, 128, 3))
+    for judge, attention, expected in ((BigGANDiscriminator, 64, 96), (SAGANDiscriminator, 32, 2 * 64)):
+        _, d = shapes(judge(attention=attention), array(2, 128, 128, 3))
         assert d["params"]["SelfAttention_0"]["out"]["kernel"].shape[0] == expected
 
 
@@ -76,13 +76,13 @@ def test_what_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="no 48x48 network; supported are"):
         shapes(BigGANGenerator(48), array(2, Z))
     with pytest.raises(ValueError, match="attention at 28x28 can be on maps of size 14, not 64"):
-        shapes(BigGANDiscriminator(28, 1, 8), array(2, 28, 28, 1))
+        shapes(BigGANDiscriminator(28, 1, 8, attention=64), array(2, 28, 28, 1))
     with pytest.raises(ValueError, match="needs at least 3 latents, got 2"):
-        shapes(BigGANGenerator(28, attention=0), array(2, 2))
+        shapes(BigGANGenerator(28), array(2, 2))
     with pytest.raises(ValueError, match="conditional on 3 classes: call it with a label"):
-        shapes(SAGANGenerator(28, classes=3, attention=0), array(2, Z))
+        shapes(SAGANGenerator(28, classes=3), array(2, Z))
     with pytest.raises(ValueError, match=r"reads images \(28, 28, 3\)"):
-        shapes(SAGANDiscriminator(28, attention=0), array(2, 28, 28, 1))
+        shapes(SAGANDiscriminator(28), array(2, 28, 28, 1))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 from jaxgan import config
 from jaxgan.errors import InputError
+from jaxgan.networks.registry import NETWORKS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 LEAST = {
@@ -21,6 +22,8 @@ LEAST = {
 
 def kinds(section, tag):
     """Those of the section's classes, as an error lists them."""
+    if section in NETWORKS:
+        return ", ".join(map(repr, NETWORKS[section].kinds))
     known = get_args(config.Experiment.model_fields[section].annotation)
     return ", ".join(repr(get_args(kind.model_fields[tag].annotation)[0]) for kind in known)
 
@@ -60,7 +63,7 @@ def test_the_fields_defaults_are_the_published_ones():
 
 def test_toml_holds_every_key_defaults_written_out():
     table = tomllib.loads(config.parse(LEAST).to_toml())
-    assert table["generator"] == {"network": "mlp", "width": 64, "depth": 3}
+    assert table["generator"] == {"network": "mlp", "width": 64, "depth": 3, "tanh": True}
     assert table["compute_dtype"] == "float32"
     assert table["game"]["ema"] == 0.999
     assert table["generator_optimizer"] == {"adam": {"learning_rate": 0.0002, "b1": 0.5, "b2": 0.999}}
@@ -106,7 +109,7 @@ def test_overrides_are_read_as_toml_and_else_as_strings():
 def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
     table = {**LEAST, "generator": {"network": "mlp", "width": 8, "depth": 1}}
     made = config.parse(table, {"generator.width": "16"})
-    assert made.generator == config.MLPGenerator(network="mlp", width=16, depth=1)
+    assert made.generator == NETWORKS["generator"].kinds["mlp"](width=16, depth=1)
     assert table["generator"] == {"network": "mlp", "width": 8, "depth": 1}
 
 
@@ -126,7 +129,7 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
             "unknown key generator_optimizer.adam.beta1; known here are learning_rate, b1, b2",
         ),
         # Known to DCGAN, not to the MLP that this generator is.
-        ({"generator__norm": "batch"}, "unknown key generator.norm; known here are width, network, depth"),
+        ({"generator__norm": "batch"}, "unknown key generator.norm; known here are network, width, depth, tanh"),
         (
             {"data__zzz": "1"},
             "unknown key data.zzz; known here are source, split, resolution, channels, task, text_length, scale",
@@ -258,6 +261,6 @@ def test_another_kind_of_data_or_network_drops_the_keys_of_the_old_kind():
     overrides = {"data.source": "tfds", "data.directory": "d", "generator.network": "mlp"}
     found = config.parse(table, overrides)
     assert found.data == config.TFDS(source="tfds", directory="d", resolution=64)
-    assert found.generator == config.MLPGenerator(network="mlp", width=7)
+    assert found.generator == NETWORKS["generator"].kinds["mlp"](width=7)
     with pytest.raises(InputError, match=r"unknown key data\.path"):
         config.parse(table, {**overrides, "data.path": "q"})

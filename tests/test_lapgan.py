@@ -262,7 +262,7 @@ SETTINGS = {
         ({"game.levels": "4"}, r"^game.levels is 4, but 28x28 images cannot be halved 3 times"),
         ({"game.conditional": "true"}, "the data has no classes"),
         ({"generator.network": "dcgan"}, "takes generator.network lapgan, not dcgan"),
-        ({"game.family": "gan"}, r"takes generator.network dcgan or .*, not lapgan"),
+        ({"game.family": "gan"}, r"takes generator.network biggan or .*, not lapgan"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides, message):

@@ -1,6 +1,6 @@
 """The deviation within groups of a batch, by hand and over devices, and pixel shuffle."""
 
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from quick import quick_jit, slow
 
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
-from jaxgan.experiment import networks
 from jaxgan.layers import minibatch_std, pixel_shuffle
 from jaxgan.networks import (
     BandDiscriminator,
@@ -23,6 +22,7 @@ from jaxgan.networks import (
     ResNetDiscriminator,
     VGGDiscriminator,
 )
+from jaxgan.networks.registry import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -99,14 +99,12 @@ def test_every_discriminator_can_see_how_its_group_differs(name, rng):
 
 
 def test_every_discriminators_settings_reach_its_module():
-    of = networks.Shape(28, 1)
-    named = [kind for kind in networks.MODULES if "minibatch_std" in kind.model_fields]
-    assert len(named) == 9
-    for kind in named:
-        (network,) = get_args(kind.model_fields["network"].annotation)
+    kinds: Any = NETWORKS["discriminator"].kinds
+    assert len(kinds) == 9
+    for name, kind in kinds.items():
         for wanted in (True, False):
-            module: Any = networks.MODULES[kind](kind(network=network, minibatch_std=wanted), of)
-            assert module.minibatch_std is wanted, kind
+            module = kind(minibatch_std=wanted).build(resolution=28, channels=1)
+            assert module.minibatch_std is wanted, name
 
 
 def test_pixel_shuffle_by_hand(rng):

@@ -203,7 +203,7 @@ IMAGE, COLOUR = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
     [
         ({}, {"image": IMAGE}, "needs real and synthetic images"),
         ({}, {"image": IMAGE, "other": COLOUR}, "real images have 1 channels and synthetic ones 3"),
-        ({"generator.network": "dcgan"}, {"image": IMAGE, "other": IMAGE}, "unet or translator or refiner"),
+        ({"generator.network": "dcgan"}, {"image": IMAGE, "other": IMAGE}, "refiner or translator or unet"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):

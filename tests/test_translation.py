@@ -326,8 +326,16 @@ IMAGE, OTHER = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
             {"image": IMAGE, "input": Field((14, 14, 1), "uint8")},
             "28x28 and what they are made from 14x14",
         ),
-        ({"game.family": "pix2pix", "generator.network": "dcgan"}, {"image": IMAGE}, "unet or translator"),
-        ({"generator.network": "unet"}, {"image": IMAGE}, "dcgan or mlp or resnet"),
+        (
+            {"game.family": "pix2pix", "generator.network": "dcgan"},
+            {"image": IMAGE},
+            "refiner or translator or unet",
+        ),
+        (
+            {"generator.network": "unet"},
+            {"image": IMAGE},
+            "biggan or dcgan or mlp or resnet or sagan, not unet",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):

@@ -3,32 +3,11 @@
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from jaxgan.config.data import Data, Feed
 from jaxgan.config.games import GAN, Adam, Game, Optimizer
-from jaxgan.config.networks import (
-    BigGANDiscriminator,
-    BigGANGenerator,
-    DCGANDiscriminator,
-    DCGANGenerator,
-    LAPGANDiscriminator,
-    LAPGANGenerator,
-    MatchingDiscriminator,
-    MLPDiscriminator,
-    MLPGenerator,
-    PatchGAN,
-    Refiner,
-    ResNetDiscriminator,
-    ResNetGenerator,
-    SAGANDiscriminator,
-    SAGANGenerator,
-    SRResNet,
-    StackGANGenerator,
-    Translator,
-    UNet,
-    VGGDiscriminator,
-)
+from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.settings import Count, Model, Whole
 
 
@@ -81,32 +60,8 @@ class Experiment(Model):
     """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
     data: Data
     feed: Feed = Feed()
-    generator: Annotated[
-        DCGANGenerator
-        | MLPGenerator
-        | ResNetGenerator
-        | SAGANGenerator
-        | BigGANGenerator
-        | LAPGANGenerator
-        | UNet
-        | Translator
-        | Refiner
-        | SRResNet
-        | StackGANGenerator,
-        Field(discriminator="network"),
-    ]
-    discriminator: Annotated[
-        DCGANDiscriminator
-        | MLPDiscriminator
-        | ResNetDiscriminator
-        | SAGANDiscriminator
-        | BigGANDiscriminator
-        | LAPGANDiscriminator
-        | PatchGAN
-        | VGGDiscriminator
-        | MatchingDiscriminator,
-        Field(discriminator="network"),
-    ]
+    generator: Annotated[SerializeAsAny[Network], NETWORKS["generator"]]
+    discriminator: Annotated[SerializeAsAny[Network], NETWORKS["discriminator"]]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
     game: Game = GAN(family="gan")

@@ -2,11 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 from pydantic import PositiveFloat as Positive
 
-from jaxgan.config.networks import CharacterEncoder, DCGANEncoder, MLPEncoder
+from jaxgan.networks.registry import NETWORKS, Network, settings_of
+from jaxgan.networks.text import CharacterEncoder
 from jaxgan.settings import Count, Fraction, Model, Probability, Weight, Whole
+
+
+class TextEncoder(settings_of(CharacterEncoder)):
+    """Settings of `jaxgan.networks.CharacterEncoder`."""
 
 
 class Adam(Model):
@@ -192,7 +197,7 @@ class AAE(Adversarial):
     """Images to codes and back: `jaxgan.games.aae`. The generator decodes; the discriminator judges codes."""
 
     family: Literal["aae"]
-    encoder: Annotated[DCGANEncoder | MLPEncoder, Field(discriminator="network")]
+    encoder: Annotated[SerializeAsAny[Network], NETWORKS["encoder"]]
     latent: Count = 2
     """Size of the codes; of the style, where they are split into style and class."""
     prior: Literal["normal", "mixture"] = "normal"
@@ -278,7 +283,7 @@ class StackGAN(Adversarial):
     """What images are made from: captions, by an encoder that is trained; embeddings of captions; or classes."""
     scale: Literal[2, 4, 8] = 4
     """How many times smaller the first stage's images are."""
-    encoder: CharacterEncoder = CharacterEncoder()
+    encoder: TextEncoder = TextEncoder()
     """Of captions."""
     latent: Count = 100
     latent_kind: Literal["normal", "uniform"] = "normal"

@@ -5,13 +5,14 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from jaxgan.config.experiment import Experiment
 from jaxgan.errors import InputError
-from jaxgan.settings import Model
+from jaxgan.settings import Model, Registry
 
 TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
 """Sections that can be of several kinds, and the key that says of which."""
@@ -59,7 +60,7 @@ def parse(
     """
     table = copy.deepcopy(table)
     for name, tag in TAGS.items():
-        kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name].annotation)}
+        kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name])}
         chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
         if chosen and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
@@ -90,10 +91,17 @@ def _kind(model: type[Model], tag: str) -> Any:
     return get_args(model.model_fields[tag].annotation)[0]
 
 
-def _members(annotation: Any) -> list[type[Model]]:
-    """The models that a field's type can hold."""
+def _members(field: FieldInfo) -> list[type[Model]]:
+    """The models that a field can hold."""
+    for registry in field.metadata:
+        if isinstance(registry, Registry):
+            return list(registry.kinds.values())
+    return _models(field.annotation)
+
+
+def _models(annotation: Any) -> list[type[Model]]:
     found = [annotation] if isinstance(annotation, type) and issubclass(annotation, Model) else []
-    return found + [model for inner in get_args(annotation) for model in _members(inner)]
+    return found + [model for inner in get_args(annotation) for model in _models(inner)]
 
 
 def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
@@ -104,21 +112,17 @@ def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
     key, known, models = [], [], [Experiment]
     for part in loc:
         fields = {name: field for model in models for name, field in model.model_fields.items()}
-        tagged = [
-            m
-            for m in models
-            if part in [get_args(f.annotation)[0] for f in m.model_fields.values() if _tag(f)]
-        ]
+        tagged = [m for m in models if part in [_kind(m, tag) for tag in _tags(m)]]
         if tagged and len(models) > 1:
             models = tagged
             continue
         key.append(str(part))
-        known, models = list(fields), _members(fields[part].annotation) if part in fields else []
+        known, models = list(fields), _members(fields[part]) if part in fields else []
     return ".".join(key), known
 
 
-def _tag(field: Any) -> bool:
-    return field.is_required() and get_origin(field.annotation) is Literal
+def _tags(model: type[Model]) -> list[str]:
+    return [tag for tag in set(TAGS.values()) if tag in model.model_fields]
 
 
 def _explain(error: Any) -> str:

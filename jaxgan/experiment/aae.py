@@ -41,7 +41,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules = settings.game
     assert isinstance(rules, config.AAE)
-    demand(settings, generator=("dcgan", "mlp", "resnet"), discriminator=("mlp",))
+    demand(settings, generator="decoder", discriminator="code")
     if getattr(settings.discriminator, "conditioning", None) == "auxiliary":
         raise InputError(
             "discriminator.conditioning auxiliary is of images; game.family aae takes concatenate or projection"
@@ -51,7 +51,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
         labelled.check(rules.labels, len(facts.classes), facts.examples)
     mixed = rules.prior == "mixture"
     divided = classes > 0 and not mixed
-    if classes and mixed and settings.discriminator.minibatch_std:
+    if classes and mixed and getattr(settings.discriminator, "minibatch_std", False):
         raise InputError(
             "discriminator.minibatch_std would compare codes with labels and codes without; set it to false, or "
             "game.labels to 0"

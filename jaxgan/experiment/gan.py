@@ -3,7 +3,7 @@
 from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, WHOLE, Shape, demand, module
+from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.games import Latents
 from jaxgan.networks import BigGANGenerator
@@ -17,13 +17,15 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules = settings.game
     assert isinstance(rules, config.GAN)
-    demand(settings, generator=FROM_LATENTS, discriminator=(*WHOLE, "patchgan"))
+    demand(settings, generator="latent", discriminator="image")
     if rules.conditional and not facts.classes:
         raise InputError(
             "game.conditional is true, but the data has no classes: give it labels or set it to false"
         )
-    if rules.conditional and settings.discriminator.network == "patchgan":
-        raise InputError("discriminator.network patchgan takes no labels; set game.conditional to false")
+    if rules.conditional and "label" not in settings.discriminator.roles:
+        raise InputError(
+            f"discriminator.network {settings.discriminator.network} takes no labels; set game.conditional to false"
+        )
     classes = len(facts.classes) if rules.conditional else 0
     image = facts.fields["image"].shape
     shape = Shape(image[0], image[2], classes, DTYPES[settings.compute_dtype])

@@ -7,6 +7,7 @@ from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.games import Latents
 from jaxgan.games.lapgan import latent_size
+from jaxgan.networks.lapgan import LAPGANDiscriminator, LAPGANGenerator
 
 
 def build(settings: config.Experiment, facts: Facts) -> Built:
@@ -17,9 +18,9 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules, made_by, judged_by = settings.game, settings.generator, settings.discriminator
     assert isinstance(rules, config.LAPGAN)
-    demand(settings, generator=("lapgan",), discriminator=("lapgan",))
-    assert isinstance(made_by, config.LAPGANGenerator)
-    assert isinstance(judged_by, config.LAPGANDiscriminator)
+    demand(settings, generator="lapgan", discriminator="lapgan")
+    assert isinstance(made_by, LAPGANGenerator)
+    assert isinstance(judged_by, LAPGANDiscriminator)
     resolution, _, channels = facts.fields["image"].shape
     halvings = rules.levels - 1
     if resolution % 2**halvings:

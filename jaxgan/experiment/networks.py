@@ -1,26 +1,18 @@
-"""The Linen modules that settings name."""
+"""From settings of networks to Linen modules."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxgan import config, networks
+from jaxgan import config
 from jaxgan.errors import InputError
-from jaxgan.networks import biggan, dcgan, resnet
+from jaxgan.networks.registry import NETWORKS, FieldError, Modules
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-RESOLUTIONS = {
-    "dcgan": dcgan.RESOLUTIONS,
-    "resnet": resnet.RESOLUTIONS,
-    "sagan": biggan.RESOLUTIONS,
-    "biggan": biggan.RESOLUTIONS,
-}
 
 
 class Shape(NamedTuple):
-    """What a network works on."""
+    """What a network works on: the facts that modules take from the data and the game."""
 
     resolution: int
     channels: int
@@ -30,6 +22,8 @@ class Shape(NamedTuple):
     dtype: Any = jnp.float32
     latent: int = 0
     """Of the codes that it makes."""
+    scale: int = 1
+    """How many times larger its images are than what it makes them from."""
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -37,101 +31,22 @@ class Shape(NamedTuple):
         return self.resolution, self.resolution, self.channels
 
 
-MODULES: dict[type, Callable[[Any, Shape], nn.Module]] = {
-    config.DCGANGenerator: lambda net, of: networks.DCGANGenerator(
-        of.resolution, of.channels, net.width, of.classes, net.norm, of.dtype
-    ),
-    config.ResNetGenerator: lambda net, of: networks.ResNetGenerator(
-        of.resolution, of.channels, net.width, of.classes, net.norm, of.dtype
-    ),
-    config.MLPGenerator: lambda net, of: networks.MLPGenerator(
-        of.image, net.width, net.depth, of.classes, dtype=of.dtype
-    ),
-    config.SAGANGenerator: lambda net, of: networks.SAGANGenerator(
-        of.resolution, of.channels, net.width, of.classes, net.attention, net.spectral, of.dtype
-    ),
-    config.BigGANGenerator: lambda net, of: networks.BigGANGenerator(
-        of.resolution, of.channels, net.width, of.classes, net.attention, net.embedding, of.dtype
-    ),
-    config.DCGANDiscriminator: lambda net, of: networks.DCGANDiscriminator(
-        *(of.resolution, of.channels, net.width, of.classes, net.norm, net.dropout, of.dtype),
-        net.conditioning,
-        net.minibatch_std,
-    ),
-    config.ResNetDiscriminator: lambda net, of: networks.ResNetDiscriminator(
-        *(of.resolution, of.channels, net.width, of.classes, net.spectral, of.dtype),
-        net.conditioning,
-        net.minibatch_std,
-    ),
-    config.DCGANEncoder: lambda net, of: networks.DCGANEncoder(
-        of.resolution, of.channels, of.latent, net.width, of.classes, net.norm, of.dtype
-    ),
-    config.MLPEncoder: lambda net, of: networks.MLPEncoder(
-        of.latent, net.width, net.depth, of.classes, of.dtype
-    ),
-    config.MLPDiscriminator: lambda net, of: networks.MLPDiscriminator(
-        net.width, net.depth, of.classes, net.dropout, of.dtype, net.conditioning, net.minibatch_std
-    ),
-    config.SAGANDiscriminator: lambda net, of: networks.SAGANDiscriminator(
-        *(of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype),
-        minibatch_std=net.minibatch_std,
-    ),
-    config.BigGANDiscriminator: lambda net, of: networks.BigGANDiscriminator(
-        *(of.resolution, of.channels, net.width, of.classes, net.attention, of.dtype),
-        minibatch_std=net.minibatch_std,
-    ),
-    config.UNet: lambda net, of: networks.UNet(
-        of.channels, net.width, net.depth, net.norm, net.dropout, of.dtype
-    ),
-    config.Translator: lambda net, of: networks.Translator(
-        of.channels, net.width, net.blocks, net.norm, of.dtype
-    ),
-    config.Refiner: lambda net, of: networks.Refiner(of.channels, net.width, net.blocks, net.norm, of.dtype),
-    config.VGGDiscriminator: lambda net, of: networks.VGGDiscriminator(
-        net.width, net.pairs, net.norm, net.spectral, of.dtype, net.minibatch_std
-    ),
-    config.PatchGAN: lambda net, of: networks.PatchGAN(
-        net.width, net.layers, net.norm, net.spectral, of.dtype, net.minibatch_std
-    ),
-    config.StackGANGenerator: lambda net, of: networks.StageOne(
-        of.resolution, of.channels, 2 * net.width, net.condition, net.norm, of.dtype
-    ),
-    config.MatchingDiscriminator: lambda net, of: networks.MatchingDiscriminator(
-        *(of.resolution, of.channels, net.width, net.condition, net.norm, net.spectral, of.dtype),
-        net.minibatch_std,
-    ),
-    config.LAPGANGenerator: lambda net, of: networks.BandGenerator(
-        of.channels, net.width, net.kernel, of.classes, of.dtype
-    ),
-    config.LAPGANDiscriminator: lambda net, of: networks.BandDiscriminator(
-        net.width, net.kernel, of.classes, net.dropout, of.dtype, net.minibatch_std
-    ),
-}
-"""A function for each class of settings."""
-
-FROM_LATENTS = ("dcgan", "mlp", "resnet", "sagan", "biggan")
-"""Generators that make images from latents."""
-FROM_IMAGES = ("unet", "translator", "refiner")
-"""Generators that make images from images of the same size."""
-WHOLE = ("dcgan", "mlp", "resnet", "sagan", "biggan")
-"""Discriminators that may be conditional on classes, and judge whole images."""
-
-
-def demand(settings: config.Experiment, **kinds: Sequence[str]) -> None:
-    """Checks that each network named is of a kind that the family can use.
+def demand(settings: config.Experiment, **roles: str) -> None:
+    """Checks that each network named has the role that the family asks for.
 
     Raises:
-      InputError: If one is not.
+      InputError: If one has not.
     """
-    for where, known in kinds.items():
-        named = getattr(settings, where).network
-        if named not in known:
+    for where, role in roles.items():
+        named = getattr(settings, where)
+        if role not in named.roles:
+            known = [name for name, kind in NETWORKS[where].kinds.items() if role in kind.roles]  # pyright: ignore[reportAttributeAccessIssue]
             raise InputError(
-                f"game.family {settings.game.family} takes {where}.network {' or '.join(known)}, not {named}"
+                f"game.family {settings.game.family} takes {where}.network {' or '.join(known)}, not {named.network}"
             )
 
 
-def module(net: Any, of: Shape, where: str) -> nn.Module:
+def module(net: Modules, of: Shape, where: str) -> Any:
     """The module that a network's settings name.
 
     Args:
@@ -143,20 +58,17 @@ def module(net: Any, of: Shape, where: str) -> nn.Module:
       InputError: If there is no such network at this resolution, or no such map for attention; or if the network is to
         learn of classes where there are none.
     """
-    supported = RESOLUTIONS.get(net.network, (of.resolution,))
-    if of.resolution not in supported:
-        raise InputError(
-            f"data.resolution is {of.resolution}, but {where}.network {net.network} supports only "
-            f"{', '.join(map(str, supported))}"
-        )
-    try:
-        if getattr(net, "attention", 0):
-            biggan.plan(of.resolution, net.attention)
-    except ValueError as error:
-        raise InputError(f"{where}.attention: {error}") from None
-    how = getattr(net, "conditioning", None)
-    if how == "auxiliary" and not of.classes:
+    if getattr(net, "conditioning", None) == "auxiliary" and not of.classes:
         raise InputError(
             f"{where}.conditioning is 'auxiliary', but there are no classes: set game.conditional to true"
         )
-    return MODULES[type(net)](net, of)
+    try:
+        return net.build(shape=of.image, **of._asdict())
+    except FieldError as error:
+        if error.field != "resolution":
+            raise InputError(f"{where}.{error.field}: {error.reason}") from None
+        supported: Any = net.module
+        raise InputError(
+            f"data.resolution is {of.resolution}, but {where}.network {net.network} supports only "  # pyright: ignore[reportAttributeAccessIssue]
+            f"{', '.join(map(str, supported.resolutions))}"
+        ) from None

@@ -4,7 +4,7 @@ from jaxgan import config, games, privacy
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.networks import DTYPES, FROM_LATENTS, WHOLE, Shape, demand, module
+from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.games import Latents
 
@@ -19,7 +19,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules = settings.game
     assert isinstance(rules, config.Private)
-    demand(settings, generator=FROM_LATENTS, discriminator=WHOLE)
+    demand(settings, generator="latent", discriminator="label")
     if rules.conditional and not facts.classes:
         raise InputError(
             "game.conditional is true, but the data has no classes: give it labels or set it to false"
@@ -35,7 +35,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
                 f"{network}.norm is 'batch', which mixes the examples whose gradients are clipped one by one; "
                 "set it to 'layer' or 'none'"
             )
-    if settings.discriminator.minibatch_std:
+    if getattr(settings.discriminator, "minibatch_std", False):
         raise InputError(
             "discriminator.minibatch_std compares examples whose gradients are clipped one by one; set it to false"
         )

@@ -2,10 +2,10 @@
 
 import functools
 
-from jaxgan import config, games, networks
+from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.networks import DTYPES, WHOLE, Shape, demand, module
+from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.game import Array
 from jaxgan.networks import perceptual
@@ -19,10 +19,9 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     Raises:
       InputError: If networks and data do not fit each other.
     """
-    rules, net = settings.game, settings.generator
+    rules = settings.game
     assert isinstance(rules, config.SRGAN)
-    demand(settings, generator=("srresnet",), discriminator=("vgg", "patchgan", *WHOLE))
-    assert isinstance(net, config.SRResNet)
+    demand(settings, generator="srgan", discriminator="image")
     if "input" not in facts.fields:
         raise InputError(
             f"game.family srgan needs small images, and the data has only {', '.join(facts.fields)}; set data.scale to "
@@ -35,7 +34,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
             f"images are {image[0]}x{image[1]} and what they are made from {small[0]}x{small[1]}; game.family srgan "
             "takes images 2 or 4 times as large"
         )
-    shape = Shape(image[0], image[2], dtype=DTYPES[settings.compute_dtype])
+    shape = Shape(image[0], image[2], dtype=DTYPES[settings.compute_dtype], scale=scale)
 
     @functools.cache
     def features() -> Perceptual:
@@ -47,7 +46,7 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
 
     looks = rules.features != "none" and rules.perceptual > 0
     game = games.srgan(
-        networks.SRResNet(scale, image[2], net.width, net.blocks, net.norm, shape.dtype),
+        module(settings.generator, shape, "generator"),
         module(
             settings.discriminator, shape._replace(channels=shape.channels * rules.packing), "discriminator"
         ),

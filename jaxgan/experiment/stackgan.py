@@ -1,12 +1,12 @@
 """Text to image, from settings."""
 
-from jaxgan import config, games, networks
+from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
 from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 from jaxgan.games import Latents
-from jaxgan.networks.stackgan import doublings
+from jaxgan.networks.stackgan import StackGANGenerator, doublings
 
 SOURCES = {
     "text": "captions; set data.task to 'captions', or choose a data.source that has some",
@@ -23,8 +23,8 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
     """
     rules, net = settings.game, settings.generator
     assert isinstance(rules, config.StackGAN)
-    demand(settings, generator=("stackgan",), discriminator=("matching",))
-    assert isinstance(net, config.StackGANGenerator)
+    demand(settings, generator="stackgan", discriminator="stackgan")
+    assert isinstance(net, StackGANGenerator)
     if rules.given == "label" and not facts.classes:
         raise InputError(
             "game.given is label, but the data has no classes; set it to text or give the data labels"
@@ -44,20 +44,16 @@ def build(settings: config.Experiment, facts: Facts) -> Built:
             "small images must have 4, 5, 6 or 7 times a power of 2 pixels, and 2^depth must divide that"
         )
     dtype = DTYPES[settings.compute_dtype]
-    whole, reduced = (Shape(side, channels, dtype=dtype) for side in (resolution, small))
-    coder = rules.encoder
+    whole, reduced = (Shape(side, channels, dtype=dtype, scale=rules.scale) for side in (resolution, small))
     latents = Latents(rules.latent, rules.latent_kind)
     classes = len(facts.classes) if rules.given == "label" else 0
     judges = [module(settings.discriminator, of, "discriminator") for of in (reduced, whole)]
-    encoder = networks.CharacterEncoder(coder.features, coder.width, coder.layers, coder.window, dtype)
     game = games.stackgan(
-        module(net, reduced, "generator"),
-        networks.StageTwo(
-            rules.scale, channels, net.width, net.condition, net.blocks, net.depth, net.norm, dtype
-        ),
+        net.stage_one(resolution=small, channels=channels, dtype=dtype),
+        module(net, whole, "generator"),
         judges[0],
         judges[1],
-        encoder if rules.given == "text" else None,
+        module(rules.encoder, whole, "game.encoder") if rules.given == "text" else None,
         adversary(rules, settings.discriminator, settings.batch_size),
         stage_two=rules.stage_two,
         scale=rules.scale,

@@ -3,13 +3,13 @@
 from jaxgan import config, games
 from jaxgan.errors import InputError
 from jaxgan.experiment.facts import Built, Facts
-from jaxgan.experiment.networks import DTYPES, FROM_IMAGES, WHOLE, Shape, demand, module
+from jaxgan.experiment.networks import DTYPES, Shape, demand, module
 from jaxgan.experiment.rules import adversary, optimizer
 
 
 def _shapes(settings: config.Experiment, facts: Facts, field: str, kind: str) -> tuple[Shape, Shape]:
     """Of the image and of what it is made from."""
-    demand(settings, generator=FROM_IMAGES, discriminator=("patchgan", *WHOLE))
+    demand(settings, generator="image", discriminator="image")
     if field not in facts.fields:
         raise InputError(
             f"game.family {settings.game.family} needs {kind}, and the data has only "  # pyright: ignore[reportAttributeAccessIssue]

@@ -17,7 +17,13 @@ Networks that read text, and those that make and judge images of it, are in `jax
 `jaxgan.networks.stackgan`.
 
 Feature networks with published weights are in `jaxgan.networks.inception` and `jaxgan.networks.efficientnet`.
+
+A network that settings can name is registered by its own file, see `jaxgan.networks.registry`; every file of this
+folder is imported.
 """
+
+import importlib
+import pkgutil
 
 from jaxgan.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from jaxgan.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
@@ -59,3 +65,6 @@ __all__ = [
     "UNet",
     "VGGDiscriminator",
 ]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

@@ -5,7 +5,7 @@ in the discriminator, as published. Spectral norm and batch norm use our epsilon
 has 1e-4.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,9 @@ from jax import lax
 
 from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm, minibatch_std
 from jaxgan.networks.conditioning import judge, one_hot
+from jaxgan.networks.registry import FieldError, network
 from jaxgan.networks.resnet import DownBlock, UpBlock
+from jaxgan.settings import Count, Whole
 
 RESOLUTIONS = (28, 32, 64, 128, 256)
 
@@ -44,7 +46,7 @@ class Plan(NamedTuple):
         return tuple(size for size in sizes if size > self.base)
 
 
-def plan(resolution: int, attention: int = 0) -> Plan:
+def plan(resolution: int) -> Plan:
     """The tables of the paper's appendix B for 128 and 256, those of the authors' PyTorch code for 64 and 32.
 
     28x28 is as 32x32, with maps from 7x7: the generator has two blocks, and in the discriminator two halve the map
@@ -52,28 +54,31 @@ def plan(resolution: int, attention: int = 0) -> Plan:
 
     Args:
       resolution: Of the images.
-      attention: Size of the maps that get attention, 0 for none.
 
     Raises:
-      ValueError: If the resolution is not one of `RESOLUTIONS`, or there is no such map.
+      ValueError: If the resolution is not one of `RESOLUTIONS`.
     """
     if resolution not in RESOLUTIONS:
         raise ValueError(f"BigGAN has no {resolution}x{resolution} network; supported are {RESOLUTIONS}")
     if resolution <= 32:
         base = 7 if resolution == 28 else 4
         up = (4,) * (resolution // base).bit_length()
-        made = Plan(base, up, ((4, True), (4, True), (4, False), (4, False)))
-    else:
-        halved = len(_UP[resolution]) - 1
-        made = Plan(4, _UP[resolution], tuple((w, i < halved) for i, w in enumerate(_DOWN[resolution])))
-    if attention and attention not in made.attention:
-        sizes = " or ".join(map(str, made.attention))
-        raise ValueError(
-            f"attention at {resolution}x{resolution} can be on maps of size {sizes}, not {attention}"
+        return Plan(base, up, ((4, True), (4, True), (4, False), (4, False)))
+    halved = len(_UP[resolution]) - 1
+    return Plan(4, _UP[resolution], tuple((w, i < halved) for i, w in enumerate(_DOWN[resolution])))
+
+
+def check_attention(module: Any) -> None:
+    """Raises FieldError where a network of `plan` has no map of the size that is to get attention."""
+    resolution, sizes = module.resolution, plan(module.resolution).attention
+    if module.attention and module.attention not in sizes:
+        reason = (
+            f"attention at {resolution}x{resolution} can be on maps of size {' or '.join(map(str, sizes))}"
         )
-    return made
+        raise FieldError(type(module).__name__, "attention", f"{reason}, not {module.attention}")
 
 
+@network("biggan", "generator", "latent")
 class BigGANGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1).
 
@@ -85,14 +90,17 @@ class BigGANGenerator(nn.Module):
       Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
     """
 
-    resolution: int = 128
-    channels: int = 3
-    width: int = 96
-    classes: int = 0
-    attention: int = 64
-    """Size of the map that gets attention, 0 for none."""
-    embedding: int = 128
-    """Numbers that the blocks learn of the class."""
+    resolutions: ClassVar = RESOLUTIONS
+    checks: ClassVar = (check_attention,)
+    resolution: Count = 128
+    channels: Count = 3
+    width: Count = 96
+    """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
+    classes: Whole = 0
+    attention: Whole = 0
+    """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
+    embedding: Count = 128
+    """Numbers that all blocks learn of the class."""
     dtype: Any = jnp.float32
 
     @property
@@ -112,10 +120,9 @@ class BigGANGenerator(nn.Module):
         """`[N, Z]` to `[N, R, R, C]`, float32.
 
         Raises:
-          ValueError: If the resolution or the map for attention does not exist, a conditional generator gets no
-            label, or there are fewer latents than parts.
+          ValueError: If a conditional generator gets no label, or there are fewer latents than parts.
         """
-        base, up, _ = plan(self.resolution, self.attention)
+        base, up, _ = plan(self.resolution)
         if latent.shape[1] < self.parts:
             raise ValueError(f"this generator needs at least {self.parts} latents, got {latent.shape[1]}")
         first, *parts = jnp.array_split(latent, self.parts, 1)
@@ -140,6 +147,7 @@ class BigGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
+@network("biggan", "discriminator", "image", "label")
 class BigGANDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`: residual blocks, a sum over the map, a
     projection.
@@ -151,16 +159,20 @@ class BigGANDiscriminator(nn.Module):
       Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
     """
 
-    resolution: int = 128
-    channels: int = 3
-    width: int = 96
-    classes: int = 0
-    attention: int = 64
-    """Size of the map that gets attention, 0 for none."""
+    resolutions: ClassVar = RESOLUTIONS
+    checks: ClassVar = (check_attention,)
+    resolution: Count = 128
+    channels: Count = 3
+    width: Count = 96
+    """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
+    classes: Whole = 0
+    attention: Whole = 0
+    """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
     dtype: Any = jnp.float32
-    conv_init: Any = rows
-    dense_init: Any = columns
+    conv_init: ClassVar = staticmethod(rows)
+    dense_init: ClassVar = staticmethod(columns)
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(
@@ -186,7 +198,7 @@ class BigGANDiscriminator(nn.Module):
             return SpectralNorm(layer)(x, train=train)
 
         x = image.astype(self.dtype)
-        for i, (units, down) in enumerate(plan(self.resolution, self.attention).down):
+        for i, (units, down) in enumerate(plan(self.resolution).down):
             how = (True, self.dtype, True, self.conv_init, self.conv_init)
             x = DownBlock(units * self.width, i == 0, down, *how)(x, train=train)
             if down and x.shape[1] == self.attention:

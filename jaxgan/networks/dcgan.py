@@ -5,7 +5,7 @@ and compute the same: the first transposed convolution on a 1x1 latent and the l
 layers.
 """
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count, Fraction, Whole
 
 RESOLUTIONS = (16, 28, 32, 64, 128, 256)
 
@@ -42,14 +44,17 @@ def widths(width: int, doublings: int) -> list[int]:
     return [width * min(2**i, 8) for i in range(doublings)]
 
 
+@network("dcgan", "generator", "latent", "decoder")
 class DCGANGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1)."""
 
-    resolution: int = 64
-    channels: int = 3
-    width: int = 64
-    classes: int = 0
-    norm: NormKind = "batch"
+    resolutions: ClassVar = RESOLUTIONS
+    resolution: Count = 64
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    classes: Whole = 0
+    norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -84,21 +89,25 @@ class DCGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
+@network("dcgan", "discriminator", "image", "label")
 class DCGANDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`.
 
     With `minibatch_std` the last map gains the deviations of groups of four examples.
     """
 
-    resolution: int = 64
-    channels: int = 3
-    width: int = 64
-    classes: int = 0
-    norm: NormKind = "batch"
-    dropout: float = 0.0
+    resolutions: ClassVar = RESOLUTIONS
+    resolution: Count = 64
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    classes: Whole = 0
+    norm: Literal["batch", "layer", "none"] = "batch"
+    dropout: Fraction = 0.0
     dtype: Any = jnp.float32
     conditioning: Conditioning = "concatenate"
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(
@@ -127,15 +136,18 @@ class DCGANDiscriminator(nn.Module):
         return judge(x, label, self.classes, self.conditioning, dense)
 
 
+@network("dcgan", "encoder", "image")
 class DCGANEncoder(nn.Module):
     """Images `[N, resolution, resolution, channels]` to codes, by the discriminator's layers but the last."""
 
-    resolution: int = 64
-    channels: int = 3
-    latent: int = 2
-    width: int = 64
-    classes: int = 0
-    norm: NormKind = "batch"
+    resolutions: ClassVar = RESOLUTIONS
+    resolution: Count = 64
+    channels: Count = 3
+    latent: Count = 2
+    width: Count = 64
+    """Channels of the largest map."""
+    classes: Whole = 0
+    norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -3,13 +3,16 @@
 Its coarsest level is a plain GAN of fully connected networks: `jaxgan.networks.mlp`.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Conv, Dense, Dropout, minibatch_std
+from jaxgan.networks.registry import checked, network, settings_of
+from jaxgan.settings import Count, Fraction, Whole
 
 
 def label_plane(x: jax.Array, label: jax.Array | None, classes: int) -> jax.Array:
@@ -26,6 +29,7 @@ def label_plane(x: jax.Array, label: jax.Array | None, classes: int) -> jax.Arra
     return jnp.concatenate([x, plane.reshape(*x.shape[:3], 1)], -1)
 
 
+@checked
 class BandGenerator(nn.Module):
     """What an enlarged image `[N, H, W, channels]` lacks, from it and a plane of noise `[N, H, W, 1]`.
 
@@ -35,10 +39,12 @@ class BandGenerator(nn.Module):
       Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, section 4.
     """
 
-    channels: int = 3
-    width: int = 64
-    kernel: int = 3
-    classes: int = 0
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
+    """Size of the convolutions' kernels."""
+    classes: Whole = 0
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -62,6 +68,7 @@ class BandGenerator(nn.Module):
         return Conv(self.channels, self.kernel, dtype=self.dtype)(x).astype(jnp.float32)
 
 
+@checked
 class BandDiscriminator(nn.Module):
     """Images `[N, H, W, C]` to logits `[N]`: two strided convolutions with dropout, and a dense layer.
 
@@ -71,12 +78,15 @@ class BandDiscriminator(nn.Module):
       Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, section 4.
     """
 
-    width: int = 64
-    kernel: int = 4
-    classes: int = 0
-    dropout: float = 0.5
+    width: Count = 64
+    """Channels of the largest map."""
+    kernel: Annotated[int, Field(ge=1, le=15)] = 4
+    """Size of the convolutions' kernels."""
+    classes: Whole = 0
+    dropout: Fraction = 0.5
     dtype: Any = jnp.float32
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(
@@ -99,3 +109,19 @@ class BandDiscriminator(nn.Module):
         x = minibatch_std(x) if self.minibatch_std else x
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         return Dense(1, dtype=jnp.float32)(x)[:, 0]
+
+
+@network("lapgan", "generator", "lapgan")
+class LAPGANGenerator(settings_of(BandGenerator)):
+    """Settings of `BandGenerator` at the finer levels of a pyramid, and of `MLPGenerator` at the coarsest."""
+
+    hidden: Count = 1200
+    """Features of each of the two hidden layers of the coarsest level."""
+
+
+@network("lapgan", "discriminator", "lapgan")
+class LAPGANDiscriminator(settings_of(BandDiscriminator)):
+    """Settings of `BandDiscriminator` at the finer levels of a pyramid, and of `MLPDiscriminator` at the coarsest."""
+
+    hidden: Count = 600
+    """Features of each of the two hidden layers of the coarsest level."""

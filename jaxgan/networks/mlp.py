@@ -9,16 +9,22 @@ import jax.numpy as jnp
 
 from jaxgan.layers import Dense, Dropout, minibatch_std
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count, Fraction, Whole
 
 
+@network("mlp", "generator", "latent", "decoder")
 class MLPGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, *shape]` in (-1, 1), or to unbounded points where `tanh` is off."""
 
     shape: tuple[int, ...]
-    width: int = 128
-    depth: int = 3
-    classes: int = 0
+    width: Count = 64
+    """Features of a hidden layer."""
+    depth: Count = 3
+    """Hidden layers."""
+    classes: Whole = 0
     tanh: bool = True
+    """Whether values are bounded to (-1, 1); off for points."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -38,19 +44,23 @@ class MLPGenerator(nn.Module):
         return (jnp.tanh(x) if self.tanh else x).reshape(-1, *self.shape)
 
 
+@network("mlp", "discriminator", "image", "label", "code")
 class MLPDiscriminator(nn.Module):
     """Images or points `[N, ...]` to logits `[N]`.
 
     With `minibatch_std` the last features gain the deviations of groups of four examples.
     """
 
-    width: int = 128
-    depth: int = 3
-    classes: int = 0
-    dropout: float = 0.0
+    width: Count = 64
+    """Features of a hidden layer."""
+    depth: Count = 3
+    """Hidden layers."""
+    classes: Whole = 0
+    dropout: Fraction = 0.0
     dtype: Any = jnp.float32
     conditioning: Conditioning = "concatenate"
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @property
     def per_example(self) -> bool:
@@ -82,13 +92,16 @@ class MLPDiscriminator(nn.Module):
         return judge(x.astype(jnp.float32), label, self.classes, self.conditioning, dense)
 
 
+@network("mlp", "encoder", "image")
 class MLPEncoder(nn.Module):
     """Images or points `[N, ...]` to codes, as in the adversarial autoencoder (Makhzani et al., 2015)."""
 
-    latent: int = 2
-    width: int = 128
-    depth: int = 3
-    classes: int = 0
+    latent: Count = 2
+    width: Count = 64
+    """Features of a hidden layer."""
+    depth: Count = 3
+    """Hidden layers."""
+    classes: Whole = 0
     dtype: Any = jnp.float32
 
     @nn.compact

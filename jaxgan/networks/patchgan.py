@@ -1,14 +1,17 @@
 """PatchGAN (Isola et al., 2017): a discriminator that judges every patch of an image by itself."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Conv, Norm, SpectralNorm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count
 
 
 def receptive_field(layers: int) -> int:
@@ -19,6 +22,7 @@ def receptive_field(layers: int) -> int:
     return side if layers else 1
 
 
+@network("patchgan", "discriminator", "image")
 class PatchGAN(nn.Module):
     """Images `[N, H, W, C]` to logits of patches `[N, h, w]`, float32.
 
@@ -30,12 +34,16 @@ class PatchGAN(nn.Module):
       Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2.
     """
 
-    width: int = 64
-    layers: int = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    layers: Annotated[int, Field(ge=0, le=8)] = 3
+    """Strided layers: patches of 1, 16, 34, 70, 142, ... pixels."""
     norm: NormKind = "batch"
     spectral: bool = False
+    """Whether weights are spectrally normalised."""
     dtype: Any = jnp.float32
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(

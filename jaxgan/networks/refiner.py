@@ -8,8 +8,11 @@ import jax.numpy as jnp
 
 from jaxgan.layers import Conv, Norm
 from jaxgan.layers.norm import NormKind
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count
 
 
+@network("refiner", "generator", "image")
 class Refiner(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size.
 
@@ -21,9 +24,11 @@ class Refiner(nn.Module):
       section 3.1.
     """
 
-    channels: int = 3
-    width: int = 64
-    blocks: int = 4
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    blocks: Count = 4
+    """Residual blocks."""
     norm: NormKind = "none"
     dtype: Any = jnp.float32
 

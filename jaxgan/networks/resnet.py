@@ -5,7 +5,7 @@ the smaller map, before nearest-neighbour upsampling and after average pooling; 
 them becomes one convolution with stride 2 and the sums of its taps, 4 multiplications in place of 9.
 """
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,8 @@ from jaxgan.layers import (
 )
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count, Whole
 
 RESOLUTIONS = (16, 28, 32, 64, 128)
 
@@ -177,17 +179,20 @@ class DownBlock(nn.Module):
         return y + x
 
 
+@network("resnet", "generator", "latent", "decoder")
 class ResNetGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1).
 
     The published widths are 256 at 32x32 and 64 at 128x128. A label is appended to the latent.
     """
 
-    resolution: int = 32
-    channels: int = 3
-    width: int = 256
-    classes: int = 0
-    norm: NormKind = "batch"
+    resolutions: ClassVar = RESOLUTIONS
+    resolution: Count = 32
+    channels: Count = 3
+    width: Count = 256
+    """Channels of the largest map."""
+    classes: Whole = 0
+    norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -215,6 +220,7 @@ class ResNetGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
+@network("resnet", "discriminator", "image", "label")
 class ResNetDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`, without batch norm.
 
@@ -227,14 +233,18 @@ class ResNetDiscriminator(nn.Module):
       Miyato and Koyama, cGANs with Projection Discriminator, ICLR 2018.
     """
 
-    resolution: int = 32
-    channels: int = 3
-    width: int = 128
-    classes: int = 0
+    resolutions: ClassVar = RESOLUTIONS
+    resolution: Count = 32
+    channels: Count = 3
+    width: Count = 128
+    """Channels of the largest map."""
+    classes: Whole = 0
     spectral: bool = True
+    """Whether weights are spectrally normalised."""
     dtype: Any = jnp.float32
     conditioning: Conditioning = "projection"
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(

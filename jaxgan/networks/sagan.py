@@ -5,18 +5,21 @@ with a row for each class, without spectral norm, and plain batch norm where the
 Glorot's; and attention is on maps of 32x32, after block 3 of 5 at 128x128.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm
-from jaxgan.networks.biggan import BigGANDiscriminator, plan
+from jaxgan.networks.biggan import RESOLUTIONS, BigGANDiscriminator, check_attention, plan
 from jaxgan.networks.conditioning import one_hot
+from jaxgan.networks.registry import network
 from jaxgan.networks.resnet import UpBlock, glorot, shortcut
+from jaxgan.settings import Count, Whole
 
 
+@network("sagan", "generator", "latent")
 class SAGANGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1).
 
@@ -27,13 +30,17 @@ class SAGANGenerator(nn.Module):
       Miyato and Koyama, cGANs with Projection Discriminator, ICLR 2018, appendix A.
     """
 
-    resolution: int = 128
-    channels: int = 3
-    width: int = 64
-    classes: int = 0
-    attention: int = 32
-    """Size of the map that gets attention, 0 for none."""
+    resolutions: ClassVar = RESOLUTIONS
+    checks: ClassVar = (check_attention,)
+    resolution: Count = 128
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    classes: Whole = 0
+    attention: Whole = 0
+    """Size of the map that gets attention, such as 32 at 128x128 or 14 at 28x28; 0 for none."""
     spectral: bool = True
+    """Whether weights are spectrally normalised."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -48,10 +55,9 @@ class SAGANGenerator(nn.Module):
         """`[N, Z]` to `[N, R, R, C]`, float32.
 
         Raises:
-          ValueError: If the resolution or the map for attention does not exist, or a conditional generator gets no
-            label.
+          ValueError: If a conditional generator gets no label.
         """
-        base, up, _ = plan(self.resolution, self.attention)
+        base, up, _ = plan(self.resolution)
         rows = one_hot(label, self.classes) if self.classes else None
 
         def run(layer: nn.Module, x: jax.Array) -> jax.Array:
@@ -69,6 +75,7 @@ class SAGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
+@network("sagan", "discriminator", "image", "label")
 class SAGANDiscriminator(BigGANDiscriminator):
     """BigGAN's discriminator, narrower, with attention on maps of 32x32, and Glorot's weights.
 
@@ -76,7 +83,7 @@ class SAGANDiscriminator(BigGANDiscriminator):
       Zhang et al., Self-Attention Generative Adversarial Networks, 2018, section 4.
     """
 
-    width: int = 64
-    attention: int = 32
-    conv_init: Any = shortcut
-    dense_init: Any = glorot
+    width: Count = 64
+    """Channels of the largest map."""
+    conv_init: ClassVar = staticmethod(shortcut)
+    dense_init: ClassVar = staticmethod(glorot)

@@ -1,13 +1,16 @@
 """The networks of SRGAN (Ledig et al., 2017): SRResNet, which enlarges, and a discriminator like VGG."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, minibatch_std, pixel_shuffle
 from jaxgan.layers.norm import NormKind
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count
 
 SCALES = (2, 4)
 """How many times SRResNet can enlarge."""
@@ -24,6 +27,7 @@ def radius(scale: int, blocks: int) -> int:
     return far + 1 + 2 * blocks + 4
 
 
+@network("srresnet", "generator", "srgan")
 class SRResNet(nn.Module):
     """Images `[N, H, W, C]` to images `[N, scale H, scale W, channels]`, of any size.
 
@@ -37,11 +41,13 @@ class SRResNet(nn.Module):
       figure 4.
     """
 
-    scale: int = 4
-    channels: int = 3
-    width: int = 64
-    blocks: int = 16
-    norm: NormKind = "batch"
+    scale: Count = 4
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    blocks: Count = 16
+    """Residual blocks."""
+    norm: Literal["batch", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -92,6 +98,7 @@ class SRResNet(nn.Module):
         return conv(x, self.channels, 9).astype(jnp.float32)
 
 
+@network("vgg", "discriminator", "image")
 class VGGDiscriminator(nn.Module):
     """Images `[N, H, W, C]` to logits `[N]`, float32.
 
@@ -104,12 +111,16 @@ class VGGDiscriminator(nn.Module):
       figure 4.
     """
 
-    width: int = 64
-    pairs: int = 4
+    width: Count = 64
+    """Channels of the largest map."""
+    pairs: Annotated[int, Field(ge=1, le=8)] = 4
+    """Pairs of convolutions, each of which halves the image."""
     norm: NormKind = "batch"
     spectral: bool = False
+    """Whether weights are spectrally normalised."""
     dtype: Any = jnp.float32
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(

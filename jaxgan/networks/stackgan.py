@@ -4,16 +4,19 @@ A map that is 2^i times smaller than the image has 2^i times its channels, up to
 size. With a width of 48 at 256x256, and of 96 in the first stage at 64x64, it is as wide as the authors' code.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
+from jaxgan.networks.registry import checked, network, settings_of
 from jaxgan.networks.resnet import UpsampleConv
+from jaxgan.settings import Count, Whole
 
 LEAST, MOST = 4, 7
 """Sides that the smallest map can have."""
@@ -90,6 +93,7 @@ class Up(nn.Module):
         return nn.relu(Norm(self.norm, scales, self.dtype)(x, train=train))
 
 
+@checked
 class StageOne(nn.Module):
     """Embeddings and latents to small images in (-1, 1).
 
@@ -97,12 +101,13 @@ class StageOne(nn.Module):
       Zhang et al., StackGAN, 2017, section 3.3.
     """
 
-    resolution: int = 64
-    channels: int = 3
-    width: int = 96
-    condition: int = 128
+    resolution: Count = 64
+    channels: Count = 3
+    width: Count = 96
+    """Channels of the largest map."""
+    condition: Count = 128
     """Numbers that are drawn from the embedding."""
-    norm: NormKind = "batch"
+    norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -141,6 +146,7 @@ class StageOne(nn.Module):
         return jnp.tanh(x.astype(jnp.float32)), gaussian
 
 
+@checked
 class StageTwo(nn.Module):
     """Small images and embeddings to images `scale` times as large, in (-1, 1).
 
@@ -150,13 +156,17 @@ class StageTwo(nn.Module):
       Zhang et al., StackGAN, 2017, section 3.4.
     """
 
-    scale: int = 4
-    channels: int = 3
-    width: int = 48
-    condition: int = 128
-    blocks: int = 4
-    depth: int = 2
-    norm: NormKind = "batch"
+    scale: Count = 4
+    channels: Count = 3
+    width: Count = 48
+    """Channels of the largest map."""
+    condition: Count = 128
+    """Numbers that are drawn from the embedding."""
+    blocks: Whole = 4
+    """Residual blocks of the second stage."""
+    depth: Annotated[int, Field(ge=0, le=6)] = 2
+    """Halvings of the small image before them."""
+    norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -210,6 +220,7 @@ class StageTwo(nn.Module):
         return jnp.tanh(conv(x, self.channels).astype(jnp.float32)), gaussian
 
 
+@network("matching", "discriminator", "stackgan")
 class MatchingDiscriminator(nn.Module):
     """Images and embeddings to logits `[N]`: whether they are real and belong together.
 
@@ -221,15 +232,18 @@ class MatchingDiscriminator(nn.Module):
       Reed et al., Generative Adversarial Text to Image Synthesis, 2016, section 4.
     """
 
-    resolution: int = 64
-    channels: int = 3
-    width: int = 96
-    condition: int = 128
+    resolution: Count = 64
+    channels: Count = 3
+    width: Count = 96
+    """Channels of the largest map."""
+    condition: Count = 128
     """Numbers that the embedding is compressed to."""
-    norm: NormKind = "batch"
+    norm: Literal["batch", "layer", "none"] = "batch"
     spectral: bool = False
+    """Whether weights are spectrally normalised."""
     dtype: Any = jnp.float32
     minibatch_std: bool = False
+    """Whether it sees how much groups of four examples differ."""
 
     @nn.compact
     def __call__(
@@ -267,3 +281,12 @@ def beside(x: jax.Array, condition: jax.Array) -> jax.Array:
     """A map `[N, H, W, C]` with a condition `[N, D]` at every place, `[N, H, W, C + D]`."""
     spread = jnp.broadcast_to(condition.astype(x.dtype)[:, None, None], (*x.shape[:3], condition.shape[1]))
     return jnp.concatenate([x, spread], -1)
+
+
+@network("stackgan", "generator", "stackgan")
+class StackGANGenerator(settings_of(StageTwo)):
+    """Settings of `StageTwo`, and of a `StageOne` of twice the width; both as wide as the authors' code for 256x256."""
+
+    def stage_one(self, **facts: Any) -> StageOne:
+        """The first stage."""
+        return StageOne(width=2 * self.width, condition=self.condition, norm=self.norm, **facts)

@@ -1,12 +1,15 @@
 """Text encoders: captions to embeddings."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Dense
+from jaxgan.networks.registry import checked
+from jaxgan.settings import Count
 
 
 def _windows(x: jax.Array, size: int) -> jax.Array:
@@ -22,6 +25,7 @@ def _halved(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1, 2, x.shape[2]).max(2)
 
 
+@checked
 class CharacterEncoder(nn.Module):
     """Captions as bytes `[N, L]` to embeddings `[N, features]`: convolutions over characters, and their maxima.
 
@@ -34,11 +38,13 @@ class CharacterEncoder(nn.Module):
       characters; there trained before the GAN, and recurrent at its end).
     """
 
-    features: int = 128
-    width: int = 32
+    features: Count = 128
+    """Numbers of an embedding."""
+    width: Count = 32
     """Of a character's embedding and of the first layer; each next layer is twice as wide, at half the length."""
-    layers: int = 2
-    window: int = 5
+    layers: Annotated[int, Field(ge=1, le=6)] = 2
+    """Convolutions; the length is halved between each two."""
+    window: Annotated[int, Field(ge=1, le=32)] = 5
     """Characters that a convolution sees."""
     dtype: Any = jnp.float32
 

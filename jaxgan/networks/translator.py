@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jaxgan.layers import Conv, ConvTranspose, Norm
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import weights
+from jaxgan.networks.registry import network
 from jaxgan.networks.unet import padded
+from jaxgan.settings import Count
 
 
 def reflected(x: jax.Array, by: int) -> jax.Array:
@@ -17,6 +19,7 @@ def reflected(x: jax.Array, by: int) -> jax.Array:
     return jnp.pad(x, [(0, 0), (by, by), (by, by), (0, 0)], "reflect")
 
 
+@network("translator", "generator", "image")
 class Translator(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size from 16 on.
 
@@ -27,9 +30,11 @@ class Translator(nn.Module):
       Johnson et al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution, 2016.
     """
 
-    channels: int = 3
-    width: int = 64
-    blocks: int = 9
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    blocks: Count = 9
+    """Residual blocks."""
     norm: NormKind = "instance"
     dtype: Any = jnp.float32
 

@@ -1,14 +1,17 @@
 """The U-Net generator of pix2pix (Isola et al., 2017): down to one pixel and up again, with skips across."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from pydantic import Field
 
 from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
+from jaxgan.networks.registry import network
+from jaxgan.settings import Count, Fraction
 
 
 def padded(x: jax.Array, multiple: int) -> tuple[jax.Array, tuple[int, int]]:
@@ -18,6 +21,7 @@ def padded(x: jax.Array, multiple: int) -> tuple[jax.Array, tuple[int, int]]:
     return jnp.pad(x, [(0, 0), *pads, (0, 0)], "edge") if any(extra) else x, (pads[0][0], pads[1][0])
 
 
+@network("unet", "generator", "image")
 class UNet(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size.
 
@@ -31,11 +35,13 @@ class UNet(nn.Module):
       appendix 6.1.
     """
 
-    channels: int = 3
-    width: int = 64
-    depth: int = 8
+    channels: Count = 3
+    width: Count = 64
+    """Channels of the largest map."""
+    depth: Annotated[int, Field(ge=2, le=12)] = 8
+    """Halvings of the image: 8 take 256x256 to one pixel."""
     norm: NormKind = "batch"
-    dropout: float = 0.5
+    dropout: Fraction = 0.5
     dtype: Any = jnp.float32
 
     @nn.compact

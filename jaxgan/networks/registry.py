@@ -1,0 +1,178 @@
+"""Networks by the names that settings have for them. The fields of a Linen module are its settings, written once.
+
+@network("mlp", "encoder", "image")
+class MLPEncoder(nn.Module):
+latent: Count = 2  # a fact: the game says how large codes are
+width: Count = 64  # a setting
+dtype: Any = jnp.float32
+
+settings = NETWORKS["encoder"].validate({"network": "mlp", "width": 8})
+module = settings.build(latent=2)  # MLPEncoder(latent=2, width=8)
+"""
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
+
+import flax.linen as nn
+import numpy as np
+from pydantic import Field, ValidationError, create_model
+
+from jaxgan.settings import Model, Registry
+
+FACTS = ("shape", "resolution", "channels", "classes", "latent", "scale", "dtype")
+"""Fields that come from the data and the game, by the same names in every module; all others are settings."""
+
+NETWORKS = {section: Registry("network") for section in ("generator", "discriminator", "encoder")}
+"""What the sections of a config can name."""
+
+Class = TypeVar("Class", bound=type)
+
+
+class FieldError(ValueError):
+    """A field of a network that does not fit its others: which, and why."""
+
+    def __init__(self, network: str, field: str, reason: str) -> None:
+        """`network` is the name of the module's class."""
+        super().__init__(f"{network}.{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Modules(Model):
+    """Settings of a module, or of several that belong together."""
+
+    module: ClassVar[type[nn.Module] | None] = None
+    """The module whose fields these are; None for settings of several modules."""
+
+    def build(self, **facts: Any) -> Any:
+        """The module with these settings, and with those of `FACTS` that it has fields for.
+
+        Raises:
+          FieldError: A setting does not fit the facts.
+        """
+        assert self.module is not None
+        names = [field.name for field in dataclasses.fields(self.module)]
+        known = {name: getattr(self, name) for name in names if name in type(self).model_fields}
+        return self.module(**known, **{name: value for name, value in facts.items() if name in names})
+
+
+class Network(Modules):
+    """Settings of a network that a config names."""
+
+    network: str
+    roles: ClassVar[tuple[str, ...]] = ()
+    """What it can be used as, which families ask for; see `network`."""
+
+
+def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
+    """Registers a module, or settings of several modules, under a name.
+
+    Args:
+      name: What `network = "..."` says in the section.
+      section: A key of `NETWORKS`.
+      roles: What it can be used as. Generators: "latent" makes examples from latents, of any size, and takes labels;
+        "decoder" makes them from codes of a few numbers; "image" makes images from images of the same size.
+        Discriminators: "image" judges images, "label" images of given classes too, "code" vectors. A network that one
+        family alone can use has the family's name for a role.
+
+    Returns:
+      A decorator that gives the class back; modules are `checked` from then on.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+
+    def register(cls: Class) -> Class:
+        base: Any = settings_of(checked(cls)) if issubclass(cls, nn.Module) else cls
+        fields: Any = {"network": (Literal[name], name)}
+        kind: Any = create_model(
+            cls.__name__, __base__=(base, Network), __module__=cls.__module__, __doc__=cls.__doc__, **fields
+        )
+        kind.roles = roles
+        NETWORKS[section].add(kind)
+        return cls
+
+    return register
+
+
+def settings_of(module: type[nn.Module]) -> Any:
+    """The settings of a module: its fields but for `FACTS`, with their types, bounds, defaults and documentation."""
+    fields = {name: field for name, field in _fields(module).items() if name not in FACTS}
+    made: Any = create_model(module.__name__, __base__=Modules, __module__=module.__module__, **fields)
+    made.module = module
+    return made
+
+
+def checked(module: Class) -> Class:
+    """Lets a module refuse fields that are out of the bounds of their types, wherever it is made.
+
+    A module for images of a few sizes lists these as `resolutions`, and functions of a module that raise `FieldError`
+    where its fields do not fit each other as `checks`; both are attributes of the class, no fields.
+
+    Raises:
+      FieldError: From then on, as the module is made.
+    """
+    typed: Any = create_model(module.__name__, __base__=Model, **_fields(module))
+    inherited = module.__post_init__
+
+    def __post_init__(self: Any) -> None:
+        supported = getattr(self, "resolutions", None)
+        if supported and self.resolution not in supported:
+            reason = f"there is no {self.resolution}x{self.resolution} network; supported are"
+            raise FieldError(type(self).__name__, "resolution", f"{reason} {', '.join(map(str, supported))}")
+        given = {name: getattr(self, name) for name in typed.model_fields}
+        try:
+            typed.model_validate({k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()})
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{first['msg']}, got {first['input']!r}"
+            raise FieldError(type(self).__name__, str(first["loc"][0]), reason) from None
+        for check in getattr(self, "checks", ()):
+            check(self)
+        inherited(self)
+
+    module.__post_init__ = __post_init__
+    return module
+
+
+def _fields(module: type) -> dict[str, Any]:
+    """The fields of a module that have a type and so bounds, as `create_model` takes them."""
+    hints: dict[str, Any] = {}
+    docs: dict[str, str] = {}
+    for cls in reversed(module.__mro__):
+        if issubclass(cls, nn.Module) and cls is not nn.Module:
+            hints |= inspect.get_annotations(cls, eval_str=True)
+            docs |= _docs(cls)
+    found = {}
+    for field in dataclasses.fields(module):
+        hint = hints.get(field.name, Any)
+        if field.name in ("parent", "name") or hint is Any:
+            continue
+        if get_origin(hint) is tuple:
+            hint = Annotated[hint, Field(strict=False)]  # TOML has lists alone
+        default = ... if field.default is dataclasses.MISSING else field.default
+        found[field.name] = (hint, Field(default, description=docs.get(field.name)))
+    return found
+
+
+def _docs(cls: type) -> dict[str, str]:
+    """The strings below the fields of a class, by the fields' names; none where there is no file."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    assert isinstance(tree, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }

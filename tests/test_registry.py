@@ -1,0 +1,223 @@
+"""Networks by name: a module's fields are its settings, in a config and in Python alike."""
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import config, networks
+from jaxgan.errors import InputError
+from jaxgan.networks.registry import FACTS, NETWORKS, FieldError, Network, checked, network, settings_of
+from jaxgan.settings import Count, Fraction, Registry, Whole
+
+ROOT = Path(__file__).parents[1]
+EVERY = [(section, name) for section in NETWORKS for name in NETWORKS[section].kinds]
+
+# What configs had when networks' settings were written by hand; every stored run has these where it says nothing.
+DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("generator", "biggan"): {"width": 96, "attention": 0, "embedding": 128},
+    ("generator", "dcgan"): {"width": 64, "norm": "batch"},
+    ("generator", "lapgan"): {"width": 64, "kernel": 3, "hidden": 1200},
+    ("generator", "mlp"): {"width": 64, "depth": 3, "tanh": True},
+    ("generator", "refiner"): {"width": 64, "blocks": 4, "norm": "none"},
+    ("generator", "resnet"): {"width": 256, "norm": "batch"},
+    ("generator", "sagan"): {"width": 64, "attention": 0, "spectral": True},
+    ("generator", "srresnet"): {"width": 64, "blocks": 16, "norm": "batch"},
+    ("generator", "stackgan"): {"width": 48, "condition": 128, "blocks": 4, "depth": 2, "norm": "batch"},
+    ("generator", "translator"): {"width": 64, "blocks": 9, "norm": "instance"},
+    ("generator", "unet"): {"width": 64, "depth": 8, "norm": "batch", "dropout": 0.5},
+    ("discriminator", "biggan"): {"width": 96, "attention": 0, "minibatch_std": False},
+    ("discriminator", "dcgan"): {
+        **{"width": 64, "norm": "batch", "dropout": 0.0, "conditioning": "concatenate"},
+        "minibatch_std": False,
+    },
+    ("discriminator", "lapgan"): {
+        **{"width": 64, "kernel": 4, "hidden": 600, "dropout": 0.5, "minibatch_std": False}
+    },
+    ("discriminator", "matching"): {
+        **{"width": 96, "condition": 128, "norm": "batch", "spectral": False, "minibatch_std": False}
+    },
+    ("discriminator", "mlp"): {
+        **{"width": 64, "depth": 3, "dropout": 0.0, "conditioning": "concatenate", "minibatch_std": False}
+    },
+    ("discriminator", "patchgan"): {
+        **{"width": 64, "layers": 3, "norm": "batch", "spectral": False, "minibatch_std": False}
+    },
+    ("discriminator", "resnet"): {
+        **{"width": 128, "spectral": True, "conditioning": "projection", "minibatch_std": False}
+    },
+    ("discriminator", "sagan"): {"width": 64, "attention": 0, "minibatch_std": False},
+    ("discriminator", "vgg"): {
+        **{"width": 64, "pairs": 4, "norm": "batch", "spectral": False, "minibatch_std": False}
+    },
+    ("encoder", "dcgan"): {"width": 64, "norm": "batch"},
+    ("encoder", "mlp"): {"width": 64, "depth": 3},
+}
+
+
+@pytest.fixture
+def generators() -> Iterator[Registry]:
+    """The registry of generators, which forgets what a test adds."""
+    generators = NETWORKS["generator"]
+    known = dict(generators.kinds)
+    yield generators
+    generators.__init__("network")
+    for kind in known.values():
+        generators.add(kind)
+
+
+@pytest.mark.parametrize(("section", "name"), EVERY)
+def test_defaults_are_those_of_configs_so_far(section: str, name: str) -> None:
+    made = NETWORKS[section].validate({"network": name})
+    assert made.model_dump() == {"network": name, **DEFAULTS[section, name]}
+
+
+@pytest.mark.parametrize(("section", "name"), EVERY)
+def test_a_setting_is_written_once_and_reaches_its_module(section: str, name: str) -> None:
+    """What a module is made with are the settings given and the facts; its defaults are the settings' own."""
+    kind: Any = NETWORKS[section].kinds[name]
+    fields = {field.name: field for field in dataclasses.fields(kind.module)}
+    for setting, field in kind.model_fields.items():
+        assert field.description or setting in ("network", "norm", "dropout", "conditioning"), setting
+        if setting in fields:
+            assert field.default == fields[setting].default
+    others = {"width": 3, "depth": 2, "blocks": 1, "norm": "none", "attention": 14, "dropout": 0.25}
+    given = {key: value for key, value in others.items() if key in kind.model_fields}
+    facts = {"shape": (28, 28, 1), "resolution": 28, "channels": 1, "classes": 0, "latent": 5, "scale": 2}
+    module = kind(**given).build(dtype=jnp.bfloat16, **facts)
+    for key, value in {**given, **facts, "dtype": jnp.bfloat16}.items():
+        if key in fields:
+            assert getattr(module, key) == value, key
+
+
+def test_every_module_takes_facts_by_the_same_names() -> None:
+    """A field that is no setting of a config comes from the data: nothing falls between."""
+    for section, name in EVERY:
+        kind: Any = NETWORKS[section].kinds[name]
+        own = {field.name for field in dataclasses.fields(kind.module)} - {"parent", "name"}
+        assert own - set(kind.model_fields) <= set(FACTS), name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: networks.MLPGenerator((4,), width=-5), r"MLPGenerator.width: .*greater than 0, got -5"),
+        (lambda: networks.MLPGenerator((4,), depth=2.5), r"MLPGenerator.depth: .*valid integer.*, got 2.5"),  # pyright: ignore[reportArgumentType]
+        (lambda: networks.MLPDiscriminator(dropout=1.0), r"MLPDiscriminator.dropout: .*less than 1, got 1.0"),
+        (lambda: networks.DCGANGenerator(norm="instance"), r"DCGANGenerator.norm: Input should be 'batch', "),  # pyright: ignore[reportArgumentType]
+        (lambda: networks.DCGANGenerator(30), r"DCGANGenerator.resolution: there is no 30x30 network; supp"),
+        (lambda: networks.DCGANGenerator(channels=0), r"DCGANGenerator.channels: .*greater than 0, got 0"),
+        (lambda: networks.SAGANDiscriminator(28, attention=7), r"SAGANDiscriminator.attention: .*size 14, n"),
+        (lambda: networks.StageTwo(depth=7), r"StageTwo.depth: .*less than or equal to 6, got 7"),
+        (lambda: networks.BandGenerator(kernel=0), r"BandGenerator.kernel: .*greater than or equal to 1"),
+        (lambda: networks.CharacterEncoder(window=40), r"CharacterEncoder.window: .*equal to 32, got 40"),
+    ],
+)  # fmt: skip
+def test_bounds_hold_in_python(make: Any, message: str) -> None:
+    with pytest.raises(FieldError, match=message):
+        make()
+
+
+def test_bounds_hold_inside_of_other_modules_and_for_copies() -> None:
+    class Outer(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return networks.MLPDiscriminator(width=0)(x)
+
+    with pytest.raises(FieldError, match="width"):
+        Outer().init(jax.random.key(0), jnp.zeros((1, 2)))
+    with pytest.raises(FieldError, match="width"):
+        networks.MLPDiscriminator().clone(width=-1)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert networks.MLPDiscriminator(width=np.int64(8), dropout=np.float32(0.5)).width == 8  # pyright: ignore[reportArgumentType]
+
+
+# One's own
+
+
+def test_ones_own_module_is_named_like_any_other(generators: Registry) -> None:
+    @network("mine", "generator", "latent")
+    class Mine(nn.Module):
+        """A generator of my own."""
+
+        shape: tuple[int, ...]
+        widths: tuple[Count, ...] = (8, 4)
+        """Features of each hidden layer."""
+        slope: Fraction = 0.2
+        kind: Literal["a", "b"] = "a"
+        classes: Whole = 0
+        helper: Any = None
+        dtype: Any = jnp.float32
+
+    found = generators.validate({"network": "mine", "widths": [3, 2]})
+    assert isinstance(found, Network)
+    assert found.model_dump() == {"network": "mine", "widths": (3, 2), "slope": 0.2, "kind": "a"}
+    assert type(found).model_fields["widths"].description == "Features of each hidden layer."
+    assert type(found).roles == ("latent",)
+    assert found.build(shape=(5,), classes=2) == Mine((5,), (3, 2), classes=2)
+    assert Mine([5]).shape == [5]  # pyright: ignore[reportArgumentType]
+
+    table = {"name": "x", "steps": 1, "data": {"source": "embedded"}, "discriminator": {"network": "mlp"}}
+    settings = config.parse({**table, "generator": {"network": "mine", "widths": [7]}})
+    assert settings.generator.widths == (7,)  # pyright: ignore[reportAttributeAccessIssue]
+    assert config.parse(tomllib.loads(settings.to_toml())) == settings
+    for key, value, message in (
+        ("widths", [0], r"generator.widths.0: Input should be greater than 0, got 0"),
+        ("slop", 0.1, r"unknown key generator.slop; did you mean slope\?"),
+        ("helper", 1, r"unknown key generator.helper; known here are network, widths, slope, kind"),
+    ):
+        with pytest.raises(InputError, match=message):
+            config.parse({**table, "generator": {"network": "mine", key: value}})
+    with pytest.raises(ValueError, match="the network 'mine' is registered already"):
+        network("mine", "generator")(Mine)
+
+
+def test_settings_of_several_modules(generators: Registry) -> None:
+    @checked
+    class Part(nn.Module):
+        width: Count = 3
+
+    @network("several", "generator", "several")
+    class Several(settings_of(Part)):
+        """Settings of two parts."""
+
+        second: Count = 5
+
+    found = generators.validate({"network": "several", "second": 4})
+    assert isinstance(found, Several)
+    assert (found.build(resolution=9), found.second) == (Part(3), 4)
+    assert found.model_dump() == {"network": "several", "width": 3, "second": 4}
+
+
+def test_a_class_without_a_file_has_no_documentation_and_works() -> None:
+    space: dict[str, Any] = {"nn": nn, "checked": checked, "Count": Count}
+    exec('class Typed(nn.Module):\n    width: Count = 3\n    """Doc."""\nTyped = checked(Typed)', space)
+    assert settings_of(space["Typed"])(width=4).build() == space["Typed"](4)
+    with pytest.raises(FieldError, match="width"):
+        space["Typed"](0)
+
+
+def test_reading_a_config_starts_no_backend() -> None:
+    code = (
+        "from pathlib import Path; from jaxgan import config; config.load(Path('configs/default.toml'));"
+        "from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_modules_survive_pickling() -> None:
+    module = networks.MLPGenerator((4,), 8)
+    assert pickle.loads(pickle.dumps(module)) == module
