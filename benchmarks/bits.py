@@ -32,6 +32,8 @@ WAYS = {
     "jit": {"run.spread": "jit"},
 }
 DEVICES = (1, 4)
+AT_ONCE = 4
+"""Configs that one process trains: a process can hold the programs of ten or so before Linux gives it no more maps."""
 RESUMED = "pmap, resumed"
 """One more way, on one device: `STEPS` in two parts."""
 COMMON = {
@@ -111,10 +113,10 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def results(roots: Sequence[Path], names: Sequence[str], cache: Path) -> list[dict[tuple[str, str], Any]]:
-    """What both sides found, by config and way: each side a process for each number of devices."""
+    """What both sides found, by config and way: a process for each side, number of devices and few configs."""
 
-    def run(root: Path, devices: int) -> list[dict[str, Any]]:
-        what = {"root": str(root), "devices": devices, "configs": list(names)}
+    def run(root: Path, devices: int, configs: Sequence[str]) -> list[dict[str, Any]]:
+        what = {"root": str(root), "devices": devices, "configs": list(configs)}
         variables = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(root), str(Path(__file__).resolve().parent)]),
@@ -134,13 +136,18 @@ def results(roots: Sequence[Path], names: Sequence[str], cache: Path) -> list[di
                     file=sys.stderr,
                 )
         if process.returncode:
-            raise SystemExit(f"bits: {' '.join(command)} failed")
+            raise SystemExit(f"bits: {' '.join(command)} ended with {process.returncode}")
         return found
 
     sides = []
     for root in roots:  # one after the other: the second finds the first one's programs
+        jobs = [
+            (root, devices, names[i : i + AT_ONCE])
+            for i in range(0, len(names), AT_ONCE)
+            for devices in DEVICES
+        ]
         with ThreadPoolExecutor(len(DEVICES)) as pool:
-            parts = list(pool.map(run, [root] * len(DEVICES), DEVICES))
+            parts = list(pool.map(run, *zip(*jobs, strict=True)))
         sides.append(
             {
                 (one["config"], f"{one['way']}, {one['devices']} devices"): one
