@@ -42,3 +42,5 @@ def test_the_table_says_what_was_found_what_was_not_and_what_was_not_run() -> No
     lines = faults.render(document).splitlines()
     assert [cell.strip() for cell in lines[2].split("|")[2:4]] == ["`tests/test_a.py::test_b`", "no"]
     assert [cell.strip() for cell in lines[3].split("|")[2:4]] == ["no", "not run"]
+    alone = faults.render({"results": [result(fast=missed)]}).splitlines()
+    assert [cell.strip() for cell in alone[2].split("|")[2:-1]] == ["no"]
