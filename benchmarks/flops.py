@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, layers
-from jaxgan.experiment.networks import DTYPES, Shape, module
+from jaxgan.games.base import DTYPES
 from jaxgan.networks.resnet import ConvPool, UpsampleConv
 
 
@@ -125,7 +125,7 @@ def of_step(
     shared: bool,
     penalties: int = 0,
 ) -> Step:
-    """One step of `jaxgan.games.gan` with so many turns of the discriminator, each with so many gradient penalties."""
+    """One step of `jaxgan.games.GAN` with turns of the discriminator, each with so many gradient penalties."""
     forward = [sum(layer.flops for layer in net) for net in (generator, discriminator)]
     inputs = [sum(layer.flops for layer in net if layer.after_weights) for net in (generator, discriminator)]
     path = [layer.flops for layer in discriminator if layer.after_input]
@@ -146,9 +146,12 @@ def networks(settings: config.Experiment, classes: int = 10) -> tuple[list[Layer
     label = jax.ShapeDtypeStruct((n,), jnp.int32) if conditions else None
     z = jax.ShapeDtypeStruct((n, settings.game.latent), jnp.float32)
     image = jax.ShapeDtypeStruct((n, data.resolution, data.resolution, data.channels), jnp.float32)
-    shape = Shape(data.resolution, data.channels, conditions, DTYPES[settings.compute_dtype])
-    generator = module(settings.generator, shape, "generator")
-    discriminator = module(settings.discriminator, shape, "discriminator")
+    facts = {
+        "shape": (data.resolution, data.resolution, data.channels),
+        **{"resolution": data.resolution, "channels": data.channels, "classes": conditions},
+        "dtype": DTYPES[settings.compute_dtype],
+    }
+    generator, discriminator = settings.generator.build(**facts), settings.discriminator.build(**facts)
     return of_network(generator, z, label), of_network(discriminator, image, label)
 
 

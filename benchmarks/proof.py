@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import game, games, losses, networks
+from jaxgan import game, games, networks
 from jaxgan.game import Game, Keys, State
 from jaxgan.window import decode
 
@@ -84,17 +84,14 @@ def rules(case: Case, optimizer: optax.GradientTransformation | None = None) -> 
             networks.DCGANDiscriminator(*size, norm=norm, **dtype),
         )
     optimizer = optimizer or optax.adam(*case.adam)
-    return games.gan(
-        *pair,
-        games.Adversary(
-            getattr(losses, case.loss), gradient_penalty=case.penalty, discriminator_turns=case.turns
-        ),
+    family = games.GAN(
+        loss=case.loss,
+        gradient_penalty=case.penalty,
+        discriminator_turns=case.turns,
         latent=case.latent,
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
         shared_draws=case.shared,
-        ema=0.999,
     )
+    return family.game(*pair, generator_optimizer=optimizer, discriminator_optimizer=optimizer)
 
 
 def keeping(rate: float) -> optax.GradientTransformation:

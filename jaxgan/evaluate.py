@@ -20,6 +20,7 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.features import Network
 from jaxgan.game import State
+from jaxgan.games import Built
 from jaxgan.judge import READ, Images, Judge
 from jaxgan.rundir import RunDirectory
 from jaxgan.scores import (
@@ -117,7 +118,7 @@ Look = tuple[features.Name, Path | None, features.Resize | None]
 
 
 def judge_of(
-    built: experiment.Experiment,
+    built: Built,
     train: Source,
     look: Look,
     names: Sequence[str] | None,
@@ -168,7 +169,7 @@ def look_through(asked: Sequence[str], look: Look, resolution: int, channels: in
     return features.load(look[0], resolution, channels, *look[1:])
 
 
-def pairs_of(built: experiment.Experiment, most: int) -> Pairs:
+def pairs_of(built: Built, most: int) -> Pairs:
     """The true answers for the samples of an experiment that has them, `most` at most."""
     examples = experiment.examples(built)
     assert examples is not None
@@ -185,7 +186,7 @@ class Generator:
 
     def __init__(
         self,
-        built: experiment.Experiment,
+        built: Built,
         *,
         averaged: bool = True,
         truncation: float | None = None,

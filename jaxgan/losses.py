@@ -148,3 +148,13 @@ References:
   Jolicoeur-Martineau, The relativistic discriminator, 2018, equations 9 and 10 (RpGAN).
   Huang et al., The GAN is dead; long live the GAN!, 2024, equation 2.
 """
+
+LOSSES: dict[str, Loss] = {
+    "non_saturating": non_saturating,
+    "minimax": minimax,
+    "hinge": hinge,
+    "wasserstein": wasserstein,
+    "least_squares": least_squares,
+    "relativistic": relativistic,
+}
+"""The losses by the names that settings have for them. A loss of one's own joins by a line: `LOSSES["mine"] = mine`."""

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import experiment, pictures
+from jaxgan import pictures
 from jaxgan.checkpoint import Checkpoints, sha256, unflatten
 from jaxgan.errors import InputError
 from jaxgan.game import State
+from jaxgan.games import Built
 from jaxgan.rundir import RunDirectory
 from jaxgan.signs import Watch
 
@@ -19,9 +20,7 @@ from jaxgan.signs import Watch
 class Recorder:
     """One run: where it stands, and its folder. All processes of a run hold one, and the main process's writes."""
 
-    def __init__(
-        self, built: experiment.Experiment, folder: RunDirectory, say: Callable[[str], None], writes: bool
-    ) -> None:
+    def __init__(self, built: Built, folder: RunDirectory, say: Callable[[str], None], writes: bool) -> None:
         """Reads and writes nothing yet."""
         self.built, self.settings, self.folder, self.say, self.writes = (
             built,

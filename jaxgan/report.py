@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import classification, compare, experiment, features, pictures, sample, scores
+from jaxgan import classification, compare, experiment, features, games, pictures, sample, scores
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
@@ -293,7 +293,7 @@ def of_family(trained: sample.Trained) -> Iterator[tuple[str, bytes, str]]:
     batch = {name: x[0] for name, x in next(stream.batches(source, 0, 0, 1, 1, count)).items()}
     for caption, make in built.pictures.items():
         picture = make(state, decode(batch))
-        if isinstance(picture, experiment.Sheet):
+        if isinstance(picture, games.Sheet):
             sheet = pictures.grid(pictures.to_uint8(np.asarray(picture.images)), picture.columns)
             yield caption, _enlarged(sheet), "pixels"
         else:

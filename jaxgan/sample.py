@@ -14,6 +14,7 @@ from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
+from jaxgan.games import Built
 from jaxgan.inspection import load_run
 from jaxgan.layers.norm import MOMENTUM
 from jaxgan.window import decode
@@ -25,7 +26,7 @@ Index = TypeVar("Index", jax.Array, np.ndarray)
 class Trained(NamedTuple):
     """A run as read back from its folder."""
 
-    built: experiment.Experiment
+    built: Built
     state: State
     step: int
     digest: str
@@ -75,7 +76,7 @@ Maker = Callable[[State, jax.Array, Any], jax.Array]
 
 
 def maker(
-    built: experiment.Experiment,
+    built: Built,
     *,
     walk: int = 1,
     truncation: float | None = None,
@@ -138,7 +139,7 @@ def batches(make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarr
         yield pictures.to_uint8(np.asarray(make(state, key, np.int32(i))))[: num - i]
 
 
-def standing(built: experiment.Experiment, state: State, count: int, seed: int) -> State:
+def standing(built: Built, state: State, count: int, seed: int) -> State:
     """The state with standing statistics in place of batch norm's running averages: means over so many batches.
 
     Running averages are those of raw weights, and of weights that have gone on changing; these are of the state's own.
@@ -182,8 +183,8 @@ def standing(built: experiment.Experiment, state: State, count: int, seed: int) 
     return compute(state, jax.random.key(seed))
 
 
-def of_text(built: experiment.Experiment, caption: str, minilm: Path | None = None) -> dict[str, np.ndarray]:
-    """What samples of one caption are made from: the fields of `Experiment.given`, `[1, ...]` each.
+def of_text(built: Built, caption: str, minilm: Path | None = None) -> dict[str, np.ndarray]:
+    """What samples of one caption are made from: the fields of `Built.given`, `[1, ...]` each.
 
     Raises:
       InputError: If the run makes no images from text, or the caption is empty or too long; or see
@@ -205,7 +206,7 @@ def of_text(built: experiment.Experiment, caption: str, minilm: Path | None = No
     return {"text": text.encode(caption, length)[None]}
 
 
-def _embedded(built: experiment.Experiment, caption: str, minilm: Path | None) -> np.ndarray:
+def _embedded(built: Built, caption: str, minilm: Path | None) -> np.ndarray:
     """The embedding of a caption by the network that embedded those of the data, `[E]`."""
     source = experiment.source_of(built.config)
     known = source.embedded_by if isinstance(source, TFDS) else None

@@ -1,12 +1,14 @@
 """What all settings are made of: frozen typed models, kinds of numbers, and names that choose between models.
 
-class Ring(Model):
-shape: Literal["ring"] = "ring"
-radius: Count = 1
+For example:
 
-SHAPES = Registry("shape")
-SHAPES.add(Ring)
-SHAPES.validate({"shape": "ring", "radius": 3})
+    class Ring(Model):
+        shape: Literal["ring"] = "ring"
+        radius: Count = 1
+
+    SHAPES = Registry("shape")
+    SHAPES.add(Ring)
+    SHAPES.validate({"shape": "ring", "radius": 3})
 """
 
 import functools

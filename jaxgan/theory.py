@@ -26,7 +26,7 @@ from PIL import Image
 from jaxgan import game, pictures
 from jaxgan.errors import replacing
 from jaxgan.game import Array, State
-from jaxgan.games import Adversary, gan
+from jaxgan.games import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 
 END = -np.log(4)
@@ -182,11 +182,9 @@ def train(
 
     mixture = data or Mixture()
     generator, discriminator = MLPGenerator((1,), width, tanh=False), MLPDiscriminator(width)
-    played = gan(
+    played = GAN(noise=NOISE, latent=1, ema=0.0).game(
         generator,
         discriminator,
-        Adversary(noise=NOISE),
-        latent=1,
         generator_optimizer=adam(0.2, SETTLED),
         discriminator_optimizer=adam(SETTLED, 1.0),
     )

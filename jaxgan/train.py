@@ -37,13 +37,6 @@ MAY_CHANGE = (
     *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
 )
 """Keys of the config that may change when a run is resumed."""
-SHOWN = {
-    "D loss": ("discriminator", ("loss",)),
-    "G loss": ("generator", ("loss",)),
-    "D(x)": ("discriminator", ("real", "real_logit")),
-    "D(G(z))": ("discriminator", ("fake", "fake_logit")),
-}
-"""What the progress bar shows: of this player, or the second of its kind where that plays, the metric that there is."""
 
 
 class _Signals:
@@ -410,8 +403,7 @@ class _Loop:
             return
         elapsed = self.bar.format_dict["elapsed"]
         text = [f"{self.images / elapsed if elapsed else 0.0:.0f} images/s"]
-        for name, (player, metrics) in SHOWN.items():
-            keys = [f"{stage}{player}/{metric}" for stage in ("", "second_") for metric in metrics]
+        for name, keys in self.runs[0].built.shown.items():
             values = [last[key] for last in shown for key in keys if key in last]
             if len(self.runs) == 1 and values:
                 text.append(f"{name} {values[0]:.3f}")

@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from jaxgan import config, parallel, pictures
+from jaxgan import parallel, pictures
 from jaxgan.data import images
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
-from jaxgan.networks.srresnet import radius
 from jaxgan.sample import Trained
 from jaxgan.window import decode
 
@@ -139,16 +138,15 @@ def translate(
       RunError: If a result cannot be written.
     """
     built = trained.built
-    rules = built.config.game
-    if not isinstance(rules, config.Pix2Pix | config.CycleGAN):
-        other = "upscale" if isinstance(rules, config.SRGAN) else "sample"
+    family = built.config.game.family
+    if built.command != "translate":
         raise InputError(
-            f"jaxgan translate takes runs of pix2pix and cyclegan, and this one is of {rules.family}; "
-            f"see jaxgan {other}"
+            f"jaxgan translate makes images of images of the same size, and a run of {family} does not; see jaxgan "
+            f"{built.command}"
         )
-    if back and not isinstance(rules, config.CycleGAN):
-        raise InputError("a pix2pix run has no way back; leave out --back")
-    field = "image" if back else built.given[0]
+    if back and built.back is None:
+        raise InputError(f"a run of {family} has no way back; leave out --back")
+    field = built.back if back and built.back else built.given[0]
     files = _Progress(todo, built.fields[field].shape[2], "Translating", say, progress)
 
     @jax.jit
@@ -217,13 +215,15 @@ def _side(job: Job) -> int:
 
 
 def _check_scale(trained: Trained) -> tuple[int, int]:
-    """How many times a run enlarges, and how far it looks; refuses runs of other families."""
-    rules, net = trained.built.config.game, trained.built.config.generator
-    if not isinstance(rules, config.SRGAN):
-        raise InputError(f"jaxgan upscale takes runs of srgan, and this one is of {rules.family}")
-    image, small = (trained.built.fields[name].shape for name in ("image", "input"))
-    scale = image[0] // small[0]
-    return scale, radius(scale, net.blocks)  # pyright: ignore[reportAttributeAccessIssue]
+    """How many times a run enlarges, and how far it looks; refuses runs that do not."""
+    built = trained.built
+    if built.command != "upscale":
+        raise InputError(
+            f"jaxgan upscale enlarges images, and a run of {built.config.game.family} does not; see jaxgan "
+            f"{built.command}"
+        )
+    image, small = (built.fields[name].shape for name in ("image", "input"))
+    return image[0] // small[0], built.reach
 
 
 class _Canvas:
@@ -249,7 +249,7 @@ def enlarged(
 ) -> Iterator[np.ndarray]:
     """Enlarges images with a run of super-resolution, with its averaged weights where there are any.
 
-    Images are cut into tiles, each with as much around it as the network sees (`networks.srresnet.radius`), so that
+    Images are cut into tiles, each with as much around it as the network sees (`Built.reach`), so that
     there are no seams: the result is that of the whole image to rounding. Tiles of all images are enlarged in batches
     of one shape, by one compiled program, on all local devices.
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan import backends, experiment, game
+from jaxgan import backends, game
 from jaxgan.data.feed import Feed, room
 from jaxgan.game import Game, Keys, State
+from jaxgan.games import Built
 from jaxgan.parallel import Layout
 
 SAMPLES = 0xFFFFFFFF
@@ -90,9 +91,7 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
     return Program(spread.compile(window), options)
 
 
-def sampler(
-    built: experiment.Experiment, examples: Mapping[str, Any] | None = None
-) -> Callable[[State], jax.Array]:
+def sampler(built: Built, examples: Mapping[str, Any] | None = None) -> Callable[[State], jax.Array]:
     """A compiled function from a state on one device to the run's sample images, always of the same draws.
 
     Args:

@@ -1,5 +1,6 @@
 """What tests share beside fixtures; to import it changes nothing."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,15 @@ def slow(*values: Any) -> Any:
 def users_environment(**variables: str) -> dict[str, str]:
     """The environment of a process that compiles as for users, with variables of its own."""
     return {**os.environ, "XLA_FLAGS": os.environ["USERS_XLA_FLAGS"], **variables}
+
+
+def play(family: Any, *networks: Any, **given: Any) -> Any:
+    """The game of a family's networks: keywords that `game` takes go there, all others are settings.
+
+    Unlike with the settings' own default, there is no average unless it is asked for.
+    """
+    taken = {name: given.pop(name) for name in inspect.signature(family.game).parameters if name in given}
+    return family(**{"ema": 0.0, **given}).game(*networks, **taken)
 
 
 @contextmanager

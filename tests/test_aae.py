@@ -4,6 +4,7 @@ import functools
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import play, quick_jit
 from scipy.spatial.distance import cdist
 
-from jaxgan import classification, config, experiment, game, report, sample
+from jaxgan import classification, config, experiment, game, optimizers, report, sample
 from jaxgan.data.labelled import Labelled
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Latents, aae
+from jaxgan.games import AAE, Latents, Scatter, Sheet
 from jaxgan.layers import Norm
 from jaxgan.networks import (
     DCGANDiscriminator,
@@ -28,6 +29,7 @@ from jaxgan.networks import (
     MLPEncoder,
     MLPGenerator,
 )
+from jaxgan.optimizers import Adam, Optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
@@ -75,16 +77,17 @@ def check(new, metrics, params, losses, rtol=1e-5, atol=2e-6):
         np.testing.assert_allclose(metrics[f"{name}/loss"], value, rtol=1e-5, err_msg=name)
 
 
-SGD = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "encoder", "discriminator")}
+SGD: dict[str, Any] = {
+    **{f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")},
+    "encoder_optimizer": Optimizer(sgd=optimizers.SGD(learning_rate=LR)),
+}
 
 
 @pytest.mark.slow
 def test_one_step_of_the_style_class_split_by_hand(rng):
     """Fresh draws in each of four turns; batch norm's averages are those of the first."""
     e, g, d = Encoder(), Decoder(), MLPDiscriminator(8, 1, dropout=0.2)
-    rules = aae(
-        e, g, d, latent=Z, classes=K, class_discriminator=d, reconstruction=2.0, shared_draws=False, **SGD
-    )
+    rules = play(AAE, e, g, d, d, K, latent=Z, labels=K, reconstruction=2.0, shared_draws=False, **SGD)
     assert rules.turns == 4
     batch = data(rng, 4)
     state = start(rules, batch)
@@ -158,7 +161,7 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
 def test_one_step_of_classes_matched_to_modes_by_hand(rng):
     """One batch for all; labelled codes are told apart from their mode, others from any, under a label of their own."""
     e, g, d = MLPEncoder(2, 8, 1), MLPGenerator((6,), 8, 1), MLPDiscriminator(8, 1, K + 1, dropout=0.2)
-    rules = aae(e, g, d, latent=Latents(2, "mixture", K), classes=K, **SGD)
+    rules = play(AAE, e, g, d, prior="mixture", labels=K, classes=K, **SGD)
     assert rules.turns == 1
     batch = data(rng, 1)
     state = start(rules, batch)
@@ -226,19 +229,22 @@ def test_codes_of_a_trained_encoder_are_distributed_like_the_prior(rng):
         return jnp.tanh(hidden @ mixing)
 
     encoder, generator = MLPEncoder(2, 32, 1), MLPGenerator((6,), 32, 1)
-    fast = {f"{n}_optimizer": optax.adam(2e-3, b1=0.5) for n in ("generator", "encoder", "discriminator")}
+    fast: dict[str, Any] = {
+        f"{n}_optimizer": optax.adam(2e-3, b1=0.5) for n in ("generator", "discriminator")
+    }
+    fast["encoder_optimizer"] = Optimizer(adam=Adam(learning_rate=2e-3))
     latents = Latents(2, "mixture")
-    rules = aae(encoder, generator, MLPDiscriminator(32, 2), latent=latents, **fast)
+    rules = play(AAE, encoder, generator, MLPDiscriminator(32, 2), prior="mixture", **fast)
     state = quick_jit(lambda: game.init(rules, KEY, {"image": images(KEY, (2,))}))()
 
     @quick_jit
-    def play(state):
+    def advance(state):
         def step(i, state):
             return game.step(rules, state, {"image": images(jax.random.fold_in(KEY, i), (1, 64))})[0]
 
         return jax.lax.fori_loop(0, 700, step, state)
 
-    trained = play(state)
+    trained = advance(state)
     assert int(trained.skipped) == 0
     test, prior = images(jax.random.key(1), (400,)), latents.draw(Keys.of(jax.random.key(2), 400))
     codes = [encoder.apply(s.variables("encoder"), test)[0] for s in (state, trained)]
@@ -387,14 +393,14 @@ def test_networks_and_classes_that_do_not_fit_are_refused_in_python():
     with pytest.raises(
         ValueError, match="3 classes need a class_discriminator, or a mixture of as many modes"
     ):
-        aae(*networks, latent=Latents(2, "mixture"), classes=3)
+        AAE().game(*networks, classes=3)
     pair, comparing = networks[:2], MLPDiscriminator(minibatch_std=True)
     with pytest.raises(ValueError, match="minibatch_std would compare codes"):
-        aae(*pair, comparing, latent=Latents(2, "mixture", 3), classes=3)
+        AAE(prior="mixture").game(*pair, comparing, classes=3)
     with pytest.raises(ValueError, match="needs at least 2 classes"):
-        aae(*networks, class_discriminator=MLPDiscriminator())
-    with pytest.raises(ValueError, match="a mixture has 2 latents"):
-        aae(*networks, latent=Latents(3, "mixture"))
+        AAE().game(*networks, class_discriminator=MLPDiscriminator())
+    with pytest.raises(ValueError, match="a mixture, which is in the plane; set latent to 2, not 3"):
+        AAE(prior="mixture", latent=3)
 
 
 def test_truncation_of_a_mixture_is_refused():
@@ -430,13 +436,13 @@ def test_pictures_show_what_the_networks_make():
     both = jnp.concatenate([z, jax.nn.softmax(logits)], 1)
     made = generator.apply(state.variables("generator"), both)
     reconstructions, codes, styles = (make(state, batch) for make in shown.values())
-    assert isinstance(reconstructions, experiment.Sheet)
+    assert isinstance(reconstructions, Sheet)
     np.testing.assert_array_equal(reconstructions.images[::2], batch["image"][:32])
     np.testing.assert_allclose(reconstructions.images[1::2], made[:32], atol=1e-5)
-    assert isinstance(codes, experiment.Scatter)
+    assert isinstance(codes, Scatter)
     np.testing.assert_allclose(codes.points, z, atol=1e-5)
     np.testing.assert_array_equal(codes.label, batch["label"])
-    assert isinstance(styles, experiment.Sheet)
+    assert isinstance(styles, Sheet)
     assert (styles.images.shape, styles.columns) == ((80, 28, 28, 1), 10)
     # One style in each row: all of its images are of the same latent, which has the class's one-hot behind it.
     style = Latents(2).draw(Keys.of(jax.random.key(0), 8))[5]
@@ -448,7 +454,7 @@ def test_pictures_show_what_the_networks_make():
 def test_a_walk_over_the_plane_reads_from_the_upper_left():
     trained = initial("mixture")
     *_, walk = (make(trained.state, held(4)) for make in trained.built.pictures.values())
-    assert isinstance(walk, experiment.Sheet)
+    assert isinstance(walk, Sheet)
     assert (walk.images.shape, walk.columns) == ((225, 28, 28, 1), 15)
     at = jnp.asarray([[-2.8, 2.8], [2.8, 2.8], [0, 0], [-2.8, -2.8]])  # 14/15 of 3, where the petals end
     made = MLPGenerator((28, 28, 1), 8, 2).apply(trained.state.variables("generator"), at)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, slow
+from quick import play, quick_jit, slow
 
-from jaxgan import backends, config, game, games, losses, networks, prng
+from jaxgan import backends, config, game, games, networks, prng
 from jaxgan.networks.pretrained import FoldedDepthwise
 from jaxgan.rundir import check_manifest, environment
 
@@ -63,9 +63,9 @@ def test_a_step_of_stock_ways_is_the_same_to_rounding(points):
         pair = networks.DCGANGenerator(16, 3, 16), networks.DCGANDiscriminator(16, 3, 16)
         shape = (16, 16, 16, 3)
     sgd = optax.sgd(0.1)
-    played = games.gan(
+    played = play(
+        games.GAN,
         *pair,
-        games.Adversary(losses.non_saturating),
         latent=4,
         generator_optimizer=sgd,
         discriminator_optimizer=sgd,

@@ -9,6 +9,7 @@ import pytest
 from jaxgan import config
 from jaxgan.errors import InputError
 from jaxgan.networks.registry import NETWORKS
+from jaxgan.optimizers import Adam
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 LEAST = {
@@ -58,7 +59,7 @@ def test_the_fields_defaults_are_the_published_ones():
     assert (made.batch_size, made.seed, made.run.sample_every) == (128, 0, 100)
     for optimizer in (made.generator_optimizer, made.discriminator_optimizer):
         assert optimizer.sgd is None
-        assert optimizer.adam == config.Adam(learning_rate=2e-4, b1=0.5, b2=0.999)
+        assert optimizer.adam == Adam(learning_rate=2e-4, b1=0.5, b2=0.999)
 
 
 def test_toml_holds_every_key_defaults_written_out():
@@ -102,7 +103,7 @@ def test_overrides_are_read_as_toml_and_else_as_strings():
         },
     )
     assert (made.name, made.seed, made.batch_size, made.game.conditional) == ("v2.1-b", 1000, 16, True)
-    assert made.generator_optimizer.adam == config.Adam(learning_rate=1e-3)
+    assert made.generator_optimizer.adam == Adam(learning_rate=1e-3)
     assert (made.game.ema, made.run.spread) == (0.0, "jit")
 
 

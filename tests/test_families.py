@@ -14,6 +14,7 @@ from quick import slow
 from jaxgan import config, experiment, game, train
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.inspection import inspect
+from jaxgan.optimizers import SGD, Optimizer, Schedule
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]
@@ -94,8 +95,8 @@ RATE = 0.01
 def settings_of(name: str, **more: str) -> config.Experiment:
     """A family's config, small, with SGD whose rate falls: a resumed run needs each optimizer's count."""
     found = config.load(ROOT / "configs" / f"{name}.toml", {**SMALL, **FAMILIES[name], **more})
-    sgd = config.Optimizer(sgd=config.SGD(learning_rate=RATE), schedule=config.Schedule(decay=20))
-    rules = {"encoder_optimizer": sgd} if isinstance(found.game, config.AAE) else {}
+    sgd = Optimizer(sgd=SGD(learning_rate=RATE), schedule=Schedule(decay=20))
+    rules = {"encoder_optimizer": sgd} if hasattr(found.game, "encoder_optimizer") else {}
     optimizers = {"generator_optimizer": sgd, "discriminator_optimizer": sgd}
     return found.model_copy(update={**optimizers, "game": found.game.model_copy(update=rules)})
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, slow
+from quick import play, quick_jit, slow
 
-from jaxgan import config, experiment, game, losses
+from jaxgan import config, experiment, game
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, gan
+from jaxgan.games import GAN
 from jaxgan.layers import SpectralNorm
 from jaxgan.networks import (
     DCGANDiscriminator,
@@ -32,11 +32,11 @@ N, Z, LR = 4, 3, 0.1
 KEY = jax.random.key(0)
 
 
-def dcgan(classes=0, adversary=None, **settings):
-    return gan(
+def dcgan(classes=0, **settings):
+    return play(
+        GAN,
         DCGANGenerator(16, 1, 2, classes),
         DCGANDiscriminator(16, 1, 2, classes, dropout=0.2),
-        adversary,
         latent=Z,
         generator_optimizer=optax.sgd(LR),
         discriminator_optimizer=optax.sgd(LR),
@@ -65,7 +65,8 @@ def test_points_are_judged_as_in_two_batches(beside, rng):
     """Dropout's masks are each example's own; a discriminator that compares its examples sees real ones alone."""
     n = 2  # two batches of two would make one group of four
     d, points = MLPDiscriminator(8, 2, **beside), jnp.asarray(rng.normal(size=(1, n, 2)), jnp.float32)
-    rules = gan(
+    rules = play(
+        GAN,
         MLPGenerator((2,), 8, 2, tanh=False),
         d,
         latent=2,
@@ -108,7 +109,7 @@ SEEN: list[int] = []
 )
 def test_who_judges_points_at_once(classes, beside, expected):
     d = Recording(8, 1, classes, **beside)
-    rules = gan(MLPGenerator((2,), 8, 1, classes), d, latent=Z, conditional=classes > 0)
+    rules = play(GAN, MLPGenerator((2,), 8, 1, classes), d, latent=Z, conditional=classes > 0)
     batch = {"image": jnp.zeros((N, 2)), "label": jnp.zeros(N, jnp.int32)}
     state = jax.eval_shape(lambda: game.init(rules, KEY, batch))
     SEEN.clear()
@@ -121,7 +122,7 @@ def test_classes_are_told_of_points_judged_at_once(rng):
     d, batch = MLPDiscriminator(8, 2, 3, conditioning="auxiliary"), data(rng, 1)
     points, label = jnp.asarray(rng.normal(size=(N, 2)), jnp.float32), batch["label"][0]
     g = MLPGenerator((2,), 8, 2)
-    rules = gan(g, d, latent=2)
+    rules = play(GAN, g, d, latent=2)
     state = game.init(rules, KEY, {"image": points})
     keys = Keys.of(KEY, N)
     fake = g.apply({"params": state.params["generator"]}, keys.fold("latent").normal((2,)), train=True)
@@ -138,7 +139,7 @@ def test_classes_are_told_of_points_judged_at_once(rng):
 @pytest.mark.parametrize(("classes", "loss"), [slow(0, "minimax"), (3, "non_saturating")])
 def test_one_step_by_hand(classes, loss, rng):
     """Who sees which labels, noise and masks; whose statistics move when: D's by real then fake, G's in its turn."""
-    rules, batch = dcgan(classes, Adversary(getattr(losses, loss))), data(rng, 2)
+    rules, batch = dcgan(classes, loss=loss), data(rng, 2)
     state = start(rules, batch)
     g, d = DCGANGenerator(16, 1, 2, classes), DCGANDiscriminator(16, 1, 2, classes, dropout=0.2)
     label = lambda t: batch["label"][t] if classes else None  # noqa: E731
@@ -220,7 +221,8 @@ def test_a_step_of_an_auxiliary_classifier_by_hand(rng):
     g = MLPGenerator((16, 16, 1), 4, 1, classes)
     d = MLPDiscriminator(4, 1, classes, conditioning="auxiliary")
     sgd = optax.sgd(LR)
-    rules = gan(
+    rules = play(
+        GAN,
         g,
         d,
         latent=Z,
@@ -285,8 +287,8 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
         "shared_draws": shared,
     }
     settings |= {"generator_optimizer": sgd, "discriminator_optimizer": sgd}
-    adversary = Adversary(losses.wasserstein, discriminator_turns=turns)._replace(**{kind: weight})
-    rules = gan(g, d, adversary, **settings)
+    settings |= {"loss": "wasserstein", "discriminator_turns": turns, kind: weight}
+    rules = play(GAN, g, d, **settings)
     batch = data(rng, rules.turns)
     assert rules.turns == (1 if shared else turns + 1)
     state = start(rules, batch)
@@ -358,9 +360,10 @@ def test_a_turn_of_the_discriminator_moves_spectral_vectors_by_two_iterations(rn
     """One for the real images and one for the generated; what penalties iterate is dropped."""
     networks = ResNetGenerator(16, 1, 2), ResNetDiscriminator(16, 1, 4)
     sgd = optax.sgd(LR)
-    rules = gan(
+    rules = play(
+        GAN,
         *networks,
-        Adversary(losses.hinge, gradient_penalty=1.0, r1=1.0),
+        **{"loss": "hinge", "gradient_penalty": 1.0, "r1": 1.0},
         latent=Z,
         discriminator_optimizer=sgd,
     )
@@ -409,7 +412,7 @@ def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
     batch = {"image": jnp.asarray(rng.normal(size=(1, N, 4)), jnp.float32)}
     stats = []
     for critic in (SpectralCritic(), LoneSpectralCritic()):
-        rules = gan(MLPGenerator((4,), 8, 1, tanh=False), critic, latent=Z, shared_draws=True)
+        rules = play(GAN, MLPGenerator((4,), 8, 1, tanh=False), critic, latent=Z, shared_draws=True)
         state = game.init(rules, KEY, {"image": batch["image"][0]})
         new, _ = quick_jit(lambda s, b, rules=rules: game.step(rules, s, b))(state, batch)
         stats.append(new.stats["discriminator"])
@@ -419,10 +422,11 @@ def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
 @pytest.mark.slow
 def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(rng):
     sgd: dict[str, Any] = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
-    rules = gan(
+    rules = play(
+        GAN,
         MLPGenerator((4,), 8, 1, tanh=False),
         SpectralCritic(),
-        Adversary(losses.wasserstein, gradient_penalty=10.0, r1=1.0),
+        **{"loss": "wasserstein", "gradient_penalty": 10.0, "r1": 1.0},
         latent=Z,
         **sgd,
     )
@@ -450,9 +454,9 @@ def test_penalties_refuse_batch_norm_and_negative_weights(rng):
     example = jnp.zeros((2, 16, 16, 1))
     for key in ("gradient_penalty", "r1", "r2", "dragan"):
         with pytest.raises(ValueError, match="judges each image by itself: leave out batch norm"):
-            start(gan(*networks, Adversary()._replace(**{key: 10.0})), {"image": example[None]})
-        with pytest.raises(ValueError, match="must be at least 0"):
-            gan(*networks, Adversary()._replace(**{key: -1.0}))
+            start(play(GAN, *networks, **{key: 10.0}), {"image": example[None]})
+        with pytest.raises(ValueError, match=rf"{key}\n.*greater than or equal to 0"):
+            GAN(**{key: -1.0})
         with pytest.raises(
             InputError, match=rf"^game\.{key} judges each image by itself, but discriminator\.norm"
         ):
@@ -526,13 +530,9 @@ def test_a_discriminator_conditions_in_three_ways(network):
     x = jnp.ones((4, 16, 16, 1))
     label = jnp.array([0, 1, 2, 0], jnp.int32)
     built = {
-        how: experiment.networks.module(
-            tiny(
-                network, {"discriminator.conditioning": how, "discriminator.minibatch_std": "true"}
-            ).discriminator,
-            experiment.networks.Shape(16, 1, 3),
-            "discriminator",
-        )
+        how: tiny(
+            network, {"discriminator.conditioning": how, "discriminator.minibatch_std": "true"}
+        ).discriminator.build(resolution=16, channels=1, classes=3)
         for how in ("concatenate", "projection", "auxiliary")
     }
 
@@ -612,7 +612,8 @@ def test_samples_come_from_running_statistics_and_given_latents(rng):
 def test_training_finds_a_gaussian():
     """A GAN on points from N((2, -1), 0.5^2) generates points with their mean and spread."""
     adam = optax.adam(1e-3, b1=0.0)
-    rules = gan(
+    rules = play(
+        GAN,
         MLPGenerator((2,), 64, 2, tanh=False),
         MLPDiscriminator(64, 2),
         latent=2,

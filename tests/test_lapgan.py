@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, slow
+from quick import play, quick_jit, slow
 
-from jaxgan import config, experiment, game, losses
+from jaxgan import config, experiment, game
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, lapgan
+from jaxgan.games import LAPGAN
 from jaxgan.layers import pyramid as pyramids
 from jaxgan.networks import BandGenerator, MLPDiscriminator, MLPGenerator
 
@@ -105,10 +105,12 @@ def start(rules, **batch):
 
 def pair(levels=2, **settings):
     """Two levels, 8 and 4 pixels."""
-    return lapgan(
+    return play(
+        LAPGAN,
         [Band()] * (levels - 1) + [MLPGenerator((SIZE >> levels - 1, SIZE >> levels - 1, 1), 4, 1)],
         [Judge()] * (levels - 1) + [MLPDiscriminator(4, 1)],
         resolution=SIZE,
+        levels=levels,
         latent=Z,
         **{f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")},
         **settings,
@@ -119,7 +121,7 @@ def pair(levels=2, **settings):
 @pytest.mark.slow
 def test_one_step_by_hand(shared, rng):
     """Each level by itself: who is given which image and which noise, and sees what."""
-    rules = pair(adversary=Adversary(losses.minimax), shared_draws=shared, latent_kind="normal")
+    rules = pair(loss="minimax", shared_draws=shared, latent_kind="normal")
     turns = 1 if shared else 2
     batch = {"image": jnp.asarray(rng.uniform(-1, 1, (turns, N, SIZE, SIZE, 1)), jnp.float32)}
     state = start(rules, image=batch["image"][0])
@@ -188,7 +190,7 @@ def test_sampling_is_a_loop_from_coarse_to_fine(rng):
     classes, sizes = 3, (8, 4, 2)
     makers = [*[BandGenerator(1, 2, 1, classes)] * 2, MLPGenerator((2, 2, 1), 4, 2, classes)]
     judges = [Judge(), Judge(), MLPDiscriminator(4, 2, classes)]
-    rules = lapgan(makers, judges, resolution=8, latent=Z, conditional=True, ema=0.9)
+    rules = play(LAPGAN, makers, judges, resolution=8, latent=Z, conditional=True, ema=0.9)
     label = jnp.asarray([0, 2, 1, 1], jnp.int32)
     state = start(rules, image=jnp.zeros((N, 8, 8, 1)), label=label)
     assert set(state.ema) == {"generator_0", "generator_1", "generator_2"}
@@ -225,7 +227,7 @@ def test_one_level_is_a_plain_gan(rng):
 @pytest.mark.slow
 def test_every_level_plays_by_the_same_rules(rng):
     """Penalties and packs at each, and nothing is not a number."""
-    rules = pair(adversary=Adversary(losses.wasserstein, gradient_penalty=1.0, packing=2))
+    rules = pair(loss="wasserstein", gradient_penalty=1.0, packing=2)
     batch = {"image": jnp.asarray(rng.uniform(-1, 1, (1, N, SIZE, SIZE, 1)), jnp.float32)}
     state = start(rules, image=batch["image"][0])
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
@@ -235,14 +237,14 @@ def test_every_level_plays_by_the_same_rules(rng):
 
 
 def test_what_is_no_pyramid_is_refused():
-    with pytest.raises(ValueError, match="3 generators and 2 discriminators"):
-        lapgan([Band()] * 3, [Judge()] * 2, resolution=8)
+    with pytest.raises(ValueError, match="needs as many generators and discriminators, not 3 and 2"):
+        LAPGAN().game([Band()] * 3, [Judge()] * 2, resolution=8)
     with pytest.raises(ValueError, match="8 pixels cannot be halved 4 times"):
-        lapgan([Band()] * 5, [Judge()] * 5, resolution=8)
+        LAPGAN(levels=5).game([Band()] * 5, [Judge()] * 5, resolution=8)
     with pytest.raises(ValueError, match="this pyramid is of 8x8 images"):
         game.init(pair(), KEY, {"image": jnp.zeros((N, 16, 16, 1))})
     with pytest.raises(ValueError, match="packing"):
-        pair(conditional=True, adversary=Adversary(packing=2))
+        LAPGAN(conditional=True, packing=2)
 
 
 SETTINGS = {

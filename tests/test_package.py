@@ -10,57 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from floors import FLOORS, MARKED, ROOMS, written
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxgan"
 
-# A room imports only from rooms of lower floors, and a folder also within itself. See CONTRIBUTING.md.
-FLOORS = {
-    "axis": -1,
-    "prng": -1,
-    "errors": -1,
-    "settings": -1,
-    "backends": -2,
-    "losses": 0,
-    "penalties": 0,
-    "augment": 0,
-    "weights": 0,
-    "privacy": 0,
-    "layers": 0,
-    "networks": 1,
-    "game": 1,
-    "parallel": 1,
-    "cache": 1,
-    "games": 2,
-    "data": 2,
-    "checkpoint": 2,
-    "metrics": 2,
-    "signs": 0,
-    "scores": 3,
-    "features": 2,
-    "rundir": 3,
-    "config": 2,
-    "experiment": 3,
-    "pictures": 3,
-    "recorder": 4,
-    "window": 4,
-    "train": 7,
-    "inspection": 4,
-    "theory": 4,
-    "sample": 5,
-    "classification": 6,
-    "judge": 4,
-    "evaluate": 6,
-    "translate": 6,
-    "compare": 7,
-    "report": 8,
-    "verify": 8,
-    "options": 8,
-    "cli": 9,
-    "__init__": 10,
-    "__main__": 10,
-}
 LOCKS = {"3.11": "py311.txt", "3.12": "py312.txt"}
 
 
@@ -145,9 +100,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
+def test_contributing_has_the_table_of_floors():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert MARKED.search(text)
+    assert written(text) == text, "python tests/floors.py writes it"
+    assert len(FLOORS) == sum(map(len, ROOMS.values()))  # no room is on two floors
+    assert set(FLOORS) == {room_of(path) for path in FILES}
+
+
 @EVERY_FILE
 def test_imports_only_from_lower_floors(path: Path):
-    assert room_of(path) in FLOORS, f"give {room_of(path)} a floor here and in CONTRIBUTING.md"
+    assert room_of(path) in FLOORS, f"give {room_of(path)} a floor in tests/floors.py"
     assert floor_violations(path.read_text(), path) == []
 
 

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import slow
+from quick import play, slow
 
 from jaxgan import game
 from jaxgan.errors import InputError
-from jaxgan.games import gan
+from jaxgan.games import GAN
 from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
 from jaxgan.parallel import Spread
 
@@ -40,7 +40,8 @@ class Discriminator(nn.Module):
 
 def pooled_gan() -> game.Game:
     """A GAN with batch norm, dropout and an image pool; its memory also keeps the last latents and dropout's keys."""
-    rules = gan(
+    rules = play(
+        GAN,
         Generator(),
         Discriminator(),
         latent=LATENT,

@@ -7,13 +7,13 @@ import numpy as np
 import optax
 import pytest
 from hypothesis import strategies as st
-from quick import quick_jit
+from quick import play, quick_jit
 
-from jaxgan import axis, config, experiment, game, losses
+from jaxgan import axis, config, experiment, game
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, refiner
+from jaxgan.games import Refinement
 from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Refiner
 
@@ -26,8 +26,7 @@ G, D = Refiner(1, 2, 1), PatchGAN(2, 0, "none")
 def rules(**settings):
     sgd = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
     given = {"self_regularisation": 3.0, "history": 0, "generator_turns": 1} | settings
-    adversary = Adversary(losses.minimax, discriminator_pretraining=given.pop("discriminator_pretraining", 0))
-    return refiner(G, D, adversary, **sgd, **given)
+    return play(Refinement, G, D, loss="minimax", **sgd, **given)
 
 
 def data(rng, turns):
@@ -217,5 +216,5 @@ def test_settings_become_a_game():
     assert built.given == ("other",)
     assert built.game.turns == 3
     assert state.memory["images"].shape == (512, 28, 28, 1)
-    with pytest.raises(ValueError, match="history is -1"):
+    with pytest.raises(ValueError, match=r"history\n.*greater than or equal to 0"):
         rules(history=-1)

@@ -1,6 +1,7 @@
 """Networks by name: a module's fields are its settings, in a config and in Python alike."""
 
 import dataclasses
+import inspect
 import pickle
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from jaxgan import config, networks
 from jaxgan.errors import InputError
+from jaxgan.games import FAMILIES, Family
 from jaxgan.networks.registry import FACTS, NETWORKS, FieldError, Network, checked, network, settings_of
 from jaxgan.settings import Count, Fraction, Registry, Whole
 
@@ -142,6 +144,22 @@ def test_bounds_hold_inside_of_other_modules_and_for_copies() -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     assert networks.MLPDiscriminator(width=np.int64(8), dropout=np.float32(0.5)).width == 8  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", FAMILIES.kinds)
+def test_a_familys_setting_has_one_definition(name: str) -> None:
+    """No keyword of a family's game is a setting, too; networks have their settings' names."""
+    kind: Any = FAMILIES.kinds[name]
+    taken = inspect.signature(kind.game).parameters
+    assert {"self", "generator_optimizer", "discriminator_optimizer"} <= set(taken)
+    twice = [key for key in taken if key in kind.model_fields and "Module" not in str(taken[key].annotation)]
+    assert twice == []
+    assert all(field.description for key, field in kind.model_fields.items() if key in vars_of(kind)), name
+
+
+def vars_of(kind: type) -> set[str]:
+    """The fields that a family adds to what all have."""
+    return set(kind.model_fields) - set(Family.model_fields)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # One's own

@@ -8,35 +8,36 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit
+from quick import play, quick_jit
 
-from jaxgan import config, game, losses
-from jaxgan.experiment.rules import LOSSES, learning_rate
-from jaxgan.games import Adversary, Latents, Weights, gan
+from jaxgan import game, losses
+from jaxgan.games import GAN, WeightPenalties
+from jaxgan.losses import LOSSES
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
+from jaxgan.optimizers import Schedule
 
 KEY = jax.random.key(0)
 N = 4
 PLAIN = tuple(name for name, loss in LOSSES.items() if not loss.relative)
 PENALTIES = ("gradient_penalty", "r1", "r2", "dragan")
 TRICKS = {
-    "smoothing": Adversary(smoothing=0.1),
-    "flip": Adversary(flip=0.5),
-    "noise": Adversary(noise=0.5),
-    "noise_steps": Adversary(noise=0.5, noise_steps=4),
-    "augment": Adversary(augment=("color", "translation", "cutout")),
-    "packing": Adversary(packing=2),
-    "top_k": Adversary(top_k=0.5, top_k_steps=2),
-    "penalty_every": Adversary(r1=1.0, penalty_every=2),
-    "uniform": Adversary(),
+    "smoothing": {"smoothing": 0.1},
+    "flip": {"flip": 0.5},
+    "noise": {"noise": 0.5},
+    "noise_steps": {"noise": 0.5, "noise_steps": 4},
+    "augment": {"augment": ("color", "translation", "cutout")},
+    "packing": {"packing": 2},
+    "top_k": {"top_k": 0.5, "top_k_steps": 2},
+    "penalty_every": {"r1": 1.0, "penalty_every": 2},
+    "uniform": {"latent_kind": "uniform"},
 }
 
 
-def toy(classes=0, adversary=None, **settings):
-    return gan(
+def toy(classes=0, **settings):
+    return play(
+        GAN,
         MLPGenerator((2, 2, 1), 4, 1, classes),
         MLPDiscriminator(4, 1, classes, conditioning="projection"),
-        adversary,
         conditional=classes > 0,
         **{"latent": 2, **settings},
         generator_optimizer=optax.sgd(0.1),
@@ -69,8 +70,8 @@ def every_game(loss):
     """A game for each penalty, conditional or not."""
     for classes in (0, 3):
         for penalty in PENALTIES:
-            yield (penalty, classes), toy(classes, Adversary(loss)._replace(**{penalty: 0.5}))
-        yield ("orthogonal", classes), toy(classes, Adversary(loss, weights=Weights(orthogonal=0.5)))
+            yield (penalty, classes), toy(classes, loss=loss, **{penalty: 0.5})
+        yield ("orthogonal", classes), toy(classes, loss=loss, weights=WeightPenalties(orthogonal=0.5))
 
 
 def chosen(index):
@@ -83,17 +84,22 @@ def chosen(index):
 
 
 @pytest.mark.slow
-def test_every_loss_with_every_penalty_conditional_or_not(batch):
+def test_every_loss_with_every_penalty_conditional_or_not(batch, monkeypatch):
+    names = set(LOSSES)
     states = {classes: begin(toy(classes), batch) for classes in (0, 3)}
 
-    def play(loss, states, batch):
+    def stepped(loss, states, batch):
         return {str(name): game.step(rules, states[name[1]], batch) for name, rules in every_game(loss)}
 
-    plain = quick_jit(lambda index, *given: play(chosen(index), *given))
-    relative = quick_jit(lambda *given: play(losses.relativistic, *given))
+    def plain_ones(index, states, batch):
+        monkeypatch.setitem(LOSSES, "chosen", chosen(index))
+        return stepped("chosen", states, batch)
+
+    plain = quick_jit(plain_ones)
+    relative = quick_jit(lambda *given: stepped("relativistic", *given))
     played = {loss: plain(i, states, batch) for i, loss in enumerate(PLAIN)}
     played["relativistic"] = relative(states, batch)
-    assert set(played) == set(LOSSES)
+    assert set(played) == names
     for loss, found in played.items():
         for penalty, classes in itertools.product((*PENALTIES, "orthogonal"), states):
             state, metrics = found[str((penalty, classes))]
@@ -110,13 +116,10 @@ def test_every_loss_with_every_penalty_conditional_or_not(batch):
 
 @pytest.mark.slow
 def test_every_trick_alone(batch):
-    rules = {
-        name: toy(0, trick, latent=Latents(2, "uniform") if name == "uniform" else 2)
-        for name, trick in TRICKS.items()
-    }
+    rules = {name: toy(0, **trick) for name, trick in TRICKS.items()}
     states = {packed: begin(rules["packing" if packed else "flip"], batch) for packed in (True, False)}
-    play = quick_jit(lambda s, b: {name: game.step(r, s[name == "packing"], b) for name, r in rules.items()})
-    for name, (state, metrics) in play(states, batch).items():
+    every = quick_jit(lambda s, b: {name: game.step(r, s[name == "packing"], b) for name, r in rules.items()})
+    for name, (state, metrics) in every(states, batch).items():
         assert_played(name, states[name == "packing"], state, metrics)
 
 
@@ -139,7 +142,7 @@ def test_relativistic_by_hand():
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
 def test_a_rate_rises_stays_and_falls(shape):
     """Up in 4 updates, 2 at the top, down in 8 to a tenth, and there it stays."""
-    rate: Any = learning_rate(2.0, config.Schedule(warmup=4, hold=2, decay=8, shape=shape, end=0.1))
+    rate: Any = Schedule(warmup=4, hold=2, decay=8, shape=shape, end=0.1).rate(2.0)
     found = [float(rate(count)) for count in range(17)]
     down = {"linear": lambda t: 1 - t, "cosine": lambda t: (1 + np.cos(np.pi * t)) / 2}[shape]
     falling = [2 * (0.1 + 0.9 * down(k / 8)) for k in range(9)]
@@ -149,10 +152,9 @@ def test_a_rate_rises_stays_and_falls(shape):
 
 def test_parts_of_a_schedule_can_be_left_out():
     def rates(**settings):
-        rate: Any = learning_rate(1.0, config.Schedule(**settings))
+        rate: Any = Schedule(**settings).rate(1.0)
         return [float(rate(count)) for count in range(5)]
 
-    assert learning_rate(3.0, None) == 3.0
     np.testing.assert_allclose(rates(), np.ones(5))
     np.testing.assert_allclose(rates(warmup=2), [0, 0.5, 1, 1, 1])
     np.testing.assert_allclose(rates(hold=2, decay=2), [1, 1, 1, 0.5, 0])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, quickly, slow
+from quick import play, quick_jit, quickly, slow
 from test_train import ROOT, command, digest
 
 from jaxgan import cli, config, game, games, train
@@ -269,10 +269,11 @@ def test_the_cores_of_a_cpu_are_devices_unless_the_user_chose(chosen):
 # A game under jax.vmap, without the command line.
 
 MAKE = {
-    "gan": lambda: games.gan(  # conditional, with batch norm, dropout, and a generator that waits
+    "gan": lambda: play(  # conditional, with batch norm, dropout, and a generator that waits
+        games.GAN,
         DCGANGenerator(16, 1, 2, 3),
         DCGANDiscriminator(16, 1, 2, 3, dropout=0.2),
-        games.Adversary(discriminator_pretraining=1),
+        discriminator_pretraining=1,
         latent=3,
         conditional=True,
         ema=0.9,

@@ -8,16 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import quick_jit, slow
+from quick import play, quick_jit, slow
 
 from jaxgan import config, experiment, game, weights
 from jaxgan.data.derived import Degraded
 from jaxgan.data.sources import Embedded, Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, srgan
+from jaxgan.games import SRGAN
 from jaxgan.networks import SRResNet, VGGDiscriminator, classifier, efficientnet, perceptual
-from jaxgan.networks.srresnet import radius
 from jaxgan.rundir import check_manifest
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -71,7 +70,7 @@ def test_published_networks_have_the_parameters_of_figure_4(module, shape, out, 
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 1), (4, 1), (4, 2)])
 @pytest.mark.slow
 def test_a_pixel_depends_on_all_within_the_radius_and_on_none_beyond(scale, blocks, rng):
-    far = radius(scale, blocks)
+    far = SRResNet(scale, blocks=blocks).reach
     assert far == 8 + 2 * blocks
     size, middle = 2 * far + 7, far + 3
     module = SRResNet(scale, 1, 4, blocks, "none")
@@ -121,9 +120,9 @@ def test_a_warm_up_for_pixels_and_then_the_whole_loss(loss, pretraining, rng):
     """
     optimizers = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
     weighted = {"pixel": 2.0, "perceptual": 0.5, "adversarial": 0.25}
-    adversary = Adversary(discriminator_pretraining=pretraining)
+    weighted["discriminator_pretraining"] = pretraining
     given = {"maps": maps, "pixel_loss": loss, "warmup": 2, "ema": 0.5, **weighted, **optimizers}
-    rules = srgan(Enlarge(), Judge(), adversary, **given)
+    rules = play(SRGAN, Enlarge(), Judge(), **given)
     draw = lambda side: jnp.asarray(rng.uniform(-1, 1, (1, N, side, side, 1)), jnp.float32)  # noqa: E731
     batch = {"input": draw(2), "image": draw(4)}
     x, y = batch["input"][0], batch["image"][0]

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from quick import quick_jit
+from quick import play, quick_jit
 
 from jaxgan import config, experiment, game, sample
 from jaxgan.cli import main
@@ -16,7 +16,7 @@ from jaxgan.data.garments import Attributes, Garments
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, stackgan
+from jaxgan.games import StackGAN
 from jaxgan.games.stackgan import mismatches
 from jaxgan.networks import CharacterEncoder, MatchingDiscriminator, StageOne, StageTwo
 from jaxgan.networks.stackgan import Augmentation, Gaussian
@@ -190,7 +190,8 @@ PARTS = (First(), Second(), Matcher(), Matcher(), Linear())
 
 def tiny(**settings):
     optimizers = {f"{name}_optimizer": optax.sgd(LR) for name in ("generator", "discriminator")}
-    return stackgan(*PARTS, **{**optimizers, "stage_two": 1, "scale": 2, "latent": 3, **settings})
+    kl = {"kl": 1.0}  # as in the paper
+    return play(StackGAN, *PARTS, **{**optimizers, **kl, "stage_two": 1, "scale": 2, "latent": 3, **settings})
 
 
 def example(rng):
@@ -299,7 +300,7 @@ def test_samples_are_of_the_stage_that_was_trained_last(rng):
         ({"mismatched": 1.5}, "mismatched"),
         ({"scale": 3}, "scale"),
         ({"stage_two": 0}, "stage_two"),
-        ({"adversary": Adversary(discriminator_pretraining=1)}, "stage_two 1, discriminator_pretraining 1"),
+        ({"discriminator_pretraining": 1}, "set stage_two above discriminator_pretraining, 1"),
     ],
 )
 def test_games_that_make_no_sense_are_refused(change, message):

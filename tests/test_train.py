@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from quick import quickly, slow, users_environment
+from quick import play, quickly, slow, users_environment
 from test_checkpoint import DAMAGES
 
 from jaxgan import cli, config, game, pictures, train
@@ -25,7 +25,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident
 from jaxgan.data.sources import Embedded
-from jaxgan.games import gan
+from jaxgan.games import GAN
 from jaxgan.inspection import inspect
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
@@ -274,7 +274,7 @@ def products_by_ynnpack(program):
 def test_options_for_many_examples_change_nothing_but_rounding(devices):
     """Three steps of SGD on batches of 256: the window's products by Eigen, `jax.jit`'s by YNNPACK."""
     sgd = {f"{name}_optimizer": optax.sgd(0.1) for name in ("generator", "discriminator")}
-    rules = gan(MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
+    rules = play(GAN, MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
     window = train.program(rules, feed, spread, 256, 100)

@@ -142,12 +142,12 @@ def test_cyclegan_goes_forth_and_back(tmp_path, rng):
 @pytest.mark.slow
 def test_runs_of_other_families_are_refused(enlarger):
     todo = [Job(*2 * [translate.Path("x.png")])]
-    with pytest.raises(InputError, match="takes runs of pix2pix and cyclegan, and this one is of srgan"):
+    with pytest.raises(InputError, match="and a run of srgan does not; see jaxgan upscale"):
         translate.translate(enlarger, todo)
     run = trained("pix2pix", {"image": GREY, "input": GREY}, **{"generator.depth": "2"})
-    with pytest.raises(InputError, match="takes runs of srgan, and this one is of pix2pix"):
+    with pytest.raises(InputError, match="and a run of pix2pix does not; see jaxgan translate"):
         translate.upscale(run, todo)
-    with pytest.raises(InputError, match="a pix2pix run has no way back"):
+    with pytest.raises(InputError, match="a run of pix2pix has no way back"):
         translate.translate(run, todo, back=True)
 
 
@@ -222,7 +222,7 @@ def test_from_the_command_line(tmp_path, capsys):
     assert cli.main(["translate", run, good, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err.splitlines()
     assert "--tile is 0; it must be from 1 to" in said[0]
-    assert "takes runs of pix2pix and cyclegan" in said[1]
+    assert "a run of srgan does not; see jaxgan upscale" in said[1]
     assert cli.main(["evaluate", run, "--metrics", "psnr", "--num", "20", "--quiet"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["score", "value", "error", "input", "better"]

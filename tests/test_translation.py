@@ -12,13 +12,13 @@ import optax
 import pytest
 from hypothesis import strategies as st
 from peers import load
-from quick import quick_jit, slow
+from quick import play, quick_jit, slow
 
-from jaxgan import config, experiment, game, losses
+from jaxgan import config, experiment, game
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
-from jaxgan.games import Adversary, cyclegan, pix2pix
+from jaxgan.games import CycleGAN, Pix2Pix
 from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Translator, UNet
 from jaxgan.networks.patchgan import receptive_field
@@ -159,7 +159,7 @@ def close(got, want):
 @pytest.mark.slow
 def test_pix2pix_by_hand(rng):
     """Equations 1 to 4: D sees the input beside the image, G pays for every pixel."""
-    rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=7.0))
+    rules = play(Pix2Pix, Affine(), Patches(), **sgd(reconstruction=7.0))
     batch = batches(rng, "input", "image")
     x, y = batch["input"][0], batch["image"][0]
     state = game.init(rules, KEY, {"input": x, "image": y})
@@ -186,7 +186,7 @@ def test_pix2pix_by_hand(rng):
 
 @pytest.mark.slow
 def test_pixels_alone_leave_the_discriminator_out(rng):
-    rules = pix2pix(Affine(), Patches(), **sgd(reconstruction=1.0, adversarial=0.0))
+    rules = play(Pix2Pix, Affine(), Patches(), **sgd(reconstruction=1.0, adversarial=0.0))
     batch = batches(rng, "input", "image")
     x, y = batch["input"][0], batch["image"][0]
     state = game.init(rules, KEY, {"input": x, "image": y})
@@ -198,14 +198,13 @@ def test_pixels_alone_leave_the_discriminator_out(rng):
 @pytest.mark.parametrize("shared", [slow(True), False])
 def test_cyclegan_by_hand(shared, rng):
     """Equations 1 to 3 and the identity term, with a pool that is not full yet: it returns what it is given."""
-    adversary = Adversary(losses.least_squares)
-    rules = cyclegan(
+    rules = play(
+        CycleGAN,
         Affine(),
         Affine(),
         Patches(),
         Patches(),
-        adversary,
-        **sgd(cycle=3.0, identity=2.0, shared_draws=shared),
+        **sgd(cycle=3.0, identity=2.0, shared_draws=shared, loss="least_squares"),
     )
     batch = batches(rng, "image", "other", turns=rules.turns)
     state = game.init(rules, KEY, jax.tree.map(lambda x: x[0], batch))
@@ -351,8 +350,8 @@ def test_a_pool_and_several_turns_with_shared_draws_are_refused():
         config.parse(SETTINGS, turns)
     for more in ({"game.pool": "0"}, {"game.shared_draws": "false"}):
         config.parse(SETTINGS, {**turns, **more})
-    with pytest.raises(ValueError, match="shared draws would ask the pool for the same images"):
-        cyclegan(*[Translator(1, 2, 1)] * 2, *[PatchGAN(2, 1)] * 2, Adversary(discriminator_turns=2))
+    with pytest.raises(ValueError, match="set shared_draws to false or pool to 0"):
+        CycleGAN(discriminator_turns=2)
 
 
 def test_settings_become_games():

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from quick import slow
+from quick import play, slow
 
 from jaxgan import config, experiment, game, train
 from jaxgan.checkpoint import flatten, sha256
 from jaxgan.data import stream
 from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
-from jaxgan.games import gan
+from jaxgan.games import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
 from jaxgan.window import decode
@@ -55,7 +55,7 @@ def test_windows_of_any_length_make_the_same_bits(resident):
 def fragile():
     """A GAN whose generator's loss is not finite at the steps that its memory, `[12]`, marks."""
     sgd = {f"{name}_optimizer": optax.sgd(0.01) for name in ("generator", "discriminator")}
-    rules = gan(MLPGenerator((28, 28, 1), 8, 1), MLPDiscriminator(8, 1), latent=4, **sgd)
+    rules = play(GAN, MLPGenerator((28, 28, 1), 8, 1), MLPDiscriminator(8, 1), latent=4, **sgd)
     player = rules.players["generator"]
 
     def loss(state, batch, keys):

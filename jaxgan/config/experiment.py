@@ -6,8 +6,9 @@ import tomli_w
 from pydantic import Field, SerializeAsAny
 
 from jaxgan.config.data import Data, Feed
-from jaxgan.config.games import GAN, Adam, Game, Optimizer
+from jaxgan.games import FAMILIES, GAN, Family
 from jaxgan.networks.registry import NETWORKS, Network
+from jaxgan.optimizers import Adam, Optimizer
 from jaxgan.settings import Count, Model, Whole
 
 
@@ -64,7 +65,7 @@ class Experiment(Model):
     discriminator: Annotated[SerializeAsAny[Network], NETWORKS["discriminator"]]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
-    game: Game = GAN(family="gan")
+    game: Annotated[SerializeAsAny[Family], FAMILIES] = GAN()
     run: Run = Run()
     evaluation: Evaluation = Evaluation()
 

@@ -1,7 +1,6 @@
-"""A config made into a game and its data: one file for each family of games."""
+"""A config made into a game and its data."""
 
 from jaxgan.experiment.build import (
-    Experiment,
     answered,
     build,
     examples,
@@ -12,13 +11,8 @@ from jaxgan.experiment.build import (
     open_source,
     source_of,
 )
-from jaxgan.experiment.facts import Scatter, Sheet
-from jaxgan.experiment.rules import optimizer
 
 __all__ = [
-    "Experiment",
-    "Scatter",
-    "Sheet",
     "answered",
     "build",
     "examples",
@@ -27,6 +21,5 @@ __all__ = [
     "initial",
     "of_manifest",
     "open_source",
-    "optimizer",
     "source_of",
 ]

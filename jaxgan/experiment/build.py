@@ -1,7 +1,7 @@
 """From a configuration to the objects that it describes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,61 +11,10 @@ from jaxgan import config, game
 from jaxgan.data import derived, folders, sources
 from jaxgan.data.garments import Garments
 from jaxgan.data.glyphs import Glyphs
-from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
-from jaxgan.experiment import aae, gan, lapgan, private, srgan, stackgan, translation
-from jaxgan.experiment.facts import Built, Facts, Picture
-from jaxgan.game import Array, Batch, Game, State
-from jaxgan.games import Latents
-from jaxgan.privacy import Ledger
-
-FAMILIES: dict[type, Callable[[config.Experiment, Facts], Built]] = {
-    config.GAN: gan.build,
-    config.Pix2Pix: translation.pix2pix,
-    config.CycleGAN: translation.cyclegan,
-    config.Private: private.build,
-    config.AAE: aae.build,
-    config.LAPGAN: lapgan.build,
-    config.Refinement: translation.refiner,
-    config.SRGAN: srgan.build,
-    config.StackGAN: stackgan.build,
-}
-"""What builds each family's game."""
-EXAMPLES: dict[type, Callable[[config.Experiment, sources.Source], sources.Source]] = {
-    config.AAE: aae.examples
-}
-"""What families make of the data that they are trained on, where not the data as it is."""
-
-
-class Experiment(NamedTuple):
-    """A configuration and its game."""
-
-    config: config.Experiment
-    game: Game
-    fields: Mapping[str, Field]
-    """Of the data's examples."""
-    classes: int
-    """Classes that the game is conditional on; 0 for none."""
-    latents: Latents | None
-    """What samples are made from; None where they are made from examples alone."""
-    given: tuple[str, ...]
-    """Fields of an example that a sample is made from."""
-    pictures: Mapping[str, Callable[[State, Batch], Picture]] = {}
-    """See `Built.pictures`."""
-    classify: Callable[[State, Array], Array] | None = None
-    """See `Built.classify`."""
-    fixed: Callable[[], dict[str, str]] = dict
-    """See `Built.fixed`."""
-    poisson: Poisson | None = None
-    """How examples are drawn; None for epochs."""
-    ledger: Ledger | None = None
-    """What a private run costs."""
-
-    @property
-    def rows(self) -> int:
-        """Of a batch: its examples, or the slots for them where their number is left to chance."""
-        return self.poisson.slots if self.poisson else self.config.batch_size
+from jaxgan.game import State
+from jaxgan.games.base import DTYPES, Built, Facts, Parts
 
 
 def build(
@@ -73,7 +22,7 @@ def build(
     classes: Sequence[str],
     examples: int,
     fields: Mapping[str, Field] | None = None,
-) -> Experiment:
+) -> Built:
     """Builds the game; writes nothing.
 
     Args:
@@ -90,9 +39,13 @@ def build(
             f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
         )
     fields = fields or sources.labelled(settings.data.resolution, settings.data.channels)
-    built = FAMILIES[type(settings.game)](settings, Facts(fields, classes, examples))
-    same = {name: getattr(built, name) for name in Built._fields if name != "settings"}
-    return Experiment(config=built.settings or settings, fields=fields, **same)
+    given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
+    parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
+    built = settings.game.build(parts, Facts(fields, classes, examples))
+    settings.game.check_batches(settings.discriminator, settings.batch_size)
+    if built.settings:
+        settings = settings.model_copy(update={"game": built.settings})
+    return built._replace(config=settings, fields=fields)
 
 
 def facts(source: sources.Source) -> dict[str, Any]:
@@ -105,7 +58,7 @@ def facts(source: sources.Source) -> dict[str, Any]:
     }
 
 
-def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Experiment:
+def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Built:
     """The experiment of a run, built from its folder without its data.
 
     Raises:
@@ -115,7 +68,7 @@ def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Exp
     return build(settings, manifest["classes"], manifest["examples"], fields)
 
 
-def initial(built: Experiment) -> State:
+def initial(built: Built) -> State:
     """The state before the first step."""
 
     def zeros(field: Field) -> jax.Array:
@@ -136,8 +89,7 @@ def source_of(settings: config.Experiment, split: str | None = None) -> sources.
         if not hasattr(data, "split"):
             raise InputError("a folder of images has no splits; leave out --split")
         return open_source(data.model_copy(update={"split": split}))
-    source, given = open_source(data), EXAMPLES.get(type(settings.game))
-    return given(settings, source) if given else source
+    return settings.game.examples(open_source(data))
 
 
 def held_out(settings: config.Experiment) -> sources.Source | None:
@@ -150,7 +102,7 @@ def held_out(settings: config.Experiment) -> sources.Source | None:
         return None
 
 
-def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray] | None:
+def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | None:
     """What samples are made from and should be like: held-out examples, or if there are none the data's own.
 
     Args:
@@ -158,7 +110,7 @@ def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray
       most: How many, from all over the data; all of them if not given.
 
     Returns:
-      The fields of `Experiment.given`, and "image", `[n, ...]` each, the true one where the data hides its pairs; None
+      The fields of `Built.given`, and "image", `[n, ...]` each, the true one where the data hides its pairs; None
       where samples are not made from examples.
 
     Raises:
@@ -175,7 +127,7 @@ def examples(built: Experiment, most: int | None = None) -> dict[str, np.ndarray
     return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "image"))}
 
 
-def answered(built: Experiment) -> bool:
+def answered(built: Built) -> bool:
     """Whether what samples are made from is one image, and has a true answer: the "image" of `examples`."""
     data = built.config.data
     hidden = getattr(data, "unpaired", False) or getattr(data, "task", None) == "unpaired-edges"

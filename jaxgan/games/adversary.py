@@ -1,26 +1,25 @@
 """What a discriminator and those that it judges play for, in any family: the loss, penalties, the usual tricks."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from jaxgan import axis, backends, losses, penalties
 from jaxgan.augment import Kind, augment
 from jaxgan.errors import InputError
 from jaxgan.game import Array, Aux, Batch, Keys, Loss, Player, State
+from jaxgan.optimizers import Optimizer
+from jaxgan.settings import Count, Model, Probability, Weight, Whole
 
 VALUES = 64
 """Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
-
-
-def adam() -> optax.GradientTransformation:
-    """Adam(2e-4, 0.5, 0.999), as in DCGAN: of players who are given no optimizer."""
-    return optax.adam(2e-4, b1=0.5, b2=0.999)
 
 
 def apply(
@@ -57,15 +56,16 @@ def variance(images: Array) -> Array:
     return jnp.mean(jnp.square(values - center[None]))
 
 
-class Weights(NamedTuple):
-    """Penalties on weights, each with its weight; see `jaxgan.penalties`."""
+class WeightPenalties(Model):
+    """Penalties on the weights of a network, each with its factor; see `jaxgan.penalties`."""
 
-    orthogonal: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
+    orthogonal: Weight = 0.0
+    """1e-4 in BigGAN."""
+    l1: Weight = 0.0
+    l2: Weight = 0.0
 
     def penalty(self, params: Any) -> tuple[Array | float, dict[str, Array]]:
-        """The weighted sum for parameters, and each penalty by its name."""
+        """The weighted sum for parameters, and each penalty by its name without its factor."""
         names: dict[str, Callable[[Any], Array]] = {
             "orthogonal": penalties.orthogonal,
             "l1": penalties.l1,
@@ -76,7 +76,7 @@ class Weights(NamedTuple):
 
     def on(self, networks: Sequence[str], loss: Loss) -> Loss:
         """A player's loss and the penalties on these networks, which are among its metrics, by their names."""
-        if not any(self):
+        if self == WeightPenalties():
             return loss
 
         def penalised(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
@@ -109,74 +109,72 @@ class Verdict(NamedTuple):
     fake: Any
 
 
-class Adversary(NamedTuple):
-    """The rules between a discriminator and those that it judges.
+def _known(name: str) -> str:
+    if name not in losses.LOSSES:
+        *most, last = map(repr, losses.LOSSES)
+        raise PydanticCustomError(
+            "loss", "Input should be {known}", {"known": f"{', '.join(most)} or {last}"}
+        )
+    return name
 
-    All of it is of a discriminator as a function of images alone, so every family plays by it. Penalties are on what
+
+class Adversary(Model):
+    """The rules between a discriminator and those that it judges, in any family.
+
+    All of it is about a discriminator as a function of images alone, so every family plays by it. Penalties are on what
     the discriminator sees: augmented, noisy and packed, as the case may be; labels, spectral-norm vectors and dropout's
     masks are those of the turn, and what statistics the penalised pass would leave is dropped.
     """
 
-    loss: losses.Loss = losses.non_saturating
-    gradient_penalty: float = 0.0
-    """Weight of `penalties.gradient_penalty` between real and generated images, paired by position; 10 in WGAN-GP."""
-    r1: float = 0.0
-    """Weight of `penalties.r1`, gamma."""
-    r2: float = 0.0
-    """Weight of `penalties.r2`, gamma."""
-    dragan: float = 0.0
-    """Weight of `penalties.dragan`; 10 in the paper."""
-    penalty_every: int = 1
+    loss: Annotated[str, AfterValidator(_known)] = "non_saturating"
+    """A name of `jaxgan.losses.LOSSES`."""
+    gradient_penalty: Weight = 0.0
+    """Factor of `penalties.gradient_penalty` between real and generated images, paired by position; 10 in WGAN-GP."""
+    r1: Weight = 0.0
+    """Factor of `penalties.r1`, on the discriminator's slope at real images: gamma, 10 in the paper."""
+    r2: Weight = 0.0
+    """Factor of `penalties.r2`, on its slope at generated images."""
+    dragan: Weight = 0.0
+    """Factor of `penalties.dragan`, on its slope around real images; 10 in the paper."""
+    penalty_every: Count = 1
     """Steps from one penalty on slopes to the next, which then weighs so many times as much (Karras et al., Analyzing
     and Improving the Image Quality of StyleGAN, 2020, section 2.2: lazy regularisation)."""
-    smoothing: float = 0.0
-    """See `losses.Loss.discriminator`."""
-    flip: float = 0.0
-    """Probability that the discriminator learns from an image with the wrong label, real or generated."""
-    noise: float = 0.0
+    smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """What the discriminator's target for real images lacks to 1, see `losses.Loss.discriminator`."""
+    flip: Probability = 0.0
+    """Probability that the discriminator learns from an image with the wrong label, real or generated, such as 0.35."""
+    noise: Weight = 0.0
     """Standard deviation of Gaussian noise on all images that are judged (Sonderby et al., Amortised MAP Inference for
     Image Super-resolution, 2017, section 3.2.1: instance noise)."""
-    noise_steps: int = 0
+    noise_steps: Whole = 0
     """Steps in which the noise falls to 0, along a line; 0 for noise that stays."""
-    augment: Sequence[Kind] = ()
-    """See `jaxgan.augment`."""
-    packing: int = 1
-    """Images that are judged together, see `pack`."""
-    top_k: float = 1.0
+    augment: Annotated[tuple[Kind, ...], Field(strict=False)] = ()
+    """Augmentation of what the discriminator sees, see `jaxgan.augment`."""
+    packing: Count = 1
+    """Images that the discriminator judges together, see `pack` (PacGAN)."""
+    top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the generated images from which the generator learns in the end: those that look most real (Sinha et
     al., Top-k Training of GANs, 2020)."""
-    top_k_steps: int = 0
+    top_k_steps: Whole = 0
     """Steps in which that share falls from 1, along a line."""
-    discriminator_turns: int = 1
+    discriminator_turns: Count = 1
     """Updates of the discriminator in each step: n_critic, K_d."""
-    discriminator_pretraining: int = 0
+    discriminator_pretraining: Whole = 0
     """Steps in which the discriminator plays before those that it judges learn from it."""
-    weights: Weights = Weights()
+    weights: WeightPenalties = WeightPenalties()
     """Penalties on the weights of those that are judged."""
-    discriminator_weights: Weights = Weights()
-    """On the discriminator's."""
+    discriminator_weights: WeightPenalties = WeightPenalties()
+    """Penalties on the discriminator's weights."""
+
+    @property
+    def adversarial_loss(self) -> losses.Loss:
+        """The loss that `loss` names."""
+        return losses.LOSSES[self.loss]
 
     @property
     def slopes(self) -> tuple[str, ...]:
         """The penalties on slopes that are in use; a discriminator with batch norm must have none."""
         return tuple(name for name in ("gradient_penalty", "r1", "r2", "dragan") if getattr(self, name))
-
-    def check(self) -> None:
-        """Raises ValueError where a number is out of range."""
-        for name in ("gradient_penalty", "r1", "r2", "dragan", "noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        for name, least, most in (("smoothing", 0, 0.5), ("flip", 0, 1), ("top_k", 0, 1)):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from {least} to {most}")
-        if self.top_k == 0 or min(self.packing, self.penalty_every, self.discriminator_turns) < 1:
-            raise ValueError(
-                "top_k must be above 0, packing, penalty_every and discriminator_turns at least 1"
-            )
-        if self.discriminator_pretraining < 0:
-            raise ValueError(
-                f"discriminator_pretraining is {self.discriminator_pretraining}, less than 0 steps"
-            )
 
     def discriminating(
         self,
@@ -187,7 +185,7 @@ class Adversary(NamedTuple):
     ) -> Player:
         """The player of discriminators: its turns, and penalties on what it moves; `more` as in `Player`."""
         penalised = self.discriminator_weights.on(networks, loss)
-        return Player(networks, penalised, optimizer or adam(), self.discriminator_turns, **more)
+        return Player(networks, penalised, optimizer or Optimizer().build(), self.discriminator_turns, **more)
 
     def generating(
         self,
@@ -204,7 +202,9 @@ class Adversary(NamedTuple):
         It waits while the discriminator is pretrained, unless there is something else that it learns.
         """
         begin = start + (self.discriminator_pretraining if waits else 0)
-        return Player(networks, self.weights.on(networks, loss), optimizer or adam(), start=begin, **more)
+        return Player(
+            networks, self.weights.on(networks, loss), optimizer or Optimizer().build(), start=begin, **more
+        )
 
     def blank(self, images: Array) -> Array:
         """Zeros like what the discriminator sees of such images `[N, ...]`, to make its variables for."""
@@ -276,9 +276,11 @@ class Adversary(NamedTuple):
             fake_logits, fake_more, stats = judge(seen_fake, fake_masks, stats)
         flipped = None
         if self.flip:
-            draws = (self._first(key.fold("flip").uniform()) for key in (real_keys, fake_keys))
-            flipped = tuple(draw < self.flip for draw in draws)
-        value = self.loss.discriminator(real_logits, fake_logits, smoothing=self.smoothing, flipped=flipped)  # pyright: ignore[reportArgumentType]
+            drawn = [self._first(key.fold("flip").uniform()) for key in (real_keys, fake_keys)]
+            flipped = drawn[0] < self.flip, drawn[1] < self.flip
+        value = self.adversarial_loss.discriminator(
+            real_logits, fake_logits, smoothing=self.smoothing, flipped=flipped
+        )
         metrics = self._shown(real_logits, fake_logits)
         if whole:
             metrics["real_variance"], metrics["fake_variance"] = variance(real), variance(fake)
@@ -289,7 +291,7 @@ class Adversary(NamedTuple):
         return Verdict(value, stats, metrics, real_more, fake_more)
 
     def _shown(self, real: Array, fake: Array) -> dict[str, Array]:
-        if self.loss.probabilities:
+        if self.adversarial_loss.probabilities:
             shown = {
                 "real": jax.nn.sigmoid(real),
                 "fake": jax.nn.sigmoid(fake),
@@ -357,11 +359,11 @@ class Adversary(NamedTuple):
         fake_keys = keys.fold("fake")
         logits, more, stats = judge(*self.see(fake, fake_keys, step))
         others = None
-        if self.loss.relative:
+        if self.adversarial_loss.relative:
             if real is None:
                 raise ValueError("a relative loss needs real images")
             others = judge(*self.see(real, keys.fold("real"), step), stats)[0]
-        return self.loss.generator(logits, others, self._weights(logits, step)), more
+        return self.adversarial_loss.generator(logits, others, self._weights(logits, step)), more
 
     def _weights(self, logits: Array, step: Array) -> Array | None:
         """0 for the images that look least real, and more than 1 for the others, `[N]`; see `top_k`."""

@@ -1,13 +1,15 @@
 """Networks by the names that settings have for them. The fields of a Linen module are its settings, written once.
 
-@network("mlp", "encoder", "image")
-class MLPEncoder(nn.Module):
-latent: Count = 2  # a fact: the game says how large codes are
-width: Count = 64  # a setting
-dtype: Any = jnp.float32
+For example:
 
-settings = NETWORKS["encoder"].validate({"network": "mlp", "width": 8})
-module = settings.build(latent=2)  # MLPEncoder(latent=2, width=8)
+    @network("mlp", "encoder", "image")
+    class MLPEncoder(nn.Module):
+        latent: Count = 2  # a fact: the game says how large codes are
+        width: Count = 64  # a setting
+        dtype: Any = jnp.float32
+
+    settings = NETWORKS["encoder"].validate({"network": "mlp", "width": 8})
+    module = settings.build(latent=2)  # MLPEncoder(latent=2, width=8)
 """
 
 import ast

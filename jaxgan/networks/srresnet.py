@@ -16,24 +16,13 @@ SCALES = (2, 4)
 """How many times SRResNet can enlarge."""
 
 
-def radius(scale: int, blocks: int) -> int:
-    """How far SRResNet looks: an output pixel depends on input pixels this far from its own, and on none beyond.
-
-    Counted from the last layer to the first, in pixels of the map at hand.
-    """
-    far = 4
-    for _ in range(scale.bit_length() - 1):
-        far = -(-far // 2) + 1
-    return far + 1 + 2 * blocks + 4
-
-
 @network("srresnet", "generator", "srgan")
 class SRResNet(nn.Module):
     """Images `[N, H, W, C]` to images `[N, scale H, scale W, channels]`, of any size.
 
     The published network is 64 wide with 16 blocks. Its last layer has no activation: values stay near [-1, 1] because
     the images do. With norm "none" (Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution,
-    2017) blocks begin near the identity. No pixel outside `radius` has a part in another's result: norms that look at
+    2017) blocks begin near the identity. No pixel outside `reach` has a part in another's result: norms that look at
     the whole image are not on offer.
 
     References:
@@ -49,6 +38,17 @@ class SRResNet(nn.Module):
     """Residual blocks."""
     norm: Literal["batch", "none"] = "batch"
     dtype: Any = jnp.float32
+
+    @property
+    def reach(self) -> int:
+        """How far it looks: an output pixel depends on input pixels this far from its own, and on none beyond.
+
+        Counted from the last layer to the first, in pixels of the map at hand.
+        """
+        far = 4
+        for _ in range(self.scale.bit_length() - 1):
+            far = -(-far // 2) + 1
+        return far + 1 + 2 * self.blocks + 4
 
     @nn.compact
     def __call__(
