@@ -46,7 +46,7 @@ FAULTS: Mapping[str, Fault] = {
     "norm-of-one-device": Fault(
         "batch norm takes the statistics of its device's examples alone",
         "jaxgan/layers/norm.py",
-        "axis_name=axis.AXIS if axis.bound() else None",
+        "axis_name=axis.current()",
         "axis_name=None",
     ),
     "keys-by-device": Fault(

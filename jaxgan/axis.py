@@ -24,6 +24,11 @@ def bound() -> bool:
         return False
 
 
+def current() -> str | None:
+    """`AXIS` where it is bound, else None: what the functions below take."""
+    return AXIS if bound() else None
+
+
 def _alone(axis: str) -> bool:
     """Whether there is nobody to talk to; XLA would keep a collective of one device, and copy what goes through it."""
     return lax.axis_size(axis) == 1

@@ -45,7 +45,7 @@ class Network(NamedTuple):
 
     name: str
     sha256: str
-    """Of the weights' file."""
+    """The SHA-256 of the weights' file."""
     resize: str
     """How images come to the network's size: "none", "clean" or "bilinear", with the size."""
     title: str

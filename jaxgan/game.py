@@ -28,7 +28,7 @@ Batch = Mapping[str, PyTree]
 """Arrays `[N, ...]` by name; in `step`, `[turns, N, ...]`."""
 Metrics = Mapping[str, Array]
 _SLICES = 32
-"""Of a matrix whose numbers are added up; sixteen are no faster than one."""
+"""Slices of a matrix whose numbers are added up; sixteen are no faster than one."""
 _LEAST = 64 * _SLICES
 """Numbers worth slicing."""
 
@@ -187,7 +187,7 @@ def init(game: Game, key: Array, batch: Batch) -> State:
 
 
 def _norm(tree: PyTree) -> Array:
-    """Of all numbers in it, as one vector: `optax.tree.norm`, or on a CPU in slices.
+    """The norm of all numbers in it, as one vector: `optax.tree.norm`, or on a CPU in slices.
 
     There XLA writes what it adds up to memory first, here the squares. Slices it adds in one pass, which takes longer
     to compile: it pays for matrices, not for the kernels of convolutions.

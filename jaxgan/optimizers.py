@@ -63,7 +63,7 @@ class Optimizer(Model):
     adam: Adam | None = None
     sgd: SGD | None = None
     schedule: Schedule | None = None
-    """Of the learning rate; None for one that stays."""
+    """The course of the learning rate; None for one that stays."""
 
     def model_post_init(self, context: Any) -> None:
         if self.adam and self.sgd:

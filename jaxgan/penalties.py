@@ -79,7 +79,7 @@ def dragan(critic: Critic, real: jax.Array, noise: jax.Array) -> jax.Array:
     """
     if real.shape != noise.shape:
         raise ValueError(f"dragan needs noise of the images' shape {real.shape}, got {noise.shape}")
-    over = axis.AXIS if axis.bound() else None
+    over = axis.current()
     middle = axis.mean(jnp.mean(real), over)
     deviation = jnp.sqrt(axis.mean(jnp.mean(jnp.square(real - middle)), over))
     return _from_one(critic, real + 0.5 * deviation * noise)

@@ -18,7 +18,7 @@ ACCURACY = downstream.Training()
 """How the classifiers of the classification accuracy score are trained."""
 
 NEIGHBOURS = 5
-"""Of density and coverage."""
+"""Neighbours that density and coverage count."""
 
 Say = Callable[[str], None]
 Values = dict[str, tuple[float, float]]
@@ -77,7 +77,7 @@ class Group(NamedTuple):
     """The same of real images."""
     parameters: Mapping[str, Any] = {}
     needs: frozenset[str] = frozenset()
-    """Of "train", "test", "labels", "images" and "pairs"."""
+    """What it needs besides: some of "train", "test", "labels", "images" and "pairs"."""
 
 
 def _halves(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
@@ -149,7 +149,7 @@ def _memorisation(seen: Seen) -> Values:
 
 
 def _memorisation_of_real(seen: Seen) -> Values:
-    """Of one half of the test images against the other."""
+    """The memorisation of one half of the test images by the other."""
     assert seen.test is not None
     middle = len(seen.test.features) // 2
     first, second = seen.test.part(slice(middle)), seen.test.part(slice(middle, None))
@@ -157,7 +157,7 @@ def _memorisation_of_real(seen: Seen) -> Values:
 
 
 def _gan_test(seen: Seen) -> Values:
-    """Of how many samples a classifier finds the asked class (Shmelkov et al., How good is my GAN?, 2018)."""
+    """The share of samples in which a classifier finds the asked class (Shmelkov et al., How good is my GAN?, 2018)."""
     width = seen.fake.logits.shape[1]
     if width != seen.classes:
         raise InputError(f"gan_test needs features that tell the {seen.classes} classes; these tell {width}")
@@ -166,7 +166,7 @@ def _gan_test(seen: Seen) -> Values:
 
 
 def _gan_test_of_real(seen: Seen) -> Values:
-    """Of the real images: a classifier that is mostly wrong about them tells other classes."""
+    """The same of real images: a classifier that is mostly wrong about them tells other classes."""
     found = _of_real(_gan_test)(seen)
     if found["gan_test"][0] < 0.5:
         raise InputError(
@@ -184,7 +184,7 @@ def _accuracy(seen: Seen) -> Values:
 
 
 def _accuracy_of_real(seen: Seen) -> Values:
-    """Of a classifier that saw as many training images."""
+    """The accuracy of a classifier that saw as many training images."""
     assert seen.train is not None
     return _accuracy(seen._replace(fake=seen.train.part(slice(seen.num))))
 

@@ -83,13 +83,13 @@ class Moment(NamedTuple):
 
     step: int
     centers: np.ndarray
-    """Of the bins, `[B]`; all are equally wide."""
+    """Centers of the bins, `[B]`; all are equally wide."""
     data: np.ndarray
     """The data's mean density in each."""
     generated: np.ndarray
     """The generator's mean density in each, exact but for the number of `LATENTS`."""
     logits: np.ndarray
-    """Of the discriminator at the centers."""
+    """The discriminator's logits at the centers."""
 
     @property
     def judged(self) -> np.ndarray:

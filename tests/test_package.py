@@ -182,6 +182,19 @@ def test_the_device_check_itself(source: str, good: bool):
     assert (device_names(source) == []) is good
 
 
+@EVERY_FILE
+def test_documentation_begins_with_its_subject(path: Path):
+    """The strings of modules, classes, functions and fields; a first line that begins with "Of" lacks its subject."""
+    strings = [
+        (node.lineno, node.value.value)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    ]
+    assert [(line, text) for line, text in strings if text.startswith("Of ")] == []
+
+
 def test_help_does_not_import_jax():
     code = """
 import sys

@@ -44,7 +44,7 @@ class Pairs(Model):
 
     source: Literal["pairs"]
     path: str
-    """Of the images, or of the files that hold both."""
+    """Folder of the images, or of the files that hold both."""
     inputs: str | None = None
     """Folder of the inputs, named like their images."""
     layout: Literal["folders", "side-by-side"] = "folders"

@@ -24,22 +24,22 @@ class Derived:
 
     @property
     def resolution(self) -> int:
-        """Of "image"."""
+        """The side of "image"."""
         return self.source.resolution
 
     @property
     def channels(self) -> int:
-        """Of "image"."""
+        """The channels of "image"."""
         return self.source.channels
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return self.source.fields
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of the labels."""
+        """The names of the labels."""
         return self.source.classes
 
     @property
@@ -56,7 +56,7 @@ class Edges(Derived):
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return {**self.source.fields, "input": self.source.fields["image"]}
 
     def __getitem__(self, index: int, /) -> Example:
@@ -98,7 +98,7 @@ class HiddenPairs(Derived):
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return {"other" if name == "input" else name: field for name, field in self.source.fields.items()}
 
     def __getitem__(self, index: int, /) -> Example:
@@ -138,7 +138,7 @@ class Degraded(Derived):
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         side, channels = self.resolution // self.scale, self.channels
         return {**self.source.fields, "input": Field((side, side, channels), "uint8")}
 

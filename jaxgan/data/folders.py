@@ -57,7 +57,7 @@ class Pairs:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         side, channels = self._sizes[1]
         return {**labelled(self.resolution, self.channels), "input": Field((side, side, channels), "uint8")}
 
@@ -113,7 +113,7 @@ class Unpaired:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         fields = labelled(self.resolution, self.channels)
         return {**fields, "other": fields["image"]}
 
@@ -164,7 +164,7 @@ class Captions:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return {**labelled(self.resolution, self.channels), "text": Field((self.text_length,), "int32")}
 
     @property

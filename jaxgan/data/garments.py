@@ -30,7 +30,7 @@ class Attributes(NamedTuple):
     brightness: Literal["dark", "light"]
     place: Literal["top", "bottom"]
     facing: Literal["left", "right"] | None
-    """Of shoes: where the toes point. None for all else."""
+    """Where the toes of shoes point. None for all else."""
 
 
 class Garments:
@@ -56,7 +56,7 @@ class Garments:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return {**labelled(self.resolution, self.channels), "text": Field((self.text_length,), "int32")}
 
     @property
@@ -85,7 +85,7 @@ class Garments:
         return Attributes(("dark", "light")[bits & 1], ("top", "bottom")[bits >> 1 & 1], facing)
 
     def caption(self, index: int) -> str:
-        """Of example `index`."""
+        """The caption of example `index`."""
         return write(self.classes[self._source.arrays()[1][index]], self.attributes(index))
 
 

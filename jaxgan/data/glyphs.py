@@ -12,7 +12,7 @@ from jaxgan.data.derived import Derived
 from jaxgan.data.sources import Example, Field, Source
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
-"""Of those that come with matplotlib."""
+"""Some of the fonts that come with matplotlib."""
 DIGITS = 10
 FINER = 4
 """Pixels that are drawn for each pixel of the image, in each direction."""
@@ -35,7 +35,7 @@ class Glyphs(Derived):
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         drawn = {"other": self.source.fields["image"], "other_label": Field((), "int32")}
         return {**self.source.fields, **drawn}
 

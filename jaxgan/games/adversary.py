@@ -50,7 +50,7 @@ def pack(images: Array, size: int) -> Array:
 
 def variance(images: Array) -> Array:
     """The variance of a value over the whole batch, on average over some of the values, spread over the image."""
-    values, name = lax.stop_gradient(images).reshape(len(images), -1), axis.AXIS if axis.bound() else None
+    values, name = lax.stop_gradient(images).reshape(len(images), -1), axis.current()
     values = values[:, :: -(-values.shape[1] // VALUES)]
     center = axis.mean(jnp.mean(values, 0), name)
     return jnp.mean(jnp.square(values - center[None]))
@@ -231,7 +231,7 @@ class Adversary(Model):
         return pack(x, self.packing), self._first(keys.example)
 
     def _first(self, draws: Array) -> Array:
-        """Of draws for each example those of the first of each pack, whatever device it is on."""
+        """The draws of the first example of each pack, whatever device it is on, from those of each example."""
         return draws if self.packing == 1 else draws[:: self.packing]
 
     def discriminate(
@@ -370,7 +370,7 @@ class Adversary(Model):
         if self.top_k == 1:
             return None
         scores = lax.stop_gradient(jnp.mean(logits.reshape(len(logits), -1), 1))
-        everyone = jnp.sort(axis.gather(scores, axis.AXIS if axis.bound() else None))
+        everyone = jnp.sort(axis.gather(scores, axis.current()))
         done = jnp.clip(step / self.top_k_steps, 0, 1) if self.top_k_steps else 1.0
         share = 1 - (1 - self.top_k) * done
         kept = jnp.clip(jnp.round(share * len(everyone)), 1, len(everyone)).astype(jnp.int32)

@@ -92,18 +92,18 @@ class Shape(NamedTuple):
 
     resolution: int
     channels: int
-    """Of the images that it makes or judges."""
+    """Channels of the images that it makes or judges."""
     classes: int = 0
     """That it is conditional on."""
     dtype: Any = jnp.float32
     latent: int = 0
-    """Of the codes that it makes."""
+    """Numbers of the codes that it makes."""
     scale: int = 1
     """How many times larger its images are than what it makes them from."""
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """Of one image."""
+        """The shape of one image."""
         return self.resolution, self.resolution, self.channels
 
 

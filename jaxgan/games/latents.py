@@ -10,7 +10,7 @@ import numpy as np
 from jaxgan.game import Array, Keys
 
 RADIUS, LENGTH = 2.0, 0.5
-"""Of a mixture: how far its modes are from the origin, and their standard deviation along that direction."""
+"""How far a mixture's modes are from the origin, and their standard deviation along that direction."""
 
 
 class Latents(NamedTuple):
@@ -20,7 +20,7 @@ class Latents(NamedTuple):
     kind: Literal["normal", "uniform", "mixture"] = "normal"
     """Standard Gaussian; uniform in [-1, 1); or in the plane, Gaussians like the petals of a flower (`petals`)."""
     modes: int = 10
-    """Of a mixture."""
+    """Gaussians of a mixture."""
 
     def check(self) -> None:
         """Raises ValueError for a mixture that is not in the plane, or of fewer than two modes."""

@@ -68,7 +68,7 @@ def halves(pool: Pool, fresh: Array, keys: Keys) -> Query:
 
 def _index(n: int) -> Array:
     """The places of this device's `n` images in the whole batch."""
-    return axis.index(axis.AXIS if axis.bound() else None) * n + jnp.arange(n)
+    return axis.index(axis.current()) * n + jnp.arange(n)
 
 
 def _exchange(pool: Pool, fresh: Array, keys: Keys, old: Array, new: Array) -> Query:

@@ -298,7 +298,7 @@ def clipped(
             )  # also where a device has nothing to learn from: its statistics move with the others'
             grads, told = lax.fori_loop(1, last // size + 1, more, first)
 
-            name = axis.AXIS if axis.bound() else None
+            name = axis.current()
             devices = axis.size(name)
             count = told.pop("count")
             whole = jnp.maximum(axis.mean(count, name), 1 / devices)

@@ -40,7 +40,7 @@ def mismatches(given: Array) -> tuple[Array, Array]:
     Returns:
       The positions of the others in the global batch, int `[n]`, and where there is such another, bool `[n]`.
     """
-    name = axis.AXIS if axis.bound() else None
+    name = axis.current()
     bits = given if jnp.issubdtype(given.dtype, jnp.integer) else lax.bitcast_convert_type(given, jnp.uint32)
     bits = bits.reshape(len(given), -1).astype(jnp.uint32)
     factors = jnp.cumprod(jnp.full(bits.shape[1], _FACTOR, jnp.uint32))
@@ -193,7 +193,7 @@ class StackGAN(Family):
                 judged_by(name, state, embedding), real, lax.stop_gradient(fake), keys, state.step
             )
             at, there = mismatches(batch[self.given])
-            wrong = axis.gather(embedding, axis.AXIS if axis.bound() else None)[at]
+            wrong = axis.gather(embedding, axis.current())[at]
             asked = self.see(real, keys.fold("mismatched"), state.step)
             logits, _, stats = judged_by(name, state, wrong)(*asked, seen.stats)
             # Generated images have the whole weight of what is not real: mismatches take a share of it.

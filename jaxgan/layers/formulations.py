@@ -268,7 +268,7 @@ class _Filtering(NamedTuple):
 
 
 def _filtering(points: Sequence[float]) -> _Filtering:
-    """Of m points makes m outputs from m + 1 products (Toom and Cook)."""
+    """The transforms of m points that make m outputs from m + 1 products (Toom and Cook)."""
     m = len(points)
     at_points = [(point, np.delete(points, i)) for i, point in enumerate(points)]
     polynomials = [np.append(np.poly(others)[::-1], 0) for _, others in at_points]  # the constant first

@@ -33,7 +33,7 @@ def minibatch_std(x: jax.Array, group: int = GROUP) -> jax.Array:
     References:
       Karras et al., Progressive Growing of GANs for Improved Quality, Stability, and Variation, 2018, section 3.
     """
-    name, here = axis.AXIS if axis.bound() else None, len(x)
+    name, here = axis.current(), len(x)
     total = here * axis.size(name)
     group = min(group, total)
     if total % group:

@@ -56,7 +56,7 @@ class Norm(nn.Module):
                 use_running_average=not train,
                 momentum=MOMENTUM,
                 epsilon=1e-5,
-                axis_name=axis.AXIS if axis.bound() else None,
+                axis_name=axis.current(),
                 dtype=jnp.float32,
                 **learned,
             )

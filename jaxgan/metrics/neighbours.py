@@ -115,7 +115,7 @@ class Memorisation(NamedTuple):
     error: float
     """Its standard error over the choice of test and generated images; NaN of one image."""
     p_value: float
-    """Of that or more, if generated images were as far as test images (Mann and Whitney)."""
+    """The probability of that or more, if generated images were as far as test images (Mann and Whitney)."""
 
 
 def memorisation(train: ArrayLike, test: ArrayLike, fake: ArrayLike) -> Memorisation:

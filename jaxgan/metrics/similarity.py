@@ -13,7 +13,7 @@ from jaxgan.metrics.features import shuffled
 from jaxgan.metrics.kernel import Estimate
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the scales, from the finest."""
+"""The weights of the scales, from the finest."""
 WINDOW, DEVIATION = 11, 1.5
 """Pixels of the Gaussian window."""
 BYTES = 2**24
@@ -49,7 +49,7 @@ def _pairs(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[np.ndarray, n
 
 
 def _similarities(x: np.ndarray, y: np.ndarray, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of luminance, and of contrast and structure, for each window that lies within the images."""
+    """How alike luminance, and contrast and structure are, for each window that lies within the images."""
     offsets, edge = np.arange(WINDOW) - WINDOW // 2, WINDOW // 2
     window = np.exp(-(offsets**2) / (2 * DEVIATION**2))
     window /= window.sum()

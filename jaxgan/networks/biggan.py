@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     up: tuple[int, ...]
     """Channels of the generator's maps, from the smallest, in units of the width."""
     down: tuple[tuple[int, bool], ...]
-    """Of the discriminator's blocks: channels in those units, and whether the map is halved."""
+    """For each of the discriminator's blocks the channels, in those units, and whether it halves the map."""
 
     @property
     def attention(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ Maps = Callable[[jax.Array], tuple[jax.Array, ...]]
 """Images `[N, H, W, C]` in [-1, 1] to maps `[N, h, w, D]` of some layers, differentiable."""
 
 BLOCKS = (0, 2, 4)
-"""Of EfficientNet-Lite0: the last ones at a half, a quarter and an eighth of the image's size."""
+"""Blocks of EfficientNet-Lite0: the last ones at a half, a quarter and an eighth of the image's size."""
 
 
 class Perceptual(NamedTuple):
@@ -28,7 +28,7 @@ class Perceptual(NamedTuple):
 
     name: str
     sha256: str
-    """Of the weights' file."""
+    """The SHA-256 of the weights' file."""
     maps: Maps
 
 

@@ -120,7 +120,7 @@ class UpBlock(nn.Module):
     kernel_init: Any = residual
     shortcut_init: Any = shortcut
     modulation_init: Any = nn.initializers.zeros
-    """Of the projections of conditional norms."""
+    """How the projections of conditional norms start."""
     spectral_modulation: bool = False
     """Whether those are spectrally normalised."""
 

@@ -41,7 +41,7 @@ class CharacterEncoder(nn.Module):
     features: Count = 128
     """Numbers of an embedding."""
     width: Count = 32
-    """Of a character's embedding and of the first layer; each next layer is twice as wide, at half the length."""
+    """Numbers of a character's embedding and of the first layer; each next one is twice as wide, at half the length."""
     layers: Annotated[int, Field(ge=1, le=6)] = 2
     """Convolutions; the length is halved between each two."""
     window: Annotated[int, Field(ge=1, le=32)] = 5
