@@ -159,7 +159,7 @@ def bits(context: Context) -> None:
             told = {"what": "run", "config": config, "steps": steps, "deterministic": wanted, "name": name}
             if done.returncode:
                 return {**told, "failed": done.stderr.strip().splitlines()[-1:]}
-            from jaxgan.inspection import inspect
+            from jaxgan.runs.inspection import inspect
 
             found = inspect(place, lambda line: None)
             manifest = json.loads((place / "manifest.json").read_text())

@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxgan import experiment, features, sample
+from jaxgan import experiment
 from jaxgan.data import garments
+from jaxgan.domains.image import decode, to_uint8
 from jaxgan.game import Keys
-from jaxgan.pictures import to_uint8
-from jaxgan.window import decode
+from jaxgan.sampling import sample
+from jaxgan.scoring import features
 
 ASKED = ("brightness", "place", "facing")
 

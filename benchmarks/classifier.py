@@ -12,11 +12,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from jaxgan import features
 from jaxgan.data import idx
 from jaxgan.data.sources import Embedded
-from jaxgan.metrics import accuracy
 from jaxgan.networks.classifier import Classifier
+from jaxgan.scoring import features
+from jaxgan.scoring.metrics import accuracy
 
 HOW = accuracy.Training(epochs=15)
 

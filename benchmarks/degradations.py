@@ -8,9 +8,9 @@ import harness
 import numpy as np
 from PIL import Image, ImageFilter
 
-from jaxgan import features, metrics
 from jaxgan.data import order
 from jaxgan.data.sources import Embedded
+from jaxgan.scoring import features, metrics
 
 LEVELS = {
     "noise": (0, 0.05, 0.1, 0.2, 0.4),  # deviation, of the range of values

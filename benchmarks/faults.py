@@ -81,14 +81,14 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "forgotten-count": Fault(
         "a resumed run begins the schedules of its optimizers again",
-        "jaxgan/checkpoint.py",
+        "jaxgan/runs/checkpoint.py",
         "found.append(jax.random.wrap_key_data(jnp.asarray(value)) if typed_key else value)",
         'value = value * 0 if name.endswith("/count") else value\n'
         "        found.append(jax.random.wrap_key_data(jnp.asarray(value)) if typed_key else value)",
     ),
     "damage-accepted": Fault(
         "a checkpoint is restored whatever its digests say",
-        "jaxgan/checkpoint.py",
+        "jaxgan/runs/checkpoint.py",
         "if _file_sha256(folder / name) != digest:",
         'if digest == "":',
     ),
@@ -100,13 +100,13 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "one-mix-for-all": Fault(
         "the gradient penalty mixes all pairs by the first one's draw",
-        "jaxgan/penalties.py",
+        "jaxgan/objectives/penalties.py",
         "mix = mix.reshape(-1, *(1,) * (real.ndim - 1))",
         "mix = mix[:1].reshape(-1, *(1,) * (real.ndim - 1))",
     ),
     "biased-covariance": Fault(
         "the Frechet distance divides by N where it should by N - 1",
-        "jaxgan/metrics/frechet.py",
+        "jaxgan/scoring/metrics/frechet.py",
         "/ self.rows) / (self.rows - 1)",
         "/ self.rows) / self.rows",
     ),

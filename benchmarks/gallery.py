@@ -23,10 +23,12 @@ import harness
 import numpy as np
 from PIL import Image
 
-from jaxgan import classification, experiment, report, sample, scores
-from jaxgan.inspection import inspect
-from jaxgan.metrics import accuracy
+from jaxgan import experiment, report
 from jaxgan.networks.classifier import Classifier
+from jaxgan.runs.inspection import inspect
+from jaxgan.sampling import sample
+from jaxgan.scoring import classification, scores
+from jaxgan.scoring.metrics import accuracy
 
 CONFIGS = harness.ROOT / "configs"
 RESULTS = harness.ROOT / "benchmarks" / "results" / "gallery"

@@ -34,7 +34,7 @@ from jaxgan import __version__, game
 from jaxgan.data.feed import feeds
 from jaxgan.game import Game, State
 from jaxgan.parallel import Layout, Spread
-from jaxgan.window import program
+from jaxgan.training.window import program
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")

@@ -20,8 +20,8 @@ import numpy as np
 import scipy.linalg
 from peer_libraries import library
 
-from jaxgan import metrics
-from jaxgan.metrics.kernel import subsets
+from jaxgan.scoring import metrics
+from jaxgan.scoring.metrics.kernel import subsets
 
 Compute = Callable[[np.ndarray, np.ndarray], list[float]]
 """Real and generated features, float32 `[N, d]`, to values."""

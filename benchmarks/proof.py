@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import game, games, networks
+from jaxgan import families, game, networks
+from jaxgan.domains.image import decode
 from jaxgan.game import Game, Keys, State
-from jaxgan.window import decode
 
 PLAYERS = ("discriminator", "generator")
 TOLERANCE = 1e-9
@@ -84,7 +84,7 @@ def rules(case: Case, optimizer: optax.GradientTransformation | None = None) -> 
             networks.DCGANDiscriminator(*size, norm=norm, **dtype),
         )
     optimizer = optimizer or optax.adam(*case.adam)
-    family = games.GAN(
+    family = families.GAN(
         loss=case.loss,
         gradient_penalty=case.penalty,
         discriminator_turns=case.turns,

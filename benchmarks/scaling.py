@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, experiment, game
+from jaxgan.domains.image import decode
 from jaxgan.parallel import Spread
-from jaxgan.window import decode
 
 MLP, DCGAN = "mlp", "default"
 SIZE = {"game__conditional": "false", "batch_size": 32}

@@ -18,7 +18,7 @@ import optax
 import proof
 from proof import PLAYERS, Case
 
-from jaxgan.window import decode
+from jaxgan.domains.image import decode
 
 CASES = {
     "mlp-64": Case("mlp", 28, 1, 64, 128, steps=300),

@@ -16,9 +16,8 @@ from jax import lax
 
 from jaxgan import axis as _axis
 from jaxgan import backends
-from jaxgan.axis import AXIS as AXIS
-from jaxgan.prng import Keys as Keys
-from jaxgan.prng import unrolled
+from jaxgan.axis import AXIS
+from jaxgan.prng import Keys, unrolled
 
 Array = jax.Array
 PyTree = Any

@@ -14,11 +14,6 @@ POINTS = 4000
 """Most points of a curve, about; longer logs are thinned."""
 
 
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] to uint8 in [0, 255], rounded; values outside are clipped."""
-    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
 def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
     """Images uint8 `[N, H, W, C]` side by side on white, in rows of `columns` (by default as square as possible)."""
     n, h, w, c = images.shape

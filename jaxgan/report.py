@@ -15,13 +15,15 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import classification, compare, experiment, features, games, pictures, sample, scores
+from jaxgan import experiment, families, pictures
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
+from jaxgan.domains.image import decode, to_uint8
 from jaxgan.errors import InputError, replacing
-from jaxgan.rundir import RunDirectory
-from jaxgan.window import decode
+from jaxgan.runs.directory import RunDirectory
+from jaxgan.sampling import sample
+from jaxgan.scoring import classification, compare, features, scores
 
 FRAMES = 40
 """Most sample grids in the slider."""
@@ -143,7 +145,7 @@ def _run(path: Path, number: int, say: Say) -> str:
 
 def warnings(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
     """What `jaxgan train` warned of, from its log: the first time of each."""
-    from jaxgan.signs import Watch
+    from jaxgan.training.signs import Watch
 
     watch, found = Watch(), dict[str, str]()
     for start in range(0, len(rows), 100):
@@ -293,8 +295,8 @@ def of_family(trained: sample.Trained) -> Iterator[tuple[str, bytes, str]]:
     batch = {name: x[0] for name, x in next(stream.batches(source, 0, 0, 1, 1, count)).items()}
     for caption, make in built.pictures.items():
         picture = make(state, decode(batch))
-        if isinstance(picture, games.Sheet):
-            sheet = pictures.grid(pictures.to_uint8(np.asarray(picture.images)), picture.columns)
+        if isinstance(picture, families.Sheet):
+            sheet = pictures.grid(to_uint8(np.asarray(picture.images)), picture.columns)
             yield caption, _enlarged(sheet), "pixels"
         else:
             points, label, behind = map(np.asarray, picture)

@@ -25,8 +25,8 @@ from PIL import Image
 
 from jaxgan import game, pictures
 from jaxgan.errors import replacing
+from jaxgan.families import GAN
 from jaxgan.game import Array, State
-from jaxgan.games import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 
 END = -np.log(4)

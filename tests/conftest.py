@@ -87,7 +87,7 @@ def quick_curves() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def small_batches() -> Iterator[None]:
     """Feature networks compute full batches always: here of 16 images a device in place of 100."""
-    from jaxgan import features
+    from jaxgan.scoring import features
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "BATCH", 16)

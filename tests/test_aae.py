@@ -15,21 +15,18 @@ import pytest
 from quick import play, quick_jit
 from scipy.spatial.distance import cdist
 
-from jaxgan import classification, config, experiment, game, optimizers, report, sample
+from jaxgan import config, experiment, game, optimizers, report
 from jaxgan.data.labelled import Labelled
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
+from jaxgan.families import AAE, Scatter, Sheet
 from jaxgan.game import Keys
-from jaxgan.games import AAE, Latents, Scatter, Sheet
 from jaxgan.layers import Norm
-from jaxgan.networks import (
-    DCGANDiscriminator,
-    DCGANEncoder,
-    MLPDiscriminator,
-    MLPEncoder,
-    MLPGenerator,
-)
+from jaxgan.networks import DCGANDiscriminator, DCGANEncoder, MLPDiscriminator, MLPEncoder, MLPGenerator
+from jaxgan.objectives.latents import Latents
 from jaxgan.optimizers import Adam, Optimizer
+from jaxgan.sampling import sample
+from jaxgan.scoring import classification
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan.metrics.accuracy import Training, accuracy, train_classifier
 from jaxgan.networks.classifier import Classifier
+from jaxgan.scoring.metrics.accuracy import Training, accuracy, train_classifier
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 

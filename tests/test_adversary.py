@@ -12,8 +12,7 @@ from quick import slow
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
 from jaxgan.game import Aux, Keys
-from jaxgan.games import Adversary, WeightPenalties
-from jaxgan.games.adversary import pack
+from jaxgan.objectives.adversary import Adversary, WeightPenalties, pack
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.augment import augment
+from jaxgan.objectives.augment import augment
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

@@ -14,9 +14,9 @@ import optax
 import pytest
 from quick import play, quick_jit, slow
 
-from jaxgan import backends, config, game, games, networks, prng
+from jaxgan import backends, config, families, game, networks, prng
 from jaxgan.networks.pretrained import FoldedDepthwise
-from jaxgan.rundir import check_manifest, environment
+from jaxgan.runs.directory import check_manifest, environment
 
 ROOT = Path(__file__).parents[1]
 STOCK = {field.name: getattr(backends.STOCK, field.name) for field in dataclasses.fields(backends.STOCK)}
@@ -64,7 +64,7 @@ def test_a_step_of_stock_ways_is_the_same_to_rounding(points):
         shape = (16, 16, 16, 3)
     sgd = optax.sgd(0.1)
     played = play(
-        games.GAN,
+        families.GAN,
         *pair,
         latent=4,
         generator_optimizer=sgd,

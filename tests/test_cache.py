@@ -9,7 +9,7 @@ import pytest
 from quick import users_environment
 
 from jaxgan import cache
-from jaxgan.inspection import inspect
+from jaxgan.runs.inspection import inspect
 
 ROOT = Path(__file__).parents[1]
 TINY = [

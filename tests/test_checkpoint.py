@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.checkpoint import Checkpoints, flatten, sha256, unflatten
 from jaxgan.errors import InputError
+from jaxgan.runs.checkpoint import Checkpoints, flatten, sha256, unflatten
 
 
 class Moments(NamedTuple):

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from jaxgan import config
-from jaxgan.checkpoint import Checkpoints
 from jaxgan.cli import main
 from jaxgan.errors import InputError
-from jaxgan.rundir import RunDirectory
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
@@ -427,7 +427,7 @@ def test_a_run_directory_without_permission(refused, run):
 
 def test_a_run_directory_in_use(refused, run):
     code = (
-        "import sys; from pathlib import Path; from jaxgan.rundir import RunDirectory;"
+        "import sys; from pathlib import Path; from jaxgan.runs.directory import RunDirectory;"
         "run = RunDirectory(Path(sys.argv[1])); run.acquire(); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -10,13 +10,7 @@ from jax import lax
 from quick import quick_jit, slow
 
 from jaxgan.layers import Conv, ConvTranspose, conv, conv_transpose
-from jaxgan.layers.formulations import (
-    OHWI,
-    Window,
-    conv_by_tiles,
-    stock_transposed,  # the formulation of other backends: held to the CPU's
-    transposed_by_tiles,
-)
+from jaxgan.layers.formulations import OHWI, Window, conv_by_tiles, stock_transposed, transposed_by_tiles
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 CASES = [

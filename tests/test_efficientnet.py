@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from quick import quick_jit
 
-from jaxgan import weights
 from jaxgan.data import images
 from jaxgan.errors import InputError
-from jaxgan.networks import efficientnet
+from jaxgan.networks import efficientnet, weights
 from jaxgan.networks.efficientnet import EfficientNetLite0
 
 needs_weights = pytest.mark.skipif(

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import compare, evaluate, features, metrics, sample, scores, train
-from jaxgan.checkpoint import sha256
 from jaxgan.cli import main
 from jaxgan.config import load
 from jaxgan.data import order
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
-from jaxgan.inspection import load_run
-from jaxgan.judge import Images, Judge
 from jaxgan.parallel import Spread
+from jaxgan.runs.checkpoint import sha256
+from jaxgan.runs.inspection import load_run
+from jaxgan.sampling import sample
+from jaxgan.scoring import compare, evaluate, features, metrics, scores
+from jaxgan.scoring.judge import Images, Judge
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches", "quick_curves")
 

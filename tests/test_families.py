@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from quick import slow
 
-from jaxgan import config, experiment, game, train
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.inspection import inspect
+from jaxgan import config, experiment, game
 from jaxgan.optimizers import SGD, Optimizer, Schedule
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.inspection import inspect
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]

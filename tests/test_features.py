@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jaxgan import features, parallel
+from jaxgan import parallel
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
-from jaxgan.metrics import frechet_distance, moments
+from jaxgan.scoring import features
+from jaxgan.scoring.metrics import frechet_distance, moments
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

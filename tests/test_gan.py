@@ -14,8 +14,8 @@ from quick import play, quick_jit, slow
 
 from jaxgan import config, experiment, game
 from jaxgan.errors import InputError
+from jaxgan.families import GAN
 from jaxgan.game import Keys
-from jaxgan.games import GAN
 from jaxgan.layers import SpectralNorm
 from jaxgan.networks import (
     DCGANDiscriminator,

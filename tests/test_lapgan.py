@@ -10,8 +10,8 @@ from quick import play, quick_jit, slow
 
 from jaxgan import config, experiment, game
 from jaxgan.errors import InputError
+from jaxgan.families import LAPGAN
 from jaxgan.game import Keys
-from jaxgan.games import LAPGAN
 from jaxgan.layers import pyramid as pyramids
 from jaxgan.networks import BandGenerator, MLPDiscriminator, MLPGenerator
 

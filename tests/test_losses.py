@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import losses
+from jaxgan.objectives import losses
 
 LOSSES = [losses.minimax, losses.non_saturating]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxgan.metrics import inception_score, kernel_distance
-from jaxgan.metrics.kernel import subsets
+from jaxgan.scoring.metrics import inception_score, kernel_distance
+from jaxgan.scoring.metrics.kernel import subsets
 
 
 def unbiased_mmd(x, y):

@@ -7,9 +7,16 @@ import peers
 import pytest
 from scipy.linalg import sqrtm
 
-from jaxgan.metrics import frechet_distance, inception_score, kernel_distance, manifold, moments, ms_ssim
-from jaxgan.metrics.kernel import subsets
-from jaxgan.metrics.similarity import WEIGHTS, scales
+from jaxgan.scoring.metrics import (
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    manifold,
+    moments,
+    ms_ssim,
+)
+from jaxgan.scoring.metrics.kernel import subsets
+from jaxgan.scoring.metrics.similarity import WEIGHTS, scales
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from jaxgan import weights
 from jaxgan.errors import InputError
-from jaxgan.networks import minilm
+from jaxgan.networks import minilm, weights
 from jaxgan.networks.minilm import MiniLM
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")

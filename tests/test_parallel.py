@@ -16,7 +16,7 @@ from quick import play, slow
 
 from jaxgan import game
 from jaxgan.errors import InputError
-from jaxgan.games import GAN
+from jaxgan.families import GAN
 from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
 from jaxgan.parallel import Spread
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import penalties
+from jaxgan.objectives import penalties
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

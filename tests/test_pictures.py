@@ -6,20 +6,21 @@ from PIL import Image
 from quick import slow
 
 from jaxgan import pictures
+from jaxgan.domains.image import to_uint8
 
 
 def test_to_uint8_rounds_and_clips():
     # 127.5 (x + 1): -1, 0 and 1 are 0, 127.5 (to the even 128) and 255.
     x = [-1, 1, 0, -0.5, 0.5, -1.2, 1.2, 1 / 255, -1 / 255, -1 + 0.9 / 127.5, 1 - 0.4 / 127.5]
     expected = [0, 255, 128, 64, 191, 0, 255, 128, 127, 1, 255]
-    found = pictures.to_uint8(np.array(x, np.float32))
+    found = to_uint8(np.array(x, np.float32))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
 
 
 def test_to_uint8_inverts_the_decoding_of_every_byte():
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(pictures.to_uint8(every.astype(np.float32) / 127.5 - 1), every)
+    np.testing.assert_array_equal(to_uint8(every.astype(np.float32) / 127.5 - 1), every)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -14,20 +14,17 @@ from quick import play, quick_jit
 from scipy.special import gammaln, logsumexp
 from scipy.stats import norm
 
-from jaxgan import cli, config, experiment, game, privacy
+from jaxgan import cli, config, experiment, game
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
+from jaxgan.families import Private
 from jaxgan.game import Keys
-from jaxgan.games import Private, WeightPenalties
 from jaxgan.layers import SpectralNorm
-from jaxgan.networks import (
-    DCGANDiscriminator,
-    DCGANGenerator,
-    MLPDiscriminator,
-    MLPGenerator,
-)
+from jaxgan.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from jaxgan.objectives import privacy
+from jaxgan.objectives.adversary import WeightPenalties
 from jaxgan.parallel import Spread
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")

@@ -12,10 +12,10 @@ from quick import play, quick_jit
 from jaxgan import axis, config, experiment, game
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
+from jaxgan.families import Refinement
 from jaxgan.game import Keys
-from jaxgan.games import Refinement
-from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Refiner
+from jaxgan.objectives import pool as pools
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

@@ -18,7 +18,7 @@ import pytest
 
 from jaxgan import config, networks
 from jaxgan.errors import InputError
-from jaxgan.games import FAMILIES, Family
+from jaxgan.families import FAMILIES, Family
 from jaxgan.networks.registry import FACTS, NETWORKS, FieldError, Network, checked, network, settings_of
 from jaxgan.settings import Count, Fraction, Registry, Whole
 

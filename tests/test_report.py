@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import report, sample
+from jaxgan import report
 from jaxgan.cli import main
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
+from jaxgan.sampling import sample
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches")
 

@@ -10,10 +10,12 @@ import optax
 import pytest
 from quick import play, quick_jit
 
-from jaxgan import game, losses
-from jaxgan.games import GAN, WeightPenalties
-from jaxgan.losses import LOSSES
+from jaxgan import game
+from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
+from jaxgan.objectives import losses
+from jaxgan.objectives.adversary import WeightPenalties
+from jaxgan.objectives.losses import LOSSES
 from jaxgan.optimizers import Schedule
 
 KEY = jax.random.key(0)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from jaxgan.errors import InputError
-from jaxgan.rundir import RunDirectory, check_manifest, environment
+from jaxgan.runs.directory import RunDirectory, check_manifest, environment
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_write_replaces_and_leaves_nothing_behind(run):
 def holder(path):
     """Another process that has taken the folder and waits."""
     code = (
-        "import sys, time; from pathlib import Path; from jaxgan.rundir import RunDirectory;"
+        "import sys, time; from pathlib import Path; from jaxgan.runs.directory import RunDirectory;"
         "run = RunDirectory(Path(sys.argv[1])); run.acquire(); print('taken', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)

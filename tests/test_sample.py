@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from jaxgan import evaluate, sample
-from jaxgan.checkpoint import Checkpoints, sha256
 from jaxgan.cli import main
 from jaxgan.game import Keys
-from jaxgan.games import Latents
 from jaxgan.networks import DCGANGenerator, MLPGenerator
+from jaxgan.objectives.latents import Latents
+from jaxgan.runs.checkpoint import Checkpoints, sha256
+from jaxgan.sampling import sample
+from jaxgan.scoring import evaluate
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 

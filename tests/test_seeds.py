@@ -17,12 +17,13 @@ import pytest
 from quick import play, quick_jit, quickly, slow
 from test_train import ROOT, command, digest
 
-from jaxgan import cli, config, game, games, train
-from jaxgan.checkpoint import Checkpoints
+from jaxgan import cli, config, families, game
 from jaxgan.errors import RunError
-from jaxgan.inspection import inspect
 from jaxgan.networks import DCGANDiscriminator, DCGANGenerator
 from jaxgan.parallel import Seeds
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.inspection import inspect
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("users_programs", "quick_curves")
 SMALL = {
@@ -270,7 +271,7 @@ def test_the_cores_of_a_cpu_are_devices_unless_the_user_chose(chosen):
 
 MAKE = {
     "gan": lambda: play(  # conditional, with batch norm, dropout, and a generator that waits
-        games.GAN,
+        families.GAN,
         DCGANGenerator(16, 1, 2, 3),
         DCGANDiscriminator(16, 1, 2, 3, dropout=0.2),
         discriminator_pretraining=1,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgan.signs import PATIENCE, Watch
+from jaxgan.training.signs import PATIENCE, Watch
 
 
 def window(steps=100, **values):

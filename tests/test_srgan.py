@@ -10,14 +10,14 @@ import optax
 import pytest
 from quick import play, quick_jit, slow
 
-from jaxgan import config, experiment, game, weights
+from jaxgan import config, experiment, game
 from jaxgan.data.derived import Degraded
 from jaxgan.data.sources import Embedded, Field
 from jaxgan.errors import InputError
+from jaxgan.families import SRGAN
 from jaxgan.game import Keys
-from jaxgan.games import SRGAN
-from jaxgan.networks import SRResNet, VGGDiscriminator, classifier, efficientnet, perceptual
-from jaxgan.rundir import check_manifest
+from jaxgan.networks import SRResNet, VGGDiscriminator, classifier, efficientnet, perceptual, weights
+from jaxgan.runs.directory import check_manifest
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

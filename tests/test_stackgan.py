@@ -10,18 +10,19 @@ import pytest
 from PIL import Image
 from quick import play, quick_jit
 
-from jaxgan import config, experiment, game, sample
+from jaxgan import config, experiment, game
 from jaxgan.cli import main
 from jaxgan.data.garments import Attributes, Garments
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
+from jaxgan.families import StackGAN
+from jaxgan.families.stackgan import mismatches
 from jaxgan.game import Keys
-from jaxgan.games import StackGAN
-from jaxgan.games.stackgan import mismatches
 from jaxgan.networks import CharacterEncoder, MatchingDiscriminator, StageOne, StageTwo
 from jaxgan.networks.stackgan import Augmentation, Gaussian
-from jaxgan.recorder import Recorder
-from jaxgan.rundir import RunDirectory
+from jaxgan.runs.directory import RunDirectory
+from jaxgan.sampling import sample
+from jaxgan.training.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 

@@ -20,16 +20,17 @@ from PIL import Image
 from quick import play, quickly, slow, users_environment
 from test_checkpoint import DAMAGES
 
-from jaxgan import cli, config, game, pictures, train
-from jaxgan.checkpoint import Checkpoints
+from jaxgan import cli, config, game, pictures
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident
 from jaxgan.data.sources import Embedded
-from jaxgan.games import GAN
-from jaxgan.inspection import inspect
+from jaxgan.domains.image import decode
+from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
-from jaxgan.window import decode
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.inspection import inspect
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("users_programs")
 ROOT = Path(__file__).parents[1]
@@ -189,7 +190,7 @@ def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, 
 KILL = "os.kill(os.getpid(), 9)"
 MOMENTS = {
     "while Orbax writes": f"""
-import os, threading, jaxgan.checkpoint as c
+import os, threading, jaxgan.runs.checkpoint as c
 flatten = c.flatten
 def flatten_then_die(tree):
     table = flatten(tree)
@@ -197,15 +198,15 @@ def flatten_then_die(tree):
     return table
 c.flatten = flatten_then_die""",
     "between Orbax and the digests": f"""
-import os, jaxgan.checkpoint as c
+import os, jaxgan.runs.checkpoint as c
 hashed = c._file_sha256
 c._file_sha256 = lambda p: {KILL} if "/{{step}}/" in str(p) else hashed(p)""",
     "before the digests count": f"""
-import os, jaxgan.checkpoint as c
+import os, jaxgan.runs.checkpoint as c
 replace = os.replace
 os.replace = lambda a, b: {KILL} if "checkpoints/{{step}}/" in str(b) else replace(a, b)""",
     "while the log is written": f"""
-import os, jaxgan.rundir as r
+import os, jaxgan.runs.directory as r
 log = r.RunDirectory.log
 def half(self, rows):
     log(self, rows)
@@ -238,7 +239,10 @@ def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code
     """With streamed data and workers: same order, same bits as the resident run."""
     run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", workers, "--steps", 40)
     # Slow windows, of at most five steps: there is time to be interrupted.
-    slow = "import time, jaxgan.train as t\nr = t._Loop._record\nt._Loop._record = lambda *a: (time.sleep(0.3), r(*a))"
+    slow = (
+        "import time, jaxgan.training.train as t\nr = t._Loop._record\n"
+        "t._Loop._record = lambda *a: (time.sleep(0.3), r(*a))"
+    )
     process = launch(run, *streamed, before=slow)
     wait_for_steps(run, 7, process)
     process.send_signal(sent)

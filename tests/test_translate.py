@@ -7,14 +7,17 @@ import pytest
 from PIL import Image
 from quick import quick_jit
 
-from jaxgan import cli, config, experiment, pictures, sample, scores, translate
+from jaxgan import cli, config, experiment
 from jaxgan.data import images
 from jaxgan.data.sources import Field
+from jaxgan.domains.image import to_uint8
 from jaxgan.errors import InputError
-from jaxgan.evaluate import pairs_of
 from jaxgan.game import Keys
-from jaxgan.sample import Trained
-from jaxgan.translate import Job, jobs
+from jaxgan.sampling import sample, translate
+from jaxgan.sampling.sample import Trained
+from jaxgan.sampling.translate import Job, jobs
+from jaxgan.scoring import scores
+from jaxgan.scoring.evaluate import pairs_of
 
 
 def trained(family, fields, seed=0, **overrides):
@@ -117,7 +120,7 @@ def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys
     made = quick_jit(run.built.game.sample)(
         run.state, Keys.of(jax.random.key(3), 1), {"input": jnp.asarray(x)}
     )
-    np.testing.assert_allclose(first.astype(int), pictures.to_uint8(np.asarray(made))[0], atol=1)
+    np.testing.assert_allclose(first.astype(int), to_uint8(np.asarray(made))[0], atol=1)
     # The command is the same, but for a file that it cannot read.
     monkeypatch.setattr(sample, "load", lambda *_, **__: run)
     (tmp_path / "c.png").write_bytes(b"")

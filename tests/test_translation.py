@@ -17,11 +17,11 @@ from quick import play, quick_jit, slow
 from jaxgan import config, experiment, game
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
+from jaxgan.families import CycleGAN, Pix2Pix
 from jaxgan.game import Keys
-from jaxgan.games import CycleGAN, Pix2Pix
-from jaxgan.games import pool as pools
 from jaxgan.networks import PatchGAN, Translator, UNet
 from jaxgan.networks.patchgan import receptive_field
+from jaxgan.objectives import pool as pools
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

@@ -13,8 +13,8 @@ import pytest
 from jaxgan import config
 from jaxgan.cli import main
 from jaxgan.errors import InputError
-from jaxgan.train import train
-from jaxgan.verify import describe, verify
+from jaxgan.training.train import train
+from jaxgan.training.verify import describe, verify
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ import peers
 import pytest
 from safetensors.numpy import save_file
 
-from jaxgan import weights
 from jaxgan.errors import InputError
+from jaxgan.networks import weights
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
 

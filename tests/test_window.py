@@ -10,15 +10,16 @@ import optax
 import pytest
 from quick import play, slow
 
-from jaxgan import config, experiment, game, train
-from jaxgan.checkpoint import flatten, sha256
+from jaxgan import config, experiment, game
 from jaxgan.data import stream
 from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
-from jaxgan.games import GAN
+from jaxgan.domains.image import decode
+from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
-from jaxgan.window import decode
+from jaxgan.runs.checkpoint import flatten, sha256
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ import tomli_w
 from pydantic import Field, SerializeAsAny
 
 from jaxgan.config.data import Data, Feed
-from jaxgan.games import FAMILIES, GAN, Family
+from jaxgan.families import FAMILIES, GAN, Family
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.optimizers import Adam, Optimizer
 from jaxgan.settings import Count, Model, Whole

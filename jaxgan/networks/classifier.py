@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan import weights
 from jaxgan.layers import Conv, Dense, Norm
+from jaxgan.networks import weights
 
 FASHION = Path(__file__).parent / "fashion_cnn.safetensors"
 """Weights of a `Classifier` of Fashion-MNIST, made by benchmarks/classifier.py."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan import weights
+from jaxgan.networks import weights
 
 SOURCE = "model.safetensors of all-MiniLM-L6-v2"
 EPSILON = 1e-12

@@ -10,10 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import weights
 from jaxgan.errors import InputError
 from jaxgan.layers import Norm
-from jaxgan.networks import classifier, efficientnet
+from jaxgan.networks import classifier, efficientnet, weights
 
 Name = Literal["auto", "fashion-cnn", "efficientnet-lite0"]
 Maps = Callable[[jax.Array], tuple[jax.Array, ...]]

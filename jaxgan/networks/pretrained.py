@@ -14,8 +14,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 
-from jaxgan import backends, weights
+from jaxgan import backends
 from jaxgan.layers import conv
+from jaxgan.networks import weights
 
 STATISTICS = ("weight", "bias", "running_mean", "running_var")
 """The arrays of a batch norm, as PyTorch calls them."""
@@ -78,7 +79,7 @@ def load(
     """The variables of a network of folded convolutions and dense layers, from a file of PyTorch's arrays.
 
     Args:
-      path: The weights, see `jaxgan.weights.read`.
+      path: The weights, see `jaxgan.networks.weights.read`.
       network: The module, called with one batch of images.
       image: Shape of an image that it reads.
       names: From a convolution of the module ("block_0/expand") to that of the file and its batch norm. Dense layers

@@ -1,0 +1,392 @@
+"""The command line, and nothing else. JAX is imported only once there is something to compute."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgan.cli.options import parse
+from jaxgan.errors import InputError, RunError
+
+MOST_SEEDS = 1024
+"""Most runs of one command."""
+MOST_TILE = 4096
+"""Largest side of a tile."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command: 0 when it did what was asked, 2 for a user's mistake, 1 for a failure, 128 + n for signal n."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        options = parse(arguments)
+        return COMMANDS[options.command](options)
+    except InputError as error:
+        return _fail(debug, error, 2)
+    except RunError as error:
+        return _fail(debug, error, 1)
+    except KeyboardInterrupt:
+        print("jaxgan: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(debug: bool, error: Exception, code: int) -> int:
+    if debug:
+        raise error
+    print(f"jaxgan: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"jaxgan: {line}", file=sys.stderr)
+
+
+def _start(deterministic: bool = True) -> None:
+    """What comes before JAX starts: XLA is told how to compile, and where programs are kept."""
+    from jaxgan import backends, cache
+
+    backends.ask_for_determinism(deterministic)
+    cache.keep(_say)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from jaxgan import config
+
+    overrides = options.overrides | {
+        key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None
+    }
+    seeds = _seeds(options.seeds) if options.seeds is not None else []
+    if seeds and options.seed is not None:
+        raise InputError("--seed and --seeds exclude each other; give one of them")
+    settings = config.load(Path(options.config) if options.config else _default_config(), overrides)
+    distributed = (options.coordinator, options.processes, options.process)
+    if any(x is not None for x in distributed):
+        if seeds:
+            raise InputError(
+                "--seeds trains in one process; leave out --coordinator, --processes and --process"
+            )
+        if any(x is None for x in distributed):
+            raise InputError("--coordinator, --processes and --process belong together; give all three")
+        if not 0 <= options.process < options.processes:
+            raise InputError(f"--process is {options.process} of {options.processes}; it counts from 0")
+        if not re.fullmatch(r".+:\d{1,5}", options.coordinator):
+            raise InputError(f"--coordinator is {options.coordinator}; it must be HOST:PORT")
+        from jaxgan import parallel
+
+        parallel.connect(*distributed)
+    _start(settings.run.deterministic)
+    if seeds:
+        return _train_seeds(settings, seeds, Path(options.run_dir or "runs"), not options.quiet)
+    from jaxgan.runs.directory import RunDirectory
+    from jaxgan.training.train import train
+
+    run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
+    code = train(settings, run_dir, _say, progress=not options.quiet)
+    if code == 0:
+        reached = RunDirectory(run_dir).read_config() or settings  # a budget may have ended it sooner
+        _say(f"trained to step {reached.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
+    else:
+        _say(f"stopped and saved; the same command goes on from here: {run_dir}")
+    return code
+
+
+def _train_seeds(settings: Any, seeds: list[int], folder: Path, progress: bool) -> int:
+    from jaxgan import parallel
+
+    parallel.share_cores(len(seeds))
+    from jaxgan.runs.directory import RunDirectory
+    from jaxgan.training.train import train_seeds
+
+    run_dirs = {seed: folder / f"{settings.name}-s{seed}" for seed in seeds}
+    code = train_seeds(settings, run_dirs, _say, progress=progress)
+    where = f"{run_dirs[seeds[0]]} to {run_dirs[seeds[-1]].name}" if len(seeds) > 1 else run_dirs[seeds[0]]
+    if code == 0:
+        reached = RunDirectory(run_dirs[seeds[0]]).read_config() or settings
+        _say(f"trained {len(seeds)} runs to step {reached.steps}; see {where}")
+    else:
+        _say(f"stopped and saved; the same command goes on from here: {where}")
+    return code
+
+
+def _seeds(text: str) -> list[int]:
+    """The seeds of "0:8" (0 to 7), "0,3,5" or both, in the order given."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,10})\s*(?::\s*(\d{1,10})\s*)?", part, re.ASCII)
+        if not match:
+            raise InputError(f"--seeds is {text}; give a range such as 0:8 (0 to 7) or a list such as 0,3,5")
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first + 1
+        if last <= first:
+            raise InputError(
+                f"--seeds is {text}; {part.strip()} is empty, as a range ends before its second number"
+            )
+        if last > 2**32:
+            raise InputError(f"--seeds is {text}; seeds must be less than {2**32}")
+        if len(found) + last - first > MOST_SEEDS:
+            raise InputError(f"--seeds is {text}; give at most {MOST_SEEDS} seeds at once")
+        found += range(first, last)
+    twice = next((seed for seed in found if found.count(seed) > 1), None)
+    if twice is not None:
+        raise InputError(f"--seeds is {text}; it names {twice} twice")
+    return found
+
+
+def _default_config() -> Path:
+    """configs/default.toml, of a checkout or of the installed package."""
+    package = Path(__file__).parents[1]
+    places = [package.parent / "configs" / "default.toml", package / "configs" / "default.toml"]
+    return next((p for p in places if p.is_file()), places[0])
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from jaxgan.sampling import sample
+
+    out = Path(options.out)
+    sample.check_output(out)
+    for name, least, most in (("num", 1, 2**31), ("seed", 0, 2**32), ("columns", 2, 2**16)):
+        given = getattr(options, name)
+        if given is not None and not least <= given < most:
+            raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    _check_truncation(options.truncation)
+    _check_standing(options.standing)
+    _start()
+    trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    walk = (options.columns or 8) if options.interpolate else 1
+    made = sample.images(
+        trained,
+        options.num,
+        options.seed,
+        walk=walk,
+        truncation=options.truncation,
+        standing_batches=options.standing or 0,
+        caption=options.text,
+        minilm=Path(options.minilm) if options.minilm else None,
+    )
+    columns = walk if options.interpolate else options.columns
+    sample.write(
+        trained,
+        made,
+        out,
+        seed=options.seed,
+        columns=columns,
+        walk=walk,
+        truncation=options.truncation,
+        caption=options.text,
+    )
+    _say(f"wrote {len(made)} images of step {trained.step} to {out}")
+    return 0
+
+
+def _check_truncation(bound: float | None) -> None:
+    if bound is not None and not bound > 0:
+        raise InputError(f"--truncation is {bound}; it must be above 0")
+
+
+def _check_standing(batches: int | None) -> None:
+    if batches is not None and not 1 <= batches < 2**16:
+        raise InputError(f"--standing is {batches}; it must be at least 1 and less than {2**16}")
+
+
+def _translate(options: argparse.Namespace) -> int:
+    if not 0 <= options.seed < 2**32:
+        raise InputError(f"--seed is {options.seed}; it must be at least 0 and less than {2**32}")
+    return _files(options, "translate", back=options.back, seed=options.seed)
+
+
+def _upscale(options: argparse.Namespace) -> int:
+    if not 0 < options.tile <= MOST_TILE:
+        raise InputError(f"--tile is {options.tile}; it must be from 1 to {MOST_TILE}")
+    return _files(options, "upscale", tile=options.tile)
+
+
+def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
+    """Makes images of image files; 1 where some could not be read."""
+    from jaxgan.sampling import sample, translate
+
+    out = Path(options.out)
+    todo = translate.jobs([Path(given) for given in options.inputs], out)
+    _start()
+    trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
+    left_out = f"; {unreadable} files were unreadable" if unreadable else ""
+    _say(f"wrote {len(todo) - unreadable} images of step {trained.step} to {out}{left_out}")
+    return 1 if unreadable else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if (options.run_dir is None) == (options.images is None):
+        raise InputError("jaxgan evaluate scores a RUN or --images DIR; give one of them")
+    if options.images is not None and options.reference is None:
+        raise InputError(
+            "--images DIR needs --reference: a folder of real images, prepared data, or embedded"
+        )
+    if options.images is None and options.reference is not None:
+        raise InputError(
+            "--reference goes with --images; the reference of a run is its own data (see --split)"
+        )
+    least = 2
+    if not least <= options.num < 2**31:
+        raise InputError(f"--num is {options.num}; it must be at least {least} and less than {2**31}")
+    _check_truncation(options.truncation)
+    _check_standing(options.standing)
+    seeds = _seeds(options.seeds)
+    from jaxgan.scoring import evaluate, scores
+
+    _start()
+    shared = {
+        "names": options.metrics,
+        "num": options.num,
+        "network": options.features,
+        "weights": Path(options.weights) if options.weights else None,
+        "resize": options.resize,
+        "say": _say,
+        "progress": not options.quiet,
+    }
+    if options.images is not None:
+        if options.reference is None:
+            raise InputError(
+                "--images DIR needs --reference: a folder of real images, prepared data, or embedded"
+            )
+        images, reference = map(evaluate.open_reference, (options.images, options.reference))
+        found = evaluate.of_images(images, reference, **shared)
+        lines = [evaluate.line(score, 0, 0, "") for score in found]
+    else:
+        lines = evaluate.of_run(
+            Path(options.run_dir),
+            seeds=seeds,
+            split=options.split,
+            averaged=not options.raw,
+            truncation=options.truncation,
+            best=options.best,
+            standing=options.standing or 0,
+            **shared,
+        )
+    if options.json:
+        print(json.dumps(lines, indent=1))
+    else:
+        protocols = {line["metric"]: line["protocol"] for line in lines}
+        print(f"{scores.columns(scores.rows(lines))}\n\n{scores.describe(protocols)}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from jaxgan.scoring import compare
+
+    print(compare.table(compare.compare([Path(path) for path in options.runs])))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from jaxgan import report
+
+    paths = [Path(path) for path in options.runs]
+    out = (
+        Path(options.out)
+        if options.out
+        else paths[0] / "report.html"
+        if len(paths) == 1
+        else Path("report.html")
+    )
+    if out.suffix not in (".html", ".htm") or out.is_dir():
+        raise InputError(f"--out {out} must be a file that ends in .html")
+    _start()
+    report.write(paths, out, _say)
+    _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
+    return 0
+
+
+def _theory(options: argparse.Namespace) -> int:
+    for name, least, most in (("steps", 1, 10**9), ("seed", 0, 2**32)):
+        given = getattr(options, name)
+        if not least <= given < most:
+            raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
+    from jaxgan import theory
+
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before it takes time
+    except OSError as error:
+        raise InputError(
+            f"--out {out} cannot be made a folder ({error.strerror}); name another place"
+        ) from error
+    _start()
+    seen = theory.watched(options.steps, options.seed, progress=not options.quiet)
+    theory.sheet(seen, out / "theory.png")
+    theory.animation(seen, out / "theory.gif")
+    last = seen[-1]
+    _say(f"value of the game {last.value:.4f} (-log 4 is {theory.END:.4f})")
+    _say(f"D is at most {last.error:.4f} from the best D where {theory.MASS:.0%} of the data lives")
+    _say(f"p_g is {last.distance:.4f} from p_data (total variation); see {out}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from jaxgan.data import prepare
+
+    report = prepare(
+        options.source,
+        options.out,
+        name=options.name,
+        resolution=options.resolution,
+        channels=options.channels,
+        package=options.package,
+        only=options.only,
+        embed=options.embed,
+        minilm=options.minilm,
+    )
+    for path, reason in report.unreadable:
+        _say(f"left out {path}: {reason}")
+    counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
+    _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
+    size = f"--data.resolution {report.resolution or 'R'} --data.channels {report.channels or 'C'}"
+    _say(f'train on it with: --data.source tfds --data.directory "{report.directory}" {size}')
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from jaxgan.runs import inspection
+
+    found = inspection.inspect(Path(options.run_dir), _say)
+    print(json.dumps(found, indent=1) if options.json else inspection.table(found))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from jaxgan.runs.directory import RunDirectory
+
+    path = Path(options.run_dir)
+    settings = RunDirectory(path).read_config()
+    _start(settings.run.deterministic if settings else True)
+    from jaxgan.training import verify
+
+    verdict = verify.verify(path, _say, steps=options.steps, progress=not options.quiet)
+    if options.json:
+        print(json.dumps({"equal": verdict.equal, **verdict._asdict()}, indent=1))
+    else:
+        print(verify.describe(path, verdict))
+    return 0 if verdict.equal else 1
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": _train,
+    "sample": _sample,
+    "translate": _translate,
+    "upscale": _upscale,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "report": _report,
+    "theory": _theory,
+    "prepare": _prepare,
+    "inspect": _inspect,
+    "verify": _verify,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

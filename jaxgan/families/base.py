@@ -1,0 +1,273 @@
+"""What families share: how settings name them, what a config gives them, and what they give back.
+
+A family is one file:
+
+    @family("mine")
+    class Mine(Family):
+        latent: Count = 100
+
+        def game(self, generator: nn.Module, discriminator: nn.Module) -> Game: ...
+
+        def build(self, parts: Parts, facts: Facts) -> Built: ...
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import jax.numpy as jnp
+import optax
+from pydantic import create_model
+
+from jaxgan.data.order import Poisson
+from jaxgan.data.sources import Field, Source
+from jaxgan.errors import InputError
+from jaxgan.game import Array, Batch, Game, State
+from jaxgan.layers.minibatch import GROUP
+from jaxgan.networks.registry import NETWORKS, FieldError, Modules, Network
+from jaxgan.objectives.adversary import Adversary
+from jaxgan.objectives.latents import Latents
+from jaxgan.objectives.privacy import Ledger
+from jaxgan.optimizers import Optimizer
+from jaxgan.settings import Registry
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+FAMILIES = Registry("family")
+"""What `family = "..."` of a config's `[game]` can name."""
+
+Class = TypeVar("Class", bound=type)
+
+
+class Facts(NamedTuple):
+    """What is known of a data set without its examples."""
+
+    fields: Mapping[str, Field]
+    classes: Sequence[str]
+    examples: int
+
+    def conditional(self, asked: bool) -> int:
+        """How many classes a game is conditional on: those of the data if asked, else 0.
+
+        Raises:
+          InputError: There are none.
+        """
+        if asked and not self.classes:
+            raise InputError(
+                "game.conditional is true, but the data has no classes: give it labels or set it to false"
+            )
+        return len(self.classes) if asked else 0
+
+
+class Sheet(NamedTuple):
+    """Images in rows."""
+
+    images: Array
+    """`[N, H, W, C]` in [-1, 1]."""
+    columns: int
+
+
+class Scatter(NamedTuple):
+    """Points in the plane, coloured by class."""
+
+    points: Array
+    """`[N, 2]`."""
+    label: Array
+    """`[N]` int."""
+    behind: Array
+    """Points without classes, behind the others, `[M, 2]`."""
+
+
+Picture = Sheet | Scatter
+
+SHOWN: Mapping[str, tuple[str, ...]] = {
+    "D loss": ("discriminator/loss",),
+    "G loss": ("generator/loss",),
+    "D(x)": ("discriminator/real", "discriminator/real_logit"),
+    "D(G(z))": ("discriminator/fake", "discriminator/fake_logit"),
+}
+"""What a progress bar shows of most games, see `Built.shown`."""
+
+
+class Shape(NamedTuple):
+    """What a network works on: the facts that modules take from the data and the game."""
+
+    resolution: int
+    channels: int
+    """Channels of the images that it makes or judges."""
+    classes: int = 0
+    """That it is conditional on."""
+    dtype: Any = jnp.float32
+    latent: int = 0
+    """Numbers of the codes that it makes."""
+    scale: int = 1
+    """How many times larger its images are than what it makes them from."""
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The shape of one image."""
+        return self.resolution, self.resolution, self.channels
+
+
+class Parts(NamedTuple):
+    """What a config gives a family besides the family's own settings."""
+
+    generator: Network
+    discriminator: Network
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    batch_size: int
+    steps: int
+    dtype: Any
+
+    @property
+    def optimizers(self) -> dict[str, optax.GradientTransformation]:
+        """The optimizers, as `game` of a family takes them."""
+        return {
+            "generator_optimizer": self.generator_optimizer.build(),
+            "discriminator_optimizer": self.discriminator_optimizer.build(),
+        }
+
+    def demand(self, family: "Family", **roles: str) -> None:
+        """Checks that each network named has the role that a family asks for.
+
+        Raises:
+          InputError: One has not.
+        """
+        for where, role in roles.items():
+            named: Network = getattr(self, where)
+            if role not in named.roles:
+                kinds: Any = NETWORKS[where].kinds
+                known = " or ".join(name for name, kind in kinds.items() if role in kind.roles)
+                raise InputError(
+                    f"game.family {family.family} takes {where}.network {known}, not {named.network}"
+                )
+
+    def module(self, where: str, shape: Shape, settings: Modules | None = None) -> Any:
+        """The module that settings name.
+
+        Args:
+          where: The key of the settings, such as "generator".
+          shape: What the module works on.
+          settings: The settings; those of the key if not given.
+
+        Raises:
+          InputError: There is no such network at this resolution, or no such map for attention; or the network is to
+            learn of classes where there are none.
+        """
+        settings = settings or getattr(self, where)
+        assert settings is not None
+        if getattr(settings, "conditioning", None) == "auxiliary" and not shape.classes:
+            raise InputError(
+                f"{where}.conditioning is 'auxiliary', but there are no classes: set game.conditional to true"
+            )
+        try:
+            return settings.build(shape=shape.image, **shape._asdict())
+        except FieldError as error:
+            if error.field != "resolution":
+                raise InputError(f"{where}.{error.field}: {error.reason}") from None
+            module: Any = settings.module
+            raise InputError(
+                f"data.resolution is {shape.resolution}, but {where}.network {getattr(settings, 'network', '')} "
+                f"supports only {', '.join(map(str, module.resolutions))}"
+            ) from None
+
+
+class Built(NamedTuple):
+    """A family's game and how it is sampled; and once it is an experiment's, its settings and data."""
+
+    game: Game
+    classes: int = 0
+    """Classes that samples are conditional on; 0 for none."""
+    latents: Latents | None = None
+    """What samples are made from; None where they are made from examples alone."""
+    given: tuple[str, ...] = ()
+    """Fields of an example that a sample is made from, such as "input"."""
+    settings: "Family | None" = None
+    """The family's settings with what was left open in them filled in; None where nothing was."""
+    poisson: Poisson | None = None
+    """How examples are drawn; None for epochs, each in an order of its own."""
+    ledger: Ledger | None = None
+    """What a private run costs."""
+    pictures: Mapping[str, Callable[[State, Batch], Picture]] = {}
+    """What else a report shows, by caption: of a state, and of held-out examples with images in [-1, 1]."""
+    classify: Callable[[State, Array], Array] | None = None
+    """The logits of classes `[N, K]` that a network gives to images in [-1, 1], where one learns classes."""
+    fixed: Callable[[], dict[str, str]] = dict
+    """Loads the networks that losses look through and nobody moves: the SHA-256 of each one's weights, by name."""
+    shown: Mapping[str, tuple[str, ...]] = SHOWN
+    """What the progress bar shows: by its label, the first of these metrics whose player had a turn."""
+    command: Literal["sample", "translate", "upscale"] = "sample"
+    """The command that makes images with a run: from nothing of the user's, or of the user's files."""
+    back: str | None = None
+    """The field that samples are made from on the way back, where there is one."""
+    reach: int = 0
+    """How many pixels of its input around an output's own place the output depends on, of `upscale`."""
+    config: Any = None
+    """The `jaxgan.config.Experiment`, with what was left open in it filled in."""
+    fields: Mapping[str, Field] = {}
+    """The fields of the data's examples."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of a batch: its examples, or the slots for them where their number is left to chance."""
+        return self.poisson.slots if self.poisson else self.config.batch_size
+
+
+class Family(Adversary):
+    """The settings of a family, the rules between its networks, and the game that they make."""
+
+    family: str = ""
+    """The name that the family is registered by."""
+
+    def build(self, parts: Parts, facts: Facts) -> Built:
+        """The game of a config.
+
+        Raises:
+          InputError: Settings, networks and data do not fit each other.
+        """
+        raise NotImplementedError
+
+    def examples(self, source: Source) -> Source:
+        """The data as the family is trained on it."""
+        return source
+
+    def check_batches(self, discriminator: Network, batch_size: int) -> None:
+        """Checks that a discriminator can be trained by these rules in batches of a size.
+
+        Raises:
+          InputError: A penalty meets batch norm, or packing or groups for minibatch deviation do not divide the batch.
+        """
+        if self.slopes and getattr(discriminator, "norm", None) == "batch":
+            raise InputError(
+                f"game.{self.slopes[0]} judges each image by itself, but discriminator.norm is 'batch', which mixes "
+                "them; set it to 'layer' or 'none'"
+            )
+        if batch_size % self.packing:
+            raise InputError(f"game.packing is {self.packing}, which does not divide batch_size {batch_size}")
+        judged = batch_size // self.packing
+        if getattr(discriminator, "minibatch_std", False) and judged % min(GROUP, judged):
+            over = f"over game.packing {self.packing} " if self.packing > 1 else ""
+            raise InputError(
+                f"discriminator.minibatch_std compares groups of {GROUP}, and {judged} are judged together; make "
+                f"batch_size {over}a multiple of {GROUP}"
+            )
+
+
+def family(name: str) -> Callable[[Class], Class]:
+    """Registers a family's settings under a name.
+
+    Returns:
+      A decorator that gives the class with the field `family` of that name.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+
+    def register(cls: Class) -> Class:
+        fields: Any = {"family": (Literal[name], name)}
+        kind: Any = create_model(
+            cls.__name__, __base__=cls, __module__=cls.__module__, __doc__=cls.__doc__, **fields
+        )
+        FAMILIES.add(kind)
+        return kind
+
+    return register

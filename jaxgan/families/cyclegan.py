@@ -1,0 +1,201 @@
+"""Unpaired image translation: two translators, each the other's way back."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.errors import InputError
+from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.translation import shapes
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.objectives import pool as pools
+from jaxgan.objectives.adversary import apply
+from jaxgan.settings import Fraction, Weight, Whole
+
+DOMAINS = {"image": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
+"""For the images of each domain, the network that makes them and the one that judges them."""
+
+
+@family("cyclegan")
+class CycleGAN(Family):
+    """Two translators against two discriminators; in a config both ways have networks of one kind.
+
+    References:
+      Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, 2017, equations 1 to
+      3 and section 5.2 (identity).
+    """
+
+    cycle: Weight = 10.0
+    """Factor of the mean absolute difference after a way forth and back."""
+    identity: Weight = 5.0
+    """Factor of the mean absolute difference that a translator makes to images that need none; only where both domains
+    have as many channels."""
+    pool: Whole = 50
+    """Generated images of each domain that discriminators are shown later, see `jaxgan.objectives.pool`; 0 for none."""
+    ema: Fraction = 0.0
+    """Decay of both translators' averages, 0 for none."""
+    shared_draws: bool = True
+    """See `Game.shared_draws`."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.pool and self.shared_draws and self.discriminator_turns > 1:
+            raise ValueError(
+                "asks its pool for the same images in each of discriminator_turns; set shared_draws to false or pool "
+                "to 0"
+            )
+
+    def game(
+        self,
+        generator: nn.Module,
+        inverse: nn.Module,
+        discriminator: nn.Module,
+        inverse_discriminator: nn.Module,
+        *,
+        generator_optimizer: optax.GradientTransformation | None = None,
+        discriminator_optimizer: optax.GradientTransformation | None = None,
+    ) -> Game:
+        """The game of four networks.
+
+        Batches hold "other" `[N, H, W, C]` and "image" `[N, H, W, D]`, which are not pairs. "generator" makes images of
+        others, "inverse" the way back; "discriminator" judges images, "inverse_discriminator" others. The
+        discriminator's metrics are those of `Adversary.discriminate` for images, and with "other_" before them for
+        others.
+
+        Args:
+          generator: Others to images of the same size.
+          inverse: Images to others.
+          discriminator: Images to logits, of the whole or of patches.
+          inverse_discriminator: Others to logits.
+          generator_optimizer: Of both translators; Adam(2e-4, 0.5, 0.999) if not given, as in the paper.
+          discriminator_optimizer: Of both discriminators, likewise.
+
+        Returns:
+          The game. `sample` translates the batch's "other" to images, or where there is none its "image" back. Its
+          `init` raises ValueError if identity is asked of domains that differ in channels.
+        """
+        modules = {
+            "generator": generator,
+            "inverse": inverse,
+            "discriminator": discriminator,
+            "inverse_discriminator": inverse_discriminator,
+        }
+        back = {"image": "other", "other": "image"}
+
+        def run(state: State, name: str, x: Array, keys: Keys, stats: Any = None) -> tuple[Array, Any]:
+            return apply(modules[name], state, name, x, stats=stats, keys=keys.fold(name).example)
+
+        def make(state: State, batch: Batch, keys: Keys) -> tuple[dict[str, Array], Aux]:
+            made, stats = {}, {}
+            for domain, (maker, _) in DOMAINS.items():
+                made[domain], stats[maker] = run(state, maker, batch[back[domain]], keys)
+            return made, Aux(stats=stats)
+
+        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[dict[str, Array], Aux]:
+            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+
+        def judged_by(state: State, name: str) -> Any:
+            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
+                logits, stats = apply(modules[name], state, name, images, stats=stats, keys=masks)
+                return logits, None, stats
+
+            return judge
+
+        def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            made, _ = fakes(state, batch, keys)
+            value, stats, metrics, candidates = jnp.float32(0), {}, {}, {}
+            for domain, (_, judge) in DOMAINS.items():
+                own = keys.fold(domain)
+                asked = pools.query(state.memory.get(domain, {}), made[domain], own)
+                seen = self.discriminate(judged_by(state, judge), batch[domain], asked.seen, own, state.step)
+                value, stats[judge], candidates[domain] = value + seen.value, seen.stats, asked.candidates
+                before = "" if domain == "image" else "other_"
+                metrics |= {before + name: x for name, x in seen.metrics.items()}
+            return value, Aux(stats, candidates if self.pool else None, metrics)
+
+        def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            made, aux = fakes(state, batch, keys)
+            stats, metrics = dict(aux.stats), {}
+            value = jnp.float32(0)
+            for domain, (maker, judge) in DOMAINS.items():
+                own = keys.fold(domain)
+                fooled, _ = self.fool(judged_by(state, judge), made[domain], own, state.step, batch[domain])
+                value += fooled
+                # The way back of what was made of this domain ends where it began; statistics go on from the way forth.
+                returned, stats[maker] = run(
+                    state, maker, made[back[domain]], keys.fold("back"), stats.get(maker)
+                )
+                metrics[f"{domain}_adversarial"] = fooled
+                metrics[f"{domain}_cycle"] = jnp.mean(jnp.abs(returned - batch[domain]))
+                value += self.cycle * metrics[f"{domain}_cycle"]
+                if self.identity:
+                    same, stats[maker] = run(state, maker, batch[domain], keys.fold("same"), stats[maker])
+                    metrics[f"{domain}_identity"] = jnp.mean(jnp.abs(same - batch[domain]))
+                    value += self.identity * metrics[f"{domain}_identity"]
+            return value, aux._replace(stats=stats, metrics=metrics)
+
+        def init(key: Array, batch: Batch) -> Nets:
+            if self.identity and batch["image"].shape != batch["other"].shape:
+                raise ValueError(
+                    f"identity needs both domains to be alike; images are {batch['image'].shape[1:]}, others "
+                    f"{batch['other'].shape[1:]}; set it to 0"
+                )
+            nets = {}
+            for i, (domain, (maker, judge)) in enumerate(DOMAINS.items()):
+                keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
+                nets[maker] = modules[maker].init(keys[0], batch[back[domain]], train=True)
+                nets[judge] = modules[judge].init(keys[1], self.blank(batch[domain]), train=True)
+                self.check_statistics(nets[judge])
+            return nets
+
+        def memory(batch: Batch) -> Any:
+            return {domain: pools.empty(self.pool, batch[domain]) for domain in DOMAINS} if self.pool else {}
+
+        def remember(memory: Any, candidates: Any) -> Any:
+            return {domain: pools.remember(memory[domain], candidates[domain]) for domain in DOMAINS}
+
+        def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+            given = next((name for name in ("other", "image") if name in (batch or {})), None)
+            if batch is None or given is None:
+                raise ValueError('a translator needs "other", or "image" for the way back')
+            maker = DOMAINS[back[given]][0]
+            masks = keys.fold(maker).example
+            return modules[maker].apply(state.variables(maker), batch[given], train=False, keys=masks)  # pyright: ignore[reportReturnType]
+
+        makers, judges = (tuple(names[i] for names in DOMAINS.values()) for i in (0, 1))
+        return Game(
+            init=init,
+            players={
+                "discriminator": self.discriminating(
+                    judges,
+                    discriminator_loss,
+                    discriminator_optimizer,
+                    remember=remember if self.pool else None,
+                ),
+                "generator": self.generating(makers, generator_loss, generator_optimizer),
+            },
+            sample=sample,
+            memory=memory,
+            ema=dict.fromkeys(makers, self.ema) if self.ema else {},
+            shared_draws=self.shared_draws,
+            fakes=Fakes(makers, make),
+        )
+
+    def build(self, parts: Parts, facts: Facts) -> Built:
+        """The game of a config; see `Family.build`."""
+        image, other = shapes(self, parts, facts, "other", "images of two domains")
+        if self.identity and image != other:
+            raise InputError(
+                f"game.identity needs two domains with as many channels, and these have {image.channels} and "
+                f"{other.channels}; set it to 0"
+            )
+        judged = (x._replace(channels=x.channels * self.packing) for x in (image, other))
+        game = self.game(
+            parts.module("generator", image),
+            parts.module("generator", other),
+            *(parts.module("discriminator", x) for x in judged),
+            **parts.optimizers,
+        )
+        return Built(game, given=("other",), command="translate", back="image")

@@ -1,0 +1,177 @@
+"""Noise to image: the plain and the class-conditional GAN, with any networks and any rules between them."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.errors import InputError
+from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.networks import BigGANGenerator
+from jaxgan.objectives.adversary import Verdict, apply
+from jaxgan.objectives.latents import Latents
+from jaxgan.settings import Count, Fraction, Weight
+
+
+def class_loss(logits: Array, label: Array) -> Array:
+    """The mean cross-entropy of class logits `[N, K]`, nats."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label))
+
+
+@family("gan")
+class GAN(Family):
+    """A generator against a discriminator.
+
+    References:
+      Goodfellow et al., Generative Adversarial Networks, 2014, algorithm 1.
+      Mirza and Osindero, Conditional Generative Adversarial Nets, 2014.
+      Odena et al., Conditional Image Synthesis with Auxiliary Classifier GANs, 2017, equations 2 and 3.
+      Gulrajani et al., Improved Training of Wasserstein GANs, 2017, algorithm 1.
+      Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, equation 9.
+    """
+
+    latent: Count = 100
+    """Numbers that an image is made from."""
+    latent_kind: Literal["normal", "uniform"] = "normal"
+    """How they are distributed, see `Latents`."""
+    conditional: bool = False
+    """Whether both networks take labels."""
+    auxiliary: Weight = 1.0
+    """Factor of the cross-entropy of the classes, of real and of generated images, for both players, where the
+    discriminator tells classes (AC-GAN)."""
+    ema: Fraction = 0.999
+    """Decay of the generator's average, 0 for none."""
+    schedule: Literal["alternating", "simultaneous"] = "alternating"
+    """See `Game.schedule`."""
+    shared_draws: bool = False
+    """See `Game.shared_draws`."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.packing > 1 and self.conditional:
+            raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
+
+    @property
+    def latents(self) -> Latents:
+        """What images are made from."""
+        return Latents(self.latent, self.latent_kind)
+
+    def game(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        generator_optimizer: optax.GradientTransformation | None = None,
+        discriminator_optimizer: optax.GradientTransformation | None = None,
+    ) -> Game:
+        """The game of two networks.
+
+        Batches hold "image" `[N, ...]` and, for a conditional game, "label" `[N]` int. Networks are called as
+        `jaxgan.networks` describes. The discriminator's metrics are those of `Adversary.discriminate`.
+
+        Args:
+          generator: Latents to images.
+          discriminator: Images to logits; or to logits and the logits of classes, as in AC-GAN.
+          generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in DCGAN.
+          discriminator_optimizer: Likewise.
+
+        Returns:
+          The game. `sample` takes an optional batch with "label" and "latent"; missing latents are drawn from the keys.
+          Its `init` raises ValueError if a penalty on slopes meets a discriminator with batch norm: the slopes of the
+          examples of a batch would run into each other.
+        """
+
+        def label(batch: Batch) -> Array | None:
+            return batch["label"] if self.conditional else None
+
+        def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            given, masks = self.latents.draw(keys), keys.fold("generator").example
+            fake, stats = apply(generator, state, "generator", given, label(batch), keys=masks)
+            return fake, Aux(stats={"generator": stats})
+
+        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+
+        def judged_by(state: State, batch: Batch) -> Any:
+            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
+                said, stats = apply(
+                    discriminator, state, "discriminator", images, label(batch), stats=stats, keys=masks
+                )
+                logits, classes = said if isinstance(said, tuple) else (said, None)
+                return logits, classes, stats
+
+            return judge
+
+        def told(of: dict[str, Array | None], batch: Batch) -> tuple[Array | float, dict[str, Array]]:
+            """The loss of the classes that the discriminator tells, and how often it is right."""
+            said = {name: logits for name, logits in of.items() if logits is not None}
+            right = {f"{n}_class": jnp.mean(jnp.argmax(x, 1) == batch["label"]) for n, x in said.items()}
+            return self.auxiliary * sum(class_loss(x, batch["label"]) for x in said.values()), right
+
+        def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            fake, _ = fakes(state, batch, keys)
+            judge, stats = judged_by(state, batch), state.stats["discriminator"]
+            one_by_one = not self.conditional and not stats and getattr(discriminator, "per_example", False)
+            seen: Verdict = self.discriminate(
+                judge, batch["image"], fake, keys, state.step, per_example=one_by_one
+            )
+            classes, right = told({"real": seen.real, "fake": seen.fake}, batch)
+            return seen.value + classes, Aux({"discriminator": seen.stats}, metrics={**seen.metrics, **right})
+
+        def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            fake, aux = fakes(state, batch, keys)
+            value, more = self.fool(judged_by(state, batch), fake, keys, state.step, batch["image"])
+            classes, _ = told({"fake": more}, batch)
+            return value + classes, aux
+
+        def init(key: Array, batch: Batch) -> Nets:
+            z, seen = jnp.zeros((len(batch["image"]), self.latents.size)), self.blank(batch["image"])
+            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+            nets = {
+                "generator": generator.init(g_key, z, label(batch), train=True),
+                "discriminator": discriminator.init(d_key, seen, label(batch), train=True),
+            }
+            self.check_statistics(nets["discriminator"])
+            return nets
+
+        def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+            batch = batch or {}
+            z = batch["latent"] if "latent" in batch else self.latents.draw(keys)
+            return generator.apply(state.variables("generator"), z, label(batch), train=False)  # pyright: ignore[reportReturnType]
+
+        return Game(
+            init=init,
+            players={
+                "discriminator": self.discriminating(
+                    ("discriminator",), discriminator_loss, discriminator_optimizer
+                ),
+                "generator": self.generating(("generator",), generator_loss, generator_optimizer),
+            },
+            sample=sample,
+            ema={"generator": self.ema} if self.ema else {},
+            schedule=self.schedule,
+            shared_draws=self.shared_draws,
+            fakes=Fakes(("generator",), make),
+        )
+
+    def build(self, parts: Parts, facts: Facts) -> Built:
+        """The game of a config; see `Family.build`."""
+        parts.demand(self, generator="latent", discriminator="image")
+        classes = facts.conditional(self.conditional)
+        if classes and "label" not in parts.discriminator.roles:
+            raise InputError(
+                f"discriminator.network {parts.discriminator.network} takes no labels; set game.conditional to false"
+            )
+        image = facts.fields["image"].shape
+        shape = Shape(image[0], image[2], classes, parts.dtype)
+        generator = parts.module("generator", shape)
+        if isinstance(generator, BigGANGenerator) and self.latent < generator.parts:
+            raise InputError(
+                f"game.latent is {self.latent}, but generator.network biggan cuts latents into {generator.parts} parts "
+                f"at {image[0]}x{image[0]}; give it at least as many"
+            )
+        seen = shape._replace(channels=shape.channels * self.packing)
+        game = self.game(generator, parts.module("discriminator", seen), **parts.optimizers)
+        return Built(game, classes, self.latents)

@@ -1,0 +1,253 @@
+"""LAPGAN: a pyramid of conditional GANs, each of which adds detail to the enlarged image of the one below."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.errors import InputError
+from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.layers.pyramid import pyramid, up
+from jaxgan.networks import MLPDiscriminator, MLPGenerator
+from jaxgan.networks.lapgan import LAPGANDiscriminator, LAPGANGenerator
+from jaxgan.objectives.adversary import apply, variance
+from jaxgan.objectives.latents import Latents
+from jaxgan.settings import Count, Fraction
+
+
+def latent_size(resolution: int, levels: int, latent: int) -> int:
+    """Numbers that an image is made from: `latent` of its coarsest level, and a plane of each finer one."""
+    return latent + sum((resolution >> level) ** 2 for level in range(levels - 1))
+
+
+@family("lapgan")
+class LAPGAN(Family):
+    """One generator against one discriminator at each level of a Laplacian pyramid.
+
+    References:
+      Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, equations 3
+      to 6. The paper's discriminators see the sum alone.
+    """
+
+    levels: Count = 3
+    """Sizes of the image, each half the one before."""
+    latent: Count = 100
+    """Numbers that the coarsest image is made from; each other level has a plane of noise."""
+    latent_kind: Literal["normal", "uniform"] = "uniform"
+    """How they are distributed, see `Latents`."""
+    conditional: bool = False
+    """Whether all networks take labels."""
+    ema: Fraction = 0.999
+    """Decay of the generators' averages, 0 for none."""
+    shared_draws: bool = True
+    """See `Game.shared_draws`."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.packing > 1 and self.conditional:
+            raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
+
+    def game(
+        self,
+        generators: Sequence[nn.Module],
+        discriminators: Sequence[nn.Module],
+        resolution: int,
+        *,
+        generator_optimizer: optax.GradientTransformation | None = None,
+        discriminator_optimizer: optax.GradientTransformation | None = None,
+    ) -> Game:
+        """The game of two networks for each level.
+
+        Batches hold "image" `[N, R, R, C]` in [-1, 1] and, for a conditional game, "label" `[N]` int. Level 0 is the
+        finest. The networks are "generator_0", "discriminator_0" and so on. At the last level the generator is called
+        as `generator(latent, label, train=, keys=)` and makes images, which the discriminator judges: a plain GAN. At
+        every other level k it is called as `generator(low, noise, label, train=, keys=)`, with the next smaller real
+        image enlarged, `[N, R / 2^k, R / 2^k, C]`, and one plane of noise; it makes what that image lacks. The
+        discriminator gets their sum, and beside it, as more channels, the enlarged image.
+
+        The player "generator" moves the generators of all levels, "discriminator" all discriminators. No level's loss
+        depends on another's networks, and the noise of each is its own. A player's loss is the sum over the levels; the
+        metrics of `Adversary.discriminate` are means over them, and those of each level are there too, with "_0" and so
+        on behind their names, as is its "loss_0". Variances are of what the generators make, which is bands, and the
+        ones without a level are the last level's: the others are given images that differ.
+
+        Args:
+          generators: The finest level first, as many as `levels`.
+          discriminators: Likewise.
+          resolution: R.
+          generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given.
+          discriminator_optimizer: Likewise.
+
+        Returns:
+          The game. `sample` goes from the coarsest level to the finest, each on what the one below made. It takes an
+          optional batch with "label" and "latent" `[N, latent_size(...)]`: the coarsest image's numbers, then the
+          planes of noise, the finest first; missing ones are drawn from the keys. Its `init` raises ValueError if
+          images are of another resolution, or as that of `GAN.game`.
+
+        Raises:
+          ValueError: Levels and networks do not fit each other, or the resolution cannot be halved so often.
+        """
+        levels = self.levels
+        if not len(generators) == len(discriminators) == levels:
+            raise ValueError(
+                f"a pyramid of {levels} levels needs as many generators and discriminators, not {len(generators)} and "
+                f"{len(discriminators)}"
+            )
+        if resolution % 2 ** (levels - 1):
+            raise ValueError(f"{resolution} pixels cannot be halved {levels - 1} times, for {levels} levels")
+        last = levels - 1
+        sizes = [resolution >> level for level in range(levels)]
+        latents = Latents(latent_size(resolution, levels, self.latent), self.latent_kind)
+        makers, judges = (
+            tuple(f"{name}_{level}" for level in range(levels)) for name in ("generator", "discriminator")
+        )
+
+        def label(batch: Batch) -> Array | None:
+            return batch["label"] if self.conditional else None
+
+        def given(level: int, low: Array | None, numbers: Array) -> tuple[Array, ...]:
+            """What a level's generator makes its band from."""
+            return (numbers,) if low is None else (low, numbers.reshape(-1, sizes[level], sizes[level], 1))
+
+        def cut(images: Array) -> list[tuple[Array | None, Array]]:
+            """For each level the next smaller image, enlarged, and the band that it lacks."""
+            *bands, image = pyramid(images, levels)
+            found: list[tuple[Array | None, Array]] = [(None, image)]
+            for band in reversed(bands):
+                low = up(image)
+                found, image = [(low, band), *found], low + band
+            return found
+
+        def shown(low: Array | None, band: Array) -> Array:
+            return band if low is None else jnp.concatenate([low + band, low], -1)
+
+        def make(state: State, batch: Batch, keys: Keys) -> tuple[list[Array], Aux]:
+            made, stats = [], {}
+            for level, (low, _) in enumerate(cut(batch["image"])):
+                own = keys.fold(makers[level])
+                numbers = Latents(self.latent if low is None else sizes[level] ** 2, self.latent_kind).draw(
+                    own
+                )
+                args = (*given(level, low, numbers), label(batch))
+                name = makers[level]
+                band, stats[name] = apply(generators[level], state, name, *args, keys=own.example)
+                made.append(band)
+            return made, Aux(stats=stats)
+
+        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[list[Array], Aux]:
+            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+
+        def judged_by(state: State, batch: Batch, level: int) -> Any:
+            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
+                name, options = judges[level], {"stats": stats, "keys": masks}
+                logits, stats = apply(discriminators[level], state, name, images, label(batch), **options)
+                return logits, None, stats
+
+            return judge
+
+        def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            made, _ = fakes(state, batch, keys)
+            value, stats, metrics, each = jnp.float32(0), {}, {}, []
+            for level, (low, band) in enumerate(cut(batch["image"])):
+                pair, own = (shown(low, band), shown(low, made[level])), keys.fold(judges[level])
+                seen = self.discriminate(judged_by(state, batch, level), *pair, own, state.step)
+                stats[judges[level]] = seen.stats
+                value += seen.value
+                spread = {"real_variance": variance(band), "fake_variance": variance(made[level])}
+                each.append({**seen.metrics, **spread})
+                metrics |= {f"{name}_{level}": x for name, x in {**each[level], "loss": seen.value}.items()}
+            for name in each[0]:
+                of_all = jnp.stack([found[name] for found in each])
+                metrics[name] = of_all[last] if name.endswith("_variance") else jnp.mean(of_all)
+            return value, Aux(stats=stats, metrics=metrics)
+
+        def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            made, aux = fakes(state, batch, keys)
+            value, metrics = jnp.float32(0), {}
+            for level, (low, band) in enumerate(cut(batch["image"])):
+                fake, real, own = shown(low, made[level]), shown(low, band), keys.fold(judges[level])
+                judge = judged_by(state, batch, level)
+                metrics[f"loss_{level}"], _ = self.fool(judge, fake, own, state.step, real)
+                value += metrics[f"loss_{level}"]
+            return value, aux._replace(metrics=metrics)
+
+        def init(key: Array, batch: Batch) -> Nets:
+            n, *image = batch["image"].shape
+            if image[:2] != [resolution, resolution]:
+                raise ValueError(f"this pyramid is of {resolution}x{resolution} images, got {image}")
+            nets = {}
+            for level, size in enumerate(sizes):
+                keys = (jax.random.fold_in(key, 2 * level), jax.random.fold_in(key, 2 * level + 1))
+                low = None if level == last else jnp.zeros((n, size, size, image[2]))
+                numbers = jnp.zeros((n, self.latent if low is None else size**2))
+                args = (*given(level, low, numbers), label(batch))
+                nets[makers[level]] = generators[level].init(keys[0], *args, train=True)
+                channels = image[2] if low is None else 2 * image[2]
+                seen = self.blank(jnp.zeros((n, size, size, channels)))
+                nets[judges[level]] = discriminators[level].init(keys[1], seen, label(batch), train=True)
+                self.check_statistics(nets[judges[level]])
+            return nets
+
+        def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+            batch = batch or {}
+            z = batch["latent"] if "latent" in batch else latents.draw(keys)
+            coarsest, planes = z[:, : self.latent], z[:, self.latent :]
+            ends = [sum(size**2 for size in sizes[: level + 1]) for level in range(last)]
+            noise = [*jnp.split(planes, ends[:-1], 1), coarsest] if last else [coarsest]
+            image = None
+            for level in reversed(range(levels)):
+                low = None if image is None else up(image)
+                args = (*given(level, low, noise[level]), label(batch))
+                band: Any = generators[level].apply(state.variables(makers[level]), *args, train=False)
+                image = band if low is None else low + band
+            assert image is not None
+            return image
+
+        return Game(
+            init=init,
+            players={
+                "discriminator": self.discriminating(judges, discriminator_loss, discriminator_optimizer),
+                "generator": self.generating(makers, generator_loss, generator_optimizer),
+            },
+            sample=sample,
+            ema=dict.fromkeys(makers, self.ema) if self.ema else {},
+            shared_draws=self.shared_draws,
+            fakes=Fakes(makers, make),
+        )
+
+    def build(self, parts: Parts, facts: Facts) -> Built:
+        """The game of a config, with fully connected networks at the coarsest level; see `Family.build`."""
+        parts.demand(self, generator="lapgan", discriminator="lapgan")
+        made_by, judged_by = parts.generator, parts.discriminator
+        assert isinstance(made_by, LAPGANGenerator)
+        assert isinstance(judged_by, LAPGANDiscriminator)
+        resolution, _, channels = facts.fields["image"].shape
+        halvings = self.levels - 1
+        if resolution % 2**halvings:
+            raise InputError(
+                f"game.levels is {self.levels}, but {resolution}x{resolution} images cannot be halved {halvings} "
+                "times; lower game.levels or choose another data.resolution"
+            )
+        classes = facts.conditional(self.conditional)
+        fine = Shape(resolution, channels, classes, parts.dtype)
+        coarse = fine._replace(resolution=resolution >> halvings)
+        game = self.game(
+            [
+                *(parts.module("generator", fine) for _ in range(halvings)),
+                MLPGenerator(coarse.image, made_by.hidden, 2, classes, dtype=coarse.dtype),
+            ],
+            [
+                *(parts.module("discriminator", fine) for _ in range(halvings)),
+                MLPDiscriminator(
+                    *(judged_by.hidden, 2, classes, judged_by.dropout, coarse.dtype),
+                    minibatch_std=judged_by.minibatch_std,
+                ),
+            ],
+            resolution,
+            **parts.optimizers,
+        )
+        size = latent_size(resolution, self.levels, self.latent)
+        return Built(game, classes, Latents(size, self.latent_kind))

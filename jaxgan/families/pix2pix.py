@@ -1,0 +1,129 @@
+"""Paired image translation: a conditional GAN with a term of pixels."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.translation import shapes
+from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
+from jaxgan.objectives.adversary import apply
+from jaxgan.settings import Fraction, Weight
+
+
+@family("pix2pix")
+class Pix2Pix(Family):
+    """A translator of paired images against a discriminator that sees its input beside its output.
+
+    References:
+      Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, equations 1 to 4.
+    """
+
+    reconstruction: Weight = 100.0
+    """Factor of the mean absolute difference to the real image, lambda."""
+    adversarial: Weight = 1.0
+    """Factor of the generator's adversarial loss; 0 for the baseline of pixels alone."""
+    ema: Fraction = 0.0
+    """Decay of the generator's average, 0 for none."""
+    shared_draws: bool = True
+    """See `Game.shared_draws`."""
+
+    def game(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        generator_optimizer: optax.GradientTransformation | None = None,
+        discriminator_optimizer: optax.GradientTransformation | None = None,
+    ) -> Game:
+        """The game of two networks.
+
+        Batches hold "input" `[N, H, W, C]` and "image" `[N, H, W, D]`, what it should become. The generator is called
+        as `generator(input, train=, keys=)`, the discriminator on both joined, `[N, H, W, C + D]`.
+
+        Args:
+          generator: Images to images of the same size.
+          discriminator: Images to logits, of the whole or of patches.
+          generator_optimizer: Adam(2e-4, 0.5, 0.999) if not given, as in the paper.
+          discriminator_optimizer: Likewise.
+
+        Returns:
+          The game. `sample` translates the batch's "input", with dropout as in training, which is the paper's noise.
+        """
+
+        def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            masks = keys.fold("generator").example
+            fake, stats = apply(generator, state, "generator", batch["input"], keys=masks)
+            return fake, Aux(stats={"generator": stats})
+
+        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+
+        def judged_by(state: State) -> Any:
+            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
+                logits, stats = apply(discriminator, state, "discriminator", images, stats=stats, keys=masks)
+                return logits, None, stats
+
+            return judge
+
+        def beside(batch: Batch, image: Array) -> Array:
+            return jnp.concatenate([batch["input"], image], -1)
+
+        def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            fake, _ = fakes(state, batch, keys)
+            pair = beside(batch, batch["image"]), beside(batch, fake)
+            seen = self.discriminate(judged_by(state), *pair, keys, state.step)
+            return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
+
+        def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
+            fake, aux = fakes(state, batch, keys)
+            difference = jnp.mean(jnp.abs(fake - batch["image"]))
+            value, metrics = self.reconstruction * difference, {"reconstruction": difference}
+            if self.adversarial:
+                real = beside(batch, batch["image"])
+                fooled, _ = self.fool(judged_by(state), beside(batch, fake), keys, state.step, real)
+                value, metrics["adversarial"] = value + self.adversarial * fooled, fooled
+            return value, aux._replace(metrics=metrics)
+
+        def init(key: Array, batch: Batch) -> Nets:
+            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+            nets = {
+                "generator": generator.init(g_key, batch["input"], train=True),
+                "discriminator": discriminator.init(
+                    d_key, self.blank(beside(batch, batch["image"])), train=True
+                ),
+            }
+            self.check_statistics(nets["discriminator"])
+            return nets
+
+        def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
+            if not batch or "input" not in batch:
+                raise ValueError('a translator needs "input"')
+            masks = keys.fold("generator").example
+            return generator.apply(state.variables("generator"), batch["input"], train=False, keys=masks)  # pyright: ignore[reportReturnType]
+
+        return Game(
+            init=init,
+            players={
+                "discriminator": self.discriminating(
+                    ("discriminator",), discriminator_loss, discriminator_optimizer
+                ),
+                "generator": self.generating(("generator",), generator_loss, generator_optimizer),
+            },
+            sample=sample,
+            ema={"generator": self.ema} if self.ema else {},
+            shared_draws=self.shared_draws,
+            fakes=Fakes(("generator",), make),
+        )
+
+    def build(self, parts: Parts, facts: Facts) -> Built:
+        """The game of a config; see `Family.build`."""
+        image, given = shapes(self, parts, facts, "input", "pairs of images")
+        seen = image._replace(channels=(image.channels + given.channels) * self.packing)
+        game = self.game(
+            parts.module("generator", image), parts.module("discriminator", seen), **parts.optimizers
+        )
+        return Built(game, given=("input",), command="translate")

@@ -1,0 +1,31 @@
+"""What families that make images from images share."""
+
+from jaxgan.errors import InputError
+from jaxgan.families.base import Facts, Family, Parts, Shape
+
+
+def shapes(family: Family, parts: Parts, facts: Facts, field: str, kind: str) -> tuple[Shape, Shape]:
+    """The shapes of images and of what they are made from.
+
+    Args:
+      family: Who asks.
+      parts: As of `Family.build`; its networks must be of images.
+      facts: Likewise.
+      field: The field that images are made from.
+      kind: What a data set with that field has, for the error.
+
+    Raises:
+      InputError: Networks or data are of another kind, or the two are of different sizes.
+    """
+    parts.demand(family, generator="image", discriminator="image")
+    if field not in facts.fields:
+        raise InputError(
+            f"game.family {family.family} needs {kind}, and the data has only {', '.join(facts.fields)}; choose "
+            "another data.source or data.task"
+        )
+    image, given = (facts.fields[name].shape for name in ("image", field))
+    if image[:2] != given[:2]:
+        raise InputError(
+            f"images are {image[0]}x{image[1]} and what they are made from {given[0]}x{given[1]}; make them one size"
+        )
+    return Shape(image[0], image[2], dtype=parts.dtype), Shape(given[0], given[2], dtype=parts.dtype)

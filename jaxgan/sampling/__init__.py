@@ -1,0 +1,1 @@
+"""What trained runs make, of latents, of examples and of image files."""

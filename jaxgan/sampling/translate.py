@@ -1,0 +1,318 @@
+"""What trained runs make of files: images translated, and images enlarged, of any size."""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from jaxgan import parallel, pictures
+from jaxgan.data import images
+from jaxgan.domains.image import decode, to_uint8
+from jaxgan.errors import InputError
+from jaxgan.game import Keys, State
+from jaxgan.sampling.sample import Trained
+
+PIXELS = 2**16
+"""So many pixels of windows are enlarged at once on a device, about, and at least one window."""
+Say = Callable[[str], None]
+
+
+class Job(NamedTuple):
+    """An image file and where the result goes."""
+
+    file: Path
+    out: Path
+
+
+def jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+    """What is to be done.
+
+    Args:
+      inputs: Files, whose results go right into `out`, and folders, whose structure is kept there. Of a folder, all
+        files with the ending of an image count, hidden ones left out.
+      out: The folder of the results: PNG files of the same names but for their endings.
+
+    Raises:
+      InputError: If an input does not exist or is a folder without images; if `out` is a file or lies inside of an
+        input folder; if a result would replace an input, or another result.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; give the name of a folder")
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        if given.is_dir():
+            if out.resolve().is_relative_to(given.resolve()):
+                raise InputError(
+                    f"--out {out} is inside of {given}, so results would be inputs the next time; give a folder outside"
+                )
+            files = sorted(_images_below(given))
+            if not files:
+                raise InputError(f"{given}: holds no images (.png, .jpg, .webp and the like); name others")
+            each = [(file, out / file.relative_to(given)) for file in files]
+        elif given.exists():
+            each = [(given, out / given.name)]
+        else:
+            raise InputError(f"{given}: no such file or folder; name images, or folders of images")
+        for file, target in each:
+            target = target.with_suffix(".png")
+            other = found.setdefault(target, file)
+            if other.resolve() != file.resolve():
+                raise InputError(
+                    f"{other} and {file} would both become {target}; rename one, or take one at a time"
+                )
+    sources = {file.resolve() for file in found.values()}
+    for target, file in found.items():
+        if target.resolve() in sources:
+            raise InputError(f"the result of {file} would replace the input {target}; give another --out")
+    return [Job(file, target) for target, file in found.items()]
+
+
+def _images_below(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES:
+                yield Path(folder, name)
+
+
+class _Progress:
+    """Reads inputs one after another, passes over what cannot be read, and writes results."""
+
+    def __init__(self, todo: Sequence[Job], channels: int, text: str, say: Say, progress: bool) -> None:
+        self.todo, self.channels, self.say, self.unreadable = todo, channels, say, 0
+        shown = None if progress else True
+        self.bar = tqdm(total=len(todo), desc=text, unit="img", delay=1.0, leave=False, disable=shown)
+
+    def read(self) -> Iterator[tuple[Job, np.ndarray]]:
+        """Each job with its image uint8 `[H, W, channels]`."""
+        for job in self.todo:
+            try:
+                image = images.read_whole(job.file, self.channels)
+            except InputError as error:
+                self.say(f"left out {error}")
+                self.unreadable += 1
+                self.bar.update()
+                continue
+            yield job, image
+
+    def write(self, job: Job, image: np.ndarray) -> None:
+        """Writes an image uint8 `[H, W, C]`."""
+        pictures.save(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), job.out)
+        self.bar.update()
+
+
+def translate(
+    trained: Trained,
+    todo: Sequence[Job],
+    *,
+    back: bool = False,
+    seed: int = 0,
+    say: Say = print,
+    progress: bool = True,
+) -> int:
+    """Translates image files with a run of pix2pix or CycleGAN, with its averaged weights where there are any.
+
+    Every size of image is compiled for once. What is random (pix2pix's dropout) is drawn anew from the seed for each
+    image, so that a result does not depend on the files beside it.
+
+    Args:
+      trained: The run.
+      todo: See `jobs`.
+      back: Whether to take CycleGAN's way back.
+      seed: Of the draws.
+      say: Called with a line for each file that cannot be read.
+      progress: Whether to draw a progress bar.
+
+    Returns:
+      How many files could not be read.
+
+    Raises:
+      InputError: If the run is of another family, or has no way back.
+      RunError: If a result cannot be written.
+    """
+    built = trained.built
+    family = built.config.game.family
+    if built.command != "translate":
+        raise InputError(
+            f"jaxgan translate makes images of images of the same size, and a run of {family} does not; see jaxgan "
+            f"{built.command}"
+        )
+    if back and built.back is None:
+        raise InputError(f"a run of {family} has no way back; leave out --back")
+    field = built.back if back and built.back else built.given[0]
+    files = _Progress(todo, built.fields[field].shape[2], "Translating", say, progress)
+
+    @jax.jit
+    def make(state: State, image: jax.Array) -> jax.Array:
+        return built.game.sample(state, Keys.of(jax.random.key(seed), 1), decode({field: image}))
+
+    state = _for_sampling(trained.state)
+    with files.bar:
+        for job, image in files.read():
+            files.write(job, to_uint8(np.asarray(make(state, image[None])))[0])
+    return files.unreadable
+
+
+def _for_sampling(state: State) -> State:
+    """What sampling needs of a state."""
+    return state.averaged().replace(opt={}, ema={}, memory=())
+
+
+def upscale(
+    trained: Trained,
+    todo: Sequence[Job],
+    *,
+    tile: int = 128,
+    say: Say = print,
+    progress: bool = True,
+) -> int:
+    """Enlarges image files with a run of super-resolution, as `enlarged` does it.
+
+    Args:
+      trained: The run.
+      todo: See `jobs`.
+      tile: See `enlarged`; where all images are smaller, as large as the largest.
+      say: Called with a line for each file that cannot be read.
+      progress: Whether to draw a progress bar.
+
+    Returns:
+      How many files could not be read.
+
+    Raises:
+      InputError: As `enlarged`.
+      RunError: If a result cannot be written.
+    """
+    _check_scale(trained)
+    channels = trained.built.fields["input"].shape[2]
+    files = _Progress(todo, channels, "Enlarging", say, progress)
+    waiting: deque[Job] = deque()
+
+    def read() -> Iterator[np.ndarray]:
+        for job, image in files.read():
+            waiting.append(job)
+            yield image
+
+    with files.bar:
+        for made in enlarged(trained, read(), min(tile, max(map(_side, todo)))):
+            files.write(waiting.popleft(), made)
+    return files.unreadable
+
+
+def _side(job: Job) -> int:
+    """The longer side of an image, 1 where it cannot be read."""
+    try:
+        with Image.open(job.file) as image:
+            return max(image.size)
+    except Exception:  # it is named when it is read
+        return 1
+
+
+def _check_scale(trained: Trained) -> tuple[int, int]:
+    """How many times a run enlarges, and how far it looks; refuses runs that do not."""
+    built = trained.built
+    if built.command != "upscale":
+        raise InputError(
+            f"jaxgan upscale enlarges images, and a run of {built.config.game.family} does not; see jaxgan "
+            f"{built.command}"
+        )
+    image, small = (built.fields[name].shape for name in ("image", "input"))
+    return image[0] // small[0], built.reach
+
+
+class _Canvas:
+    """An image that is enlarged tile by tile."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+        self.made: np.ndarray | None = None
+        self.left = 0
+
+
+class _Tile(NamedTuple):
+    canvas: _Canvas
+    y: int
+    x: int
+
+
+def enlarged(
+    trained: Trained,
+    given: Iterable[np.ndarray],
+    tile: int = 128,
+    finish: Callable[[np.ndarray], np.ndarray] = to_uint8,
+) -> Iterator[np.ndarray]:
+    """Enlarges images with a run of super-resolution, with its averaged weights where there are any.
+
+    Images are cut into tiles, each with as much around it as the network sees (`Built.reach`), so that
+    there are no seams: the result is that of the whole image to rounding. Tiles of all images are enlarged in batches
+    of one shape, by one compiled program, on all local devices.
+
+    Args:
+      trained: The run.
+      given: Images uint8 `[H, W, C]`, each of any size.
+      tile: Side of a tile, in pixels of the given images.
+      finish: What becomes of tiles float32 in about [-1, 1].
+
+    Yields:
+      The images, `[scale H, scale W, D]`, in order.
+
+    Raises:
+      InputError: If the run is of another family.
+    """
+    scale, around = _check_scale(trained)
+    side = tile + 2 * around
+
+    def make(state: State, batch: Any) -> jax.Array:
+        keys = Keys.of(jax.random.key(0), len(batch["input"]))
+        return trained.built.game.sample(state, keys, decode(batch))
+
+    run, count = parallel.over_examples(make, _for_sampling(trained.state), max(1, PIXELS // side**2))
+
+    def tiles() -> Iterator[_Tile]:
+        for image in given:
+            corners = list(itertools.product(*(range(0, size, tile) for size in image.shape[:2])))
+            canvas = _Canvas(image)
+            canvas.left = len(corners)
+            yield from (_Tile(canvas, y, x) for y, x in corners)
+
+    for some in _batched(tiles(), count):
+        made = finish(np.asarray(run(_windows(some, count, side, around))))
+        for (canvas, y, x), window in zip(some, made, strict=False):
+            if canvas.made is None:
+                height, width, _ = canvas.image.shape
+                canvas.made = np.empty((scale * height, scale * width, window.shape[2]), window.dtype)
+            part = canvas.made[scale * y : scale * (y + tile), scale * x : scale * (x + tile)]
+            part[:] = window[scale * around :, scale * around :][: part.shape[0], : part.shape[1]]
+            canvas.left -= 1
+            if not canvas.left:
+                yield canvas.made
+
+
+def _windows(tiles: Sequence[_Tile], count: int, side: int, around: int) -> dict[str, np.ndarray]:
+    """Tiles with what is around them, and where in the windows the image is; zeros for tiles that are missing."""
+    channels = tiles[0].canvas.image.shape[2]
+    shown, inside = (
+        np.zeros((count, side, side, channels), np.uint8),
+        np.zeros((count, side, side, 1), np.float32),
+    )
+    for i, (canvas, y, x) in enumerate(tiles):
+        # Where the window begins in the image; and where the image begins in the window.
+        top, left = max(0, y - around), max(0, x - around)
+        down, right = max(0, around - y), max(0, around - x)
+        seen = canvas.image[top : y - around + side, left : x - around + side]
+        height, width, _ = seen.shape
+        shown[i, down : down + height, right : right + width] = seen
+        inside[i, down : down + height, right : right + width] = 1
+    return {"input": shown, "inside": inside}
+
+
+def _batched(tiles: Iterable[_Tile], count: int) -> Iterator[list[_Tile]]:
+    each = iter(tiles)
+    while some := list(itertools.islice(each, count)):
+        yield some

@@ -1,0 +1,285 @@
+"""Scores of a run or of anybody's images, each with its protocol and the floor that real images reach.
+
+A score can be compared with another of the same protocol alone: the same numbers of images, the same data, the same
+network. So every one is written down with all of that.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan import __version__, experiment
+from jaxgan.data import images, sources, stream
+from jaxgan.data.sources import Source
+from jaxgan.errors import InputError
+from jaxgan.families import Built
+from jaxgan.game import State
+from jaxgan.runs.directory import RunDirectory
+from jaxgan.sampling import sample
+from jaxgan.scoring import features
+from jaxgan.scoring.features import Network
+from jaxgan.scoring.judge import READ, Images, Judge
+from jaxgan.scoring.scores import PIXELS, Pairs, Say, Score, chosen, needs
+
+
+def open_reference(name: str) -> Source:
+    """Real images by name, as large as they are: "embedded", "embedded:test", or a folder of images or prepared data.
+
+    A prepared data set may name a split: "DIR:test".
+
+    Raises:
+      InputError: If there is no such thing, or its images are not square or not all of one size.
+    """
+    if name.partition(":")[0] == "embedded" and not Path(name).exists():
+        return sources.Embedded(name.partition(":")[2] or "train")  # pyright: ignore[reportArgumentType]
+    where, _, split = name.rpartition(":") if not Path(name).exists() and ":" in name else (name, "", "")
+    if any(Path(where).glob("**/dataset_info.json")):
+        return sources.as_they_are(lambda r, c: sources.TFDS(None, where, split or "train", r, c))
+    if split:
+        raise InputError(
+            f"{where} is not a prepared data set, so it has no split {split!r}; leave out :{split}"
+        )
+    return sources.as_they_are(lambda r, c: sources.ImageFolder(where, r, c))
+
+
+def of_run(
+    path: Path,
+    *,
+    names: Sequence[str] | None = None,
+    num: int = 10_000,
+    network: features.Name = "auto",
+    weights: Path | None = None,
+    resize: features.Resize | None = None,
+    seeds: Sequence[int] = (0,),
+    split: str | None = None,
+    averaged: bool = True,
+    truncation: float | None = None,
+    best: bool = False,
+    standing: int = 0,
+    say: Say = print,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Scores a run and writes the scores to its evaluation.jsonl.
+
+    Args:
+      path: The run's folder.
+      names: Metrics, see `chosen`.
+      num: Images to generate, and most real ones to compare them with; memorisation looks at all training and test
+        images, whatever this is.
+      network: Where features come from, with `weights` and `resize` as in `features.load`.
+      weights: See `network`.
+      resize: See `network`.
+      seeds: Of the latents: one evaluation for each.
+      split: Of the real images; that which the run was trained on if not given.
+      averaged: Whether to generate with the averaged weights where there are any.
+      truncation: See `sample.batches`.
+      best: Whether to take the checkpoint that scored best while the run was trained.
+      standing: Batches for standing statistics, see `sample.standing`; 0 for the running averages.
+      say: Called with each line for the user.
+      progress: Whether to draw progress bars.
+
+    Returns:
+      The lines as written, one for each score and seed.
+
+    Raises:
+      InputError: If the folder is not a run, its data is not the data that it was trained on, or see `chosen`,
+        `features.load` and `Judge`.
+    """
+    trained = sample.load(path, say, best=best)
+    folder = RunDirectory(path)
+    train = experiment.source_of(trained.built.config)
+    if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
+        raise InputError(f"the data is not the data that {path} was trained on; restore it")
+    look = (network, weights, resize)
+    judge = judge_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)
+    generate = Generator(trained.built, averaged=averaged, truncation=truncation, standing=standing)
+    lines = []
+    for seed in seeds:
+        scores = judge.score(generate(trained.state, seed))
+        found = [line(score, trained.step, seed, trained.digest) for score in scores]
+        folder.add_scores(found)
+        lines += found
+    return lines
+
+
+Look = tuple[features.Name, Path | None, features.Resize | None]
+"""A feature network's name, weights and resize, as `features.load` takes them."""
+
+
+def judge_of(
+    built: Built,
+    train: Source,
+    look: Look,
+    names: Sequence[str] | None,
+    num: int,
+    *,
+    split: str | None = None,
+    say: Say = print,
+    progress: bool = True,
+) -> Judge:
+    """The judge of an experiment's runs.
+
+    Args:
+      built: The experiment.
+      train: Its data.
+      look: Where features come from.
+      names: Metrics, see `chosen`.
+      num: Images to generate, and most real ones to compare them with.
+      split: Of the real images; that of the training data if not given.
+      say: Called with each line for the user.
+      progress: Whether to draw progress bars.
+
+    Raises:
+      InputError: If there is no such split; or see `chosen`, `features.load` and `Judge`.
+    """
+    data = built.config.data
+    reference, name = train, getattr(data, "split", None)
+    if split is not None and split != name:
+        reference, name = experiment.source_of(built.config, split), split
+    test = experiment.held_out(built.config)
+    missing = {"test": test is None, "labels": not built.classes, "pairs": not experiment.answered(built)}
+    asked = chosen(names, frozenset(what for what, lacks in missing.items() if lacks), say)
+    network = look_through(asked, look, train.resolution, train.channels)
+    pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
+    described = {"data": data.source, "split": name}
+    leave_out = say if names is None or "all" in names else None
+    given = {"train": train, "test": test, "pairs": pairs, "leave_out": leave_out, "progress": progress}
+    return Judge(reference, network, asked, num, **given, **described)
+
+
+def look_through(asked: Sequence[str], look: Look, resolution: int, channels: int) -> Network:
+    """The network for metrics; where all of them look at pixels, one that sees nothing and needs no weights.
+
+    Raises:
+      InputError: As `features.load`.
+    """
+    if set(asked) <= set(PIXELS) and look == ("auto", None, None):
+        return features.nothing()
+    return features.load(look[0], resolution, channels, *look[1:])
+
+
+def pairs_of(built: Built, most: int) -> Pairs:
+    """The true answers for the samples of an experiment that has them, `most` at most."""
+    examples = experiment.examples(built)
+    assert examples is not None
+    (given,) = built.given
+    truth = examples["image"][:most]
+    alike = (
+        images.enlarged(x, truth.shape[1], truth.shape[2], truth.shape[3]) for x in examples[given][:most]
+    )
+    return Pairs(truth, np.stack(list(alike)))
+
+
+class Generator:
+    """What a run generates, as images to be scored: compiled once for all states and seeds."""
+
+    def __init__(
+        self,
+        built: Built,
+        *,
+        averaged: bool = True,
+        truncation: float | None = None,
+        standing: int = 0,
+    ) -> None:
+        """Takes the averaged weights where there are any, or the raw ones, and latents as `sample.batches` says.
+
+        With `standing`, batch norm uses `sample.standing` statistics of so many batches.
+        """
+        self._built, self._averaged, self._standing = built, averaged, standing
+        examples = experiment.examples(built)
+        self._most = len(examples["image"]) if examples else sys.maxsize
+        self._make = sample.maker(built, truncation=truncation, examples=examples)
+        decay = max(built.game.ema.values(), default=0.0) if averaged else 0.0
+        self.made = {
+            "weights": f"average, decay {decay}" if decay else "raw",
+            "truncation": truncation,
+            "labels": "each class in turn" if built.classes else "none",
+            **({"made_from": ", ".join(built.given)} if examples else {}),
+        }
+
+    def __call__(self, state: State, seed: int) -> Images:
+        """What a state makes of the latents of a seed."""
+        state = state.averaged() if self._averaged else state
+        classes = self._built.classes
+
+        def batches(count: int) -> Iterator[np.ndarray]:
+            return sample.batches(self._make, state, count, seed)
+
+        def labels(count: int) -> np.ndarray:
+            return sample.labels(np.arange(count, dtype=np.int32), classes, 1)
+
+        norm = "running averages" if "batch_stats" in state.stats.get("generator", {}) else "none"
+        if self._standing:
+            state = sample.standing(self._built, state, self._standing, seed)
+            norm = f"standing, {self._standing} batches of {self._built.config.batch_size}"
+        made = {**self.made, "batch_norm": norm}
+        return Images(batches, self._most, labels if classes else None, made)
+
+
+def of_images(
+    images: Source,
+    reference: Source,
+    *,
+    names: Sequence[str] | None = None,
+    num: int = 10_000,
+    **options: Any,
+) -> list[Score]:
+    """Scores anybody's images against real ones.
+
+    Args:
+      images: What is scored.
+      reference: Real images of the same size.
+      names: Metrics, see `chosen`.
+      num: Most images of either.
+      options: `network`, `weights`, `resize`, `say` and `progress`, as of `of_run`.
+
+    Raises:
+      InputError: If the sizes differ, or see `chosen`, `features.load` and `Judge`.
+    """
+    mine, theirs = ((x.resolution, x.channels) for x in (images, reference))
+    if mine != theirs:
+        kinds = [f"{r}x{r} {'grey' if c == 1 else 'colour'}" for r, c in (mine, theirs)]
+        raise InputError(
+            f"the images are {kinds[0]}, the reference {kinds[1]}; make them alike, with jaxgan prepare for one"
+        )
+    say, progress = options.get("say", print), options.get("progress", True)
+    asked = chosen(names, frozenset({"train", "test", "labels", "pairs"}), say)
+    network = features.load(
+        options.get("network", "auto"), *mine, options.get("weights"), options.get("resize")
+    )
+    given = {"leave_out": say if names is None or "all" in names else None, "progress": progress}
+    judge = Judge(reference, network, asked, num, **given, data="reference", split=None)
+
+    def batches(count: int) -> Iterator[np.ndarray]:
+        size = min(READ, count)
+        for i, batch in enumerate(stream.batches(images, 0, 0, -(-count // size), 1, size)):
+            yield batch["image"][0, : count - i * size]
+
+    return judge.score(Images(batches, len(images), None, {"images_fingerprint": images.fingerprint}))
+
+
+def line(score: Score, step: int, seed: int, digest: str) -> dict[str, Any]:
+    """A score as it is written down; what is not finite is null."""
+
+    def finite(x: float) -> float | None:
+        return float(x) if math.isfinite(x) else None
+
+    return {
+        "metric": score.metric,
+        "title": score.title,
+        "value": finite(score.value),
+        "error": finite(score.error),
+        "floor": finite(score.floor),
+        "step": step,
+        "seed": seed,
+        "state_sha256": digest,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {"jaxgan": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        "protocol": dict(score.protocol),
+    }

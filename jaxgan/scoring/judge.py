@@ -1,0 +1,180 @@
+"""The judge of images: scores of them against one reference, through one network, by one protocol."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.data import stream
+from jaxgan.data.sources import Source
+from jaxgan.errors import InputError
+from jaxgan.scoring.features import Network
+from jaxgan.scoring.scores import GROUPS, SIMILAR, Group, Pairs, Sample, Say, Score, Seen, Values
+
+READ = 100
+"""Images that are read at once."""
+
+
+class Images(NamedTuple):
+    """Images to be scored, and what a protocol says of how they were made."""
+
+    batches: Callable[[int], Iterator[np.ndarray]]
+    """So many images, in uint8 batches `[n, H, W, C]`."""
+    number: int
+    labels: Callable[[int], np.ndarray] | None
+    """The classes of so many images, where they are known."""
+    made: Mapping[str, Any]
+
+
+class Judge:
+    """Scores images against one reference through one network; what real images give is computed once."""
+
+    def __init__(
+        self,
+        reference: Source,
+        network: Network,
+        chosen: Sequence[str],
+        num: int,
+        *,
+        train: Source | None = None,
+        test: Source | None = None,
+        pairs: Pairs | None = None,
+        leave_out: Say | None = None,
+        progress: bool = True,
+        **described: Any,
+    ) -> None:
+        """Reads the real images, and computes what they give.
+
+        Args:
+          reference: Real images; `num` of them at most, chosen by their order under seed 0.
+          network: Where features come from.
+          chosen: Names of metrics.
+          num: How many images to score.
+          train: The training images of what is scored, if they are known.
+          test: Real images of the same kind that were not trained on.
+          pairs: What the images to be scored should be, where that is known.
+          leave_out: Called with a line for each metric that these images do not allow; if None, that is an error.
+          progress: Whether to draw progress bars.
+          described: More of the protocol.
+
+        Raises:
+          InputError: If an image cannot be read, or see `leave_out`.
+        """
+        self.reference, self.network, self.num, self.progress = reference, network, num, progress
+        self.groups = [group for group in GROUPS if set(group.metrics) & set(chosen)]
+        self.chosen, self.described = chosen, described
+        needs = frozenset[str]().union(*(group.needs for group in self.groups))
+        every = "accuracy" in chosen or "pairs" in needs
+        self.keep = sys.maxsize if every else SIMILAR if "images" in needs else 0
+        self.pairs = pairs if "pairs" in needs else None
+        count = min(num, len(reference))
+        self.real = self._read(reference, count)
+        self.train = self.test = None
+        if "train" in needs and train is not None:
+            same = train is reference and count == len(train)
+            self.train = self.real if same else self._read(train, len(train))
+        if "test" in needs and test is not None:
+            self.test = self._read(test, len(test))
+        self._floors: Values = {}
+        real = Seen(self.real, self.real, self.train, self.test, len(reference.classes), num, self.pairs)
+        for group in list(
+            self.groups
+        ):  # now, so that what cannot be computed is known before anything is generated
+            try:
+                self._floors |= self._compute(group, group.floor, real, " of real images")
+            except InputError as error:
+                if leave_out is None:
+                    raise
+                leave_out(f"left out: {error}")
+                self.groups.remove(group)
+
+    def _bar(self, text: str, count: int) -> tqdm:
+        shown = None if self.progress else True
+        return tqdm(total=count, desc=text, unit="img", delay=1.0, leave=False, disable=shown)
+
+    def _read(self, source: Source, count: int) -> Sample:
+        labels: list[np.ndarray] = []
+
+        def read() -> Iterator[np.ndarray]:
+            size = min(READ, count)
+            for i, batch in enumerate(stream.batches(source, 0, 0, -(-count // size), 1, size)):
+                labels.append(batch["label"][0, : count - i * size])
+                yield batch["image"][0, : count - i * size]
+
+        return self._look(read(), count, "Reading images", lambda n: np.concatenate(labels))
+
+    def _look(
+        self,
+        batches: Iterator[np.ndarray],
+        count: int,
+        text: str,
+        labels: Callable[[int], np.ndarray] | None,
+    ) -> Sample:
+        kept: list[np.ndarray] = []
+
+        def keeping() -> Iterator[np.ndarray]:
+            have = 0
+            for batch in batches:
+                if have < self.keep:
+                    kept.append(batch[: self.keep - have])
+                    have += len(kept[-1])
+                yield batch
+
+        with self._bar(text, count) as bar:
+            found = self.network.extract(keeping(), bar.update)
+        shape = (0, self.reference.resolution, self.reference.resolution, self.reference.channels)
+        images = np.concatenate(kept) if kept else np.zeros(shape, np.uint8)
+        known = labels(count) if labels else np.zeros(count, np.int32)
+        return Sample(found.features, found.logits, images, known)
+
+    def score(self, given: Images) -> list[Score]:
+        """The scores of images.
+
+        Raises:
+          InputError: If a metric cannot be computed from so few.
+        """
+        count = min(self.num, given.number)
+        fake = self._look(given.batches(count), count, "Scoring images", given.labels)
+        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num, self.pairs)
+        protocol = {
+            "n_real": len(self.real.features),
+            "n_fake": count,
+            **self.described,
+            "data_fingerprint": self.reference.fingerprint,
+            "resolution": self.reference.resolution,
+            "channels": self.reference.channels,
+            "features": self.network.name,
+            "features_sha256": self.network.sha256 or None,
+            "resize": self.network.resize,
+            **given.made,
+        }
+        found = []
+        with tqdm(
+            self.groups, "Computing scores", delay=1.0, leave=False, disable=None if self.progress else True
+        ) as bar:
+            for group in bar:
+                parameters = dict(group.parameters)
+                if "test" in group.needs and self.test is not None:
+                    parameters["n_test"] = len(self.test.features)
+                if "train" in group.needs and self.train is not None:
+                    parameters["n_train"] = len(self.train.features)
+                values = self._compute(group, group.compute, seen)
+                for name in group.metrics:
+                    if name in self.chosen:
+                        title = group.metrics[name].format(title=self.network.title)
+                        scored = (*values[name], self._floors[name][0])
+                        found.append(Score(name, title, *scored, {**protocol, **parameters}))
+        return found
+
+    def _compute(self, group: Group, how: Callable[[Seen], Values], seen: Seen, of: str = "") -> Values:
+        try:
+            return how(seen)
+        except InputError:
+            raise
+        except ValueError as error:
+            names = ", ".join(name for name in group.metrics if name in self.chosen)
+            raise InputError(
+                f"{names}{of} cannot be computed: {error}; give more or larger images, or other --metrics"
+            ) from None

@@ -1,0 +1,160 @@
+"""The Frechet distance between Gaussians fitted to features: FID, in any features.
+
+Heusel et al., GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium, 2017.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.scoring.metrics.features import shuffled, table
+
+BLOCK = 4096
+"""Rows that become float64 at once."""
+
+
+class Moments(NamedTuple):
+    """Sums over features seen so far, from which mean and covariance follow. All float64.
+
+    The features are shifted by the mean of the first ones: without that, large means drown small variances.
+    """
+
+    rows: int
+    shift: np.ndarray
+    """`[d]`."""
+    total: np.ndarray
+    """`[d]`, of shifted features."""
+    products: np.ndarray
+    """`[d, d]`, of shifted features."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """`[d]`."""
+        return self.shift + self.total / self.rows
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """`[d, d]`, unbiased.
+
+        Raises:
+          ValueError: If fewer than two rows were seen.
+        """
+        if self.rows < 2:
+            raise ValueError(f"a covariance needs at least 2 rows of features, got {self.rows}")
+        return (self.products - np.outer(self.total, self.total) / self.rows) / (self.rows - 1)
+
+
+def moments(features: ArrayLike, before: Moments | None = None) -> Moments:
+    """The moments of the features `[N, d]`, and of those before them.
+
+    Raises:
+      ValueError: If the features are no finite table, or not as wide as those before.
+    """
+    x = table(features, "features", 1, None if before is None else len(before.shift))
+    d = x.shape[1]
+    before = before or Moments(0, x.mean(0, dtype=np.float64), np.zeros(d), np.zeros((d, d)))
+    total, products = before.total.copy(), before.products.copy()
+    # Memory that is asked for again in every turn would take as long as the products.
+    shifted, product = np.empty((min(BLOCK, len(x)), d)), np.empty((d, d))
+    for start in range(0, len(x), BLOCK):
+        rows = x[start : start + BLOCK]
+        part = np.subtract(rows, before.shift, out=shifted[: len(rows)])
+        total += part.sum(0)
+        products += np.matmul(part.T, part, out=product)
+    return Moments(before.rows + len(x), before.shift, total, products)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """R with R R^T the covariance, without its empty directions, the widest first: `[d, rank]`."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    # In this order the small eigenvalues of R^T B R keep their digits, of which the sum has as many as of the large.
+    return (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
+
+
+def _distance(root: np.ndarray, a: Moments, b: Moments) -> float:
+    """The squared distance, from the root of a's covariance."""
+    covariance = b.covariance
+    # tr sqrt(A B) = tr sqrt(R^T B R): symmetric, so that its eigenvalues are real and at least 0, as they must be.
+    shared = np.linalg.eigvalsh(root.T @ covariance @ root) if root.size else np.zeros(0)
+    apart = a.mean - b.mean
+    value = apart @ apart + np.trace(a.covariance) + np.trace(covariance)
+    return max(0.0, float(value - 2 * np.sqrt(np.maximum(shared, 0)).sum()))
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """The squared Frechet distance between the Gaussians of a and b, at least 0.
+
+    It is biased upwards by about 1 / N: compare only scores of the same numbers of real and generated images.
+
+    Raises:
+      ValueError: If a or b saw fewer than two rows, or they are not equally wide.
+    """
+    if len(a.shift) != len(b.shift):
+        raise ValueError(f"the features are {len(a.shift)} and {len(b.shift)} wide")
+    return _distance(_root(a.covariance), a, b)
+
+
+def frechet_error(real: Moments, fake: ArrayLike, *, groups: int = 10) -> float:
+    """The standard error of the Frechet distance over the choice of generated images, by a grouped jackknife.
+
+    Each of the groups, of consecutive rows, is left out once (Efron and Tibshirani, An Introduction to the Bootstrap,
+    1993, section 11.5).
+
+    Args:
+      real: Moments of real features.
+      fake: Generated features `[N, d]`.
+      groups: How many; at most N / 2.
+
+    Raises:
+      ValueError: If there are fewer than two groups of two rows.
+    """
+    x = table(fake, "generated features", 2 * groups, len(real.shift))
+    if groups < 2:
+        raise ValueError(f"groups is {groups}; it must be at least 2")
+    whole, root = moments(x), _root(real.covariance)
+    found = []
+    for group in np.array_split(x, groups):
+        part = group - whole.shift
+        rest = (whole.total - part.sum(0), whole.products - part.T @ part)
+        found.append(_distance(root, real, Moments(whole.rows - len(group), whole.shift, *rest)))
+    return float(np.sqrt((groups - 1) * np.var(found)))
+
+
+class Extrapolated(NamedTuple):
+    """A Frechet distance at infinitely many generated images."""
+
+    value: float
+    """Where the line crosses 1 / N = 0; noise may put it below 0."""
+    sizes: tuple[int, ...]
+    distances: tuple[float, ...]
+
+
+def frechet_infinity(
+    real: Moments, fake: ArrayLike, *, sizes: Sequence[int] | None = None, seed: int = 0
+) -> Extrapolated:
+    """The Frechet distance without the bias of a finite number of generated images.
+
+    Distances of random subsets of several sizes lie on a line over 1 / N, which is drawn to 0. (Chong and Forsyth,
+    Effectively Unbiased FID and Inception Score, 2020, section 5.) The bias of the real images remains.
+
+    Args:
+      real: Moments of real features.
+      fake: Generated features `[N, d]`.
+      sizes: Sizes of subsets; 15 from N / 2 to N if not given: where N is not much larger
+        than d the distances of smaller ones leave the line.
+      seed: Of the subsets.
+
+    Raises:
+      ValueError: If the sizes are fewer than two, or not from 2 to N.
+    """
+    x = table(fake, "generated features", 2, len(real.shift))
+    chosen = sizes or [int(n) for n in np.linspace(max(2, len(x) // 2), len(x), 15)]
+    if len(set(chosen)) < 2 or min(chosen) < 2 or max(chosen) > len(x):
+        raise ValueError(f"sizes must be two or more different ones from 2 to {len(x)}, got {list(chosen)}")
+    root = _root(real.covariance)
+    found = [_distance(root, real, moments(x[shuffled(len(x), seed, i)[:n]])) for i, n in enumerate(chosen)]
+    _, value = np.polyfit(1 / np.asarray(chosen, float), found, 1)
+    return Extrapolated(float(value), tuple(chosen), tuple(found))

@@ -1,0 +1,76 @@
+"""The kernel distance: KID, in any features.
+
+Binkowski et al., Demystifying MMD GANs, 2018.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.scoring.metrics.features import shuffled, table
+
+
+class Estimate(NamedTuple):
+    """A mean over subsets or splits."""
+
+    value: float
+    error: float
+    """Its standard error."""
+    parts: np.ndarray
+    """The values of the subsets or splits."""
+
+    @classmethod
+    def of(cls, parts: ArrayLike) -> "Estimate":
+        """The mean of the parts and its standard error, which is NaN where there is one part."""
+        values = np.asarray(parts, np.float64)
+        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        return cls(float(values.mean()), float(error), values)
+
+
+def subsets(n: int, size: int, number: int, seed: int) -> np.ndarray:
+    """Indices below n, `[number, size]`, without repetition within a row."""
+    return np.stack([shuffled(n, seed, i)[:size] for i in range(number)])
+
+
+def _mmd(x: np.ndarray, y: np.ndarray) -> float:
+    """The unbiased estimate of the squared MMD with the kernel (x . y / d + 1)^3."""
+    d = x.shape[1]
+
+    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / d + 1) ** 3
+
+    def within(a: np.ndarray) -> float:
+        kernel = between(a, a)
+        return (kernel.sum() - np.trace(kernel)) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2 * between(x, y).mean()
+
+
+def kernel_distance(
+    real: ArrayLike, fake: ArrayLike, *, number: int = 100, size: int = 1000, seed: int = 0
+) -> Estimate:
+    """The mean over random subsets of the unbiased squared MMD with the kernel `(x . y / d + 1)^3`.
+
+    Subsets overlap, so that its standard error is that of the choice of subsets, for these images.
+
+    Args:
+      real: Features `[N, d]`.
+      fake: Features `[M, d]`.
+      number: Number of subsets.
+      size: Rows of each in a subset; at most all there are.
+      seed: Of the subsets: `subsets(N, size, number, seed)` and, for `fake`, of seed + 1.
+
+    Returns:
+      The estimate; unbiased, so it may be below 0.
+
+    Raises:
+      ValueError: If there are fewer than two rows, the widths differ, or number or size is too small.
+    """
+    x = table(real, "real features", 2)
+    y = table(fake, "generated features", 2, x.shape[1])
+    if number < 1 or size < 2:
+        raise ValueError(f"number is {number} and size {size}; they must be at least 1 and 2")
+    size = min(size, len(x), len(y))
+    pairs = zip(subsets(len(x), size, number, seed), subsets(len(y), size, number, seed + 1), strict=True)
+    return Estimate.of([_mmd(x[i].astype(np.float64), y[j].astype(np.float64)) for i, j in pairs])

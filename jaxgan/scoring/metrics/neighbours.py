@@ -1,0 +1,150 @@
+"""Scores from the distances between neighbours: precision and recall, density and coverage, memorisation.
+
+Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, 2019; Naeem et al., Reliable
+Fidelity and Diversity Metrics for Generative Models, 2020; Meehan et al., A Non-Parametric Test to Detect Data-Copying
+in Generative Models, 2020.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.scoring.metrics.features import table
+
+BYTES = 2**27
+"""Memory of a block of distances."""
+
+
+def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared distances from rows of a to all of b, `[rows, M]`, a block of rows at a time, all in the same memory."""
+    center = b.mean(0, dtype=np.float64)  # distances far from the origin lose digits
+    b = b - center
+    lengths = np.einsum("ij,ij->i", b, b)
+    step = max(1, BYTES // (8 * len(b)))
+    block = np.empty((min(step, len(a)), len(b)))
+    for start in range(0, len(a), step):
+        rows = slice(start, start + step)
+        part = a[rows] - center
+        squares = np.matmul(part, b.T, out=block[: len(part)])
+        squares *= -2
+        squares += lengths
+        squares += np.einsum("ij,ij->i", part, part)[:, None]
+        yield rows, np.maximum(squares, 0, out=squares)
+
+
+def _radii(x: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
+    """Squared distances from each row to its kth nearest others, `[len(ks), N]`."""
+    found = np.empty((len(ks), len(x)))
+    for rows, squares in _blocks(x, x):
+        block = np.arange(len(squares))
+        squares[block, rows.start + block] = np.inf  # not to itself
+        squares.partition([k - 1 for k in ks], 1)
+        for i, k in enumerate(ks):
+            found[i, rows] = squares[:, k - 1]
+    return found
+
+
+class Manifold(NamedTuple):
+    """How two sets of features cover each other."""
+
+    precision: float
+    """Share of generated features within the k nearest neighbours' ball of some real one, 0 to 1."""
+    recall: float
+    """Share of real features within such a ball of some generated one, 0 to 1."""
+    density: float
+    """In how many such balls of real features, over k, a generated one lies: 1 expected of real ones."""
+    coverage: float
+    """Share of real features whose ball has a generated one in it, 0 to 1."""
+    balls: np.ndarray
+    """`[M]`: in how many balls of density each generated feature lies."""
+
+
+def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5) -> Manifold:
+    """Precision and recall with k neighbours, density and coverage with `density_k`.
+
+    All depend on the numbers of features: compare only scores of the same numbers.
+
+    Args:
+      real: Features `[N, d]`.
+      fake: Features `[M, d]`.
+      k: Neighbours of precision and recall, 3 in the paper.
+      density_k: Neighbours of density and coverage, 5 in the paper.
+
+    Raises:
+      ValueError: If there are not more rows than neighbours, or the widths differ.
+    """
+    if min(k, density_k) < 1:
+        raise ValueError(f"k is {k} and density_k {density_k}; they must be at least 1")
+    x = table(real, "real features", max(k, density_k) + 1)
+    y = table(fake, "generated features", k + 1, x.shape[1])
+    narrow, wide = _radii(x, (k, density_k))
+    (others,) = _radii(y, (k,))
+    inside, balls, recalled, covered = np.zeros(len(y), bool), np.zeros(len(y), int), 0, 0
+    for rows, squares in _blocks(x, y):
+        inside |= (squares <= narrow[rows, None]).any(0)
+        recalled += np.count_nonzero((squares <= others).any(1))
+        within = squares <= wide[rows, None]
+        covered += np.count_nonzero(within.any(1))
+        balls += np.count_nonzero(within, 0)
+    density = float(balls.mean()) / density_k
+    return Manifold(float(inside.mean()), recalled / len(x), density, covered / len(x), balls)
+
+
+def nearest(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The distance from each row of a to the nearest of b, and which that is, each `[N]`.
+
+    Raises:
+      ValueError: If either is no finite table, or the widths differ.
+    """
+    y = table(b, "the features searched")
+    x = table(a, "the features that search", 1, y.shape[1])
+    found, which = np.empty(len(x)), np.empty(len(x), int)
+    for rows, squares in _blocks(x, y):
+        which[rows] = squares.argmin(1)
+        found[rows] = np.sqrt(squares.min(1))
+    return found, which
+
+
+class Memorisation(NamedTuple):
+    """Whether generated images lie nearer to the training images than fresh real ones do."""
+
+    copied: float
+    """How probable it is that a generated image is nearer than a test image: 1/2 expected, 1 for copies."""
+    error: float
+    """Its standard error over the choice of test and generated images; NaN of one image."""
+    p_value: float
+    """The probability of that or more, if generated images were as far as test images (Mann and Whitney)."""
+
+
+def memorisation(train: ArrayLike, test: ArrayLike, fake: ArrayLike) -> Memorisation:
+    """Compares the distances of generated and of test features to their nearest training features.
+
+    Args:
+      train: Features of the training images, `[N, d]`.
+      test: Features of real images that were not trained on, `[M, d]`.
+      fake: Features of generated images, `[L, d]`.
+
+    Returns:
+      The probability is Mann and Whitney's U over M L, ties counted as half; its error is that of DeLong et al.,
+      Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves, 1988.
+
+    Raises:
+      ValueError: If any is no finite table, or the widths differ.
+    """
+    fresh, _ = nearest(test, train)
+    made, _ = nearest(fake, train)
+
+    def below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """For each of the others, the share of values below it, ties counted as half."""
+        ordered = np.sort(values)
+        ranks = np.searchsorted(ordered, others) + np.searchsorted(ordered, others, side="right")
+        return ranks / (2 * len(values))
+
+    each, other = below(made, fresh), 1 - below(fresh, made)
+    variance = sum(x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for x in (each, other))
+    from scipy.stats import mannwhitneyu  # slower to import than all else that a run needs of SciPy
+
+    p_value = mannwhitneyu(fresh, made, alternative="greater").pvalue
+    return Memorisation(float(each.mean()), float(np.sqrt(variance)), float(p_value))

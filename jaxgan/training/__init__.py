@@ -1,0 +1,1 @@
+"""The loop, what is compiled of it, what it writes, and its repetition."""
