@@ -48,9 +48,9 @@ def test_what_differs_is_named_with_its_first_step(bits: Any) -> None:
 
 
 def test_what_cannot_be_compared_is_told(bits: Any) -> None:
-    broken = {"failed": "jaxgan: error: no"}
+    broken, other = ({"failed": f"jaxgan: error: no such file: /tmp/{name}"} for name in "ab")
     here = {("a", "pmap"): run("a", 1.0), ("b", "pmap"): broken, ("c", "pmap"): run("a", 1.0)}
-    there = {("a", "pmap"): broken, ("b", "pmap"): broken}
+    there = {("a", "pmap"): broken, ("b", "pmap"): other}
     found = bits.compare(here, there)
     assert [(one["config"], one["kind"]) for one in found] == [
         ("a", "cannot be compared"),
