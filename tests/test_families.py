@@ -51,6 +51,7 @@ FAMILIES: dict[str, dict[str, str]] = {
         "game.latent": "3",
         "game.ema": "0.9",
     },
+    "infogan": {**MLPS, "game.latent": "4", "game.categories": "3"},
     "lapgan": {
         **{f"{net}.{key}": "4" for net in ("generator", "discriminator") for key in ("width", "hidden")},
         **{"generator.kernel": "1", "discriminator.kernel": "1"},
