@@ -125,7 +125,7 @@ def of_step(
     shared: bool,
     penalties: int = 0,
 ) -> Step:
-    """One step of `jaxgan.families.GAN` with turns of the discriminator, each with so many gradient penalties."""
+    """One step of `families.GAN` with so many turns of the discriminator, each with so many gradient penalties."""
     forward = [sum(layer.flops for layer in net) for net in (generator, discriminator)]
     inputs = [sum(layer.flops for layer in net if layer.after_weights) for net in (generator, discriminator)]
     path = [layer.flops for layer in discriminator if layer.after_input]

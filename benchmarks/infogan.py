@@ -4,7 +4,7 @@ Takes trained runs of one config. Q's categories of held-out images are matched 
 as in Chen et al., 2016, section 7.2; k-means, with as many clusters and on pixels, is matched likewise.
 
     jaxgan train configs/infogan.toml --seeds 0:3
-    python benchmarks/infogan.py runs/infogan-s0 runs/infogan-s1 runs/infogan-s2 --pictures configs/pictures
+    python benchmarks/infogan.py runs/infogan-s0 runs/infogan-s1 runs/infogan-s2 --pictures docs/gallery
 """
 
 import argparse
@@ -70,7 +70,7 @@ def measure(path: Path, pictures: Path | None) -> dict[str, Any]:
 
     if pictures is not None:
         for i, (_, png, _) in enumerate(report.of_family(trained)):
-            Image.open(io.BytesIO(png)).save(pictures / f"{built.config.name}_code{i}.png")
+            Image.open(io.BytesIO(png)).save(pictures / f"{built.config.name}-{i + 1}.png")
     return {
         "run": built.config.name,
         "seed": built.config.seed,

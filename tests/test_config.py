@@ -160,6 +160,12 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
             ("game.loss: Input should be 'non_saturating', 'minimax', 'hinge', 'wasserstein', 'least_squares' or "
             "'relativistic', got 'hing'"),
         ),
+        ({"game__augment": '"color"'}, "game.augment: Input should be a valid list, got 'color'"),
+        (
+            {"game__loss": "3"},
+            ("game.loss: Input should be 'non_saturating', 'minimax', 'hinge', 'wasserstein', 'least_squares' or "
+            "'relativistic', got 3"),
+        ),
         ({"game__gradient_penalty": "-1"}, "game.gradient_penalty: Input should be greater than or equal to 0, got -1"),
         ({"game__r1": "true"}, "game.r1: Input should be a valid number, got True"),
         ({"compute_dtype": "float16"}, "compute_dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),

@@ -89,6 +89,17 @@ def test_one_step_by_hand(rng: np.random.Generator) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new.params, expected)
     np.testing.assert_allclose(metrics["discriminator/loss"], value, rtol=1e-5)
     np.testing.assert_allclose(metrics["generator/loss"], other, rtol=1e-5)
+    z, category, continuous = drawn(0)
+    told = judge(
+        state.params["discriminator"],
+        g.apply({"params": state.params["generator"]}, z, train=True),
+        0,
+        "fake",
+    )
+    right = np.argmax(np.asarray(told[1])[:, :K], 1) == np.asarray(category)
+    np.testing.assert_allclose(metrics["discriminator/category"], right.mean(), rtol=1e-6)
+    error = np.asarray(told[1])[:, K:] - np.asarray(continuous)
+    np.testing.assert_allclose(metrics["discriminator/continuous"], np.mean(error**2), rtol=1e-4)
 
 
 def test_codes_are_drawn_evenly_and_stand_behind_the_noise() -> None:
@@ -105,6 +116,9 @@ def test_codes_are_drawn_evenly_and_stand_behind_the_noise() -> None:
     category, told = latents.codes(keys)
     np.testing.assert_array_equal(one_hot.argmax(1), category)
     np.testing.assert_array_equal(continuous, told)
+    within = np.asarray(latents.draw(keys, truncation=0.5))
+    assert 0.4 < np.abs(within[:, :Z]).max() <= 0.5
+    np.testing.assert_array_equal(within[:, Z:], z[:, Z:])
 
 
 @pytest.mark.parametrize("codes", [{"categories": 0, "continuous": 2}, {"categories": 3, "continuous": 0}])
@@ -154,6 +168,15 @@ def test_pictures_change_one_code_along_a_row() -> None:
         ({"game.categories": "1"}, "needs a code: at least two categories, or a continuous one"),
         ({"game.categories": "0", "game.continuous": "0"}, "needs a code"),
         ({"game.latent": "0"}, "game.latent: Input should be greater than 0"),
+        (
+            {
+                "generator.network": "biggan",
+                "game.latent": "1",
+                "game.categories": "0",
+                "game.continuous": "1",
+            },
+            "cuts latents into 3 parts at 28x28; give it at least as many",
+        ),
         ({"discriminator.conditioning": "projection"}, "set discriminator.conditioning to 'auxiliary'"),
         ({"discriminator.network": "sagan"}, "set discriminator.conditioning to 'auxiliary'"),
         ({"generator.network": "translator"}, "takes generator.network biggan or dcgan"),

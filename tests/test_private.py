@@ -194,11 +194,11 @@ def test_spectral_vectors_move_as_without_privacy(rng):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"packing": 2}, "packing"),
-        ({"dragan": 1.0}, "dragan"),
-        ({"loss": "relativistic"}, "loss"),
-        ({"clip": 0.0}, "clip"),
-        ({"chunk": 0}, "chunk"),
+        ({"packing": 2}, "cannot be private with this packing"),
+        ({"dragan": 1.0}, "cannot be private with this dragan"),
+        ({"loss": "relativistic"}, "cannot be private with this loss"),
+        ({"clip": 0.0}, r"clip\n.*greater than 0"),
+        ({"chunk": 0}, r"chunk\n.*greater than 0"),
     ],
 )
 def test_rules_that_cannot_be_private_are_refused(change, said):

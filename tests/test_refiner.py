@@ -7,15 +7,17 @@ import numpy as np
 import optax
 import pytest
 from hypothesis import strategies as st
+from PIL import Image
 from quick import play, quick_jit
 
-from jaxgan import axis, config, experiment, game
+from jaxgan import axis, cli, config, experiment, game
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.families import Refinement
 from jaxgan.game import Keys
 from jaxgan.networks import PatchGAN, Refiner
 from jaxgan.objectives import pool as pools
+from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
@@ -218,3 +220,22 @@ def test_settings_become_a_game():
     assert state.memory["images"].shape == (512, 28, 28, 1)
     with pytest.raises(ValueError, match=r"history\n.*greater than or equal to 0"):
         rules(history=-1)
+
+
+@pytest.mark.slow
+def test_a_run_refines_image_files_and_packs(tmp_path):
+    """By `jaxgan translate`, as of any family that makes images of images; a discriminator of packs sees as many."""
+    run, inputs = tmp_path / "run", tmp_path / "in"
+    inputs.mkdir()
+    Image.fromarray(np.full((28, 28), 200, np.uint8)).save(inputs / "a.png")
+    settings = config.parse(
+        {**SETTINGS, "discriminator": {"network": "dcgan", "width": 4, "norm": "none"}},
+        {
+            **{"data.task": "unpaired-edges", "data.split": "test", "batch_size": "4", "run.samples": "4"},
+            **{"game.packing": "2", "game.history": "4"},
+        },
+    )
+    assert train.train(settings, run, print, progress=False, devices=jax.devices()[:1]) == 0
+    assert cli.main(["translate", str(run), str(inputs), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    with Image.open(tmp_path / "out" / "a.png") as made:
+        assert made.size == (28, 28)

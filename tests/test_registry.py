@@ -8,15 +8,16 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import Field
 
-from jaxgan import config, networks
+from jaxgan import config, experiment, networks
 from jaxgan.errors import InputError
 from jaxgan.families import FAMILIES, Family
 from jaxgan.networks.registry import FACTS, NETWORKS, FieldError, Network, checked, network, settings_of
@@ -157,6 +158,113 @@ def test_a_familys_setting_has_one_definition(name: str) -> None:
     assert all(field.description for key, field in kind.model_fields.items() if key in vars_of(kind)), name
 
 
+# As above, of families.
+ALL_FAMILIES: dict[str, Any] = {
+    "loss": "non_saturating",
+    "gradient_penalty": 0.0,
+    "r1": 0.0,
+    "r2": 0.0,
+    "dragan": 0.0,
+    "penalty_every": 1,
+    "smoothing": 0.0,
+    "flip": 0.0,
+    "noise": 0.0,
+    "noise_steps": 0,
+    "augment": (),
+    "packing": 1,
+    "top_k": 1.0,
+    "top_k_steps": 0,
+    "discriminator_turns": 1,
+    "discriminator_pretraining": 0,
+    "weights": {"orthogonal": 0.0, "l1": 0.0, "l2": 0.0},
+    "discriminator_weights": {"orthogonal": 0.0, "l1": 0.0, "l2": 0.0},
+}
+FAMILIES_OWN: dict[str, dict[str, Any]] = {
+    "gan": {
+        "latent": 100,
+        "latent_kind": "normal",
+        "conditional": False,
+        "auxiliary": 1.0,
+        "ema": 0.999,
+        "schedule": "alternating",
+        "shared_draws": False,
+    },
+    "pix2pix": {"reconstruction": 100.0, "adversarial": 1.0, "ema": 0.0, "shared_draws": True},
+    "cyclegan": {"cycle": 10.0, "identity": 5.0, "pool": 50, "ema": 0.0, "shared_draws": True},
+    "private": {
+        "latent": 100,
+        "latent_kind": "normal",
+        "conditional": False,
+        "epsilon": None,
+        "delta": 1e-05,
+        "noise_multiplier": None,
+        "clip": 1.0,
+        "chunk": 16,
+        "ema": 0.0,
+    },
+    "aae": {
+        "latent": 2,
+        "prior": "normal",
+        "labels": 0,
+        "reconstruction": 1.0,
+        "encoder_optimizer": {
+            "adam": {"learning_rate": 0.0002, "b1": 0.5, "b2": 0.999},
+            "sgd": None,
+            "schedule": None,
+        },
+        "ema": 0.0,
+        "shared_draws": True,
+    },
+    "lapgan": {
+        "levels": 3,
+        "latent": 100,
+        "latent_kind": "uniform",
+        "conditional": False,
+        "ema": 0.999,
+        "shared_draws": True,
+    },
+    "refiner": {
+        "self_regularisation": 10.0,
+        "history": 512,
+        "generator_turns": 2,
+        "generator_pretraining": 0,
+        "ema": 0.0,
+    },
+    "srgan": {
+        "pixel_loss": "mse",
+        "pixel": 1.0,
+        "perceptual": 1.0,
+        "adversarial": 0.001,
+        "features": "auto",
+        "warmup": 0,
+        "ema": 0.0,
+        "shared_draws": True,
+    },
+    "stackgan": {
+        "given": "text",
+        "scale": 4,
+        "encoder": {"features": 128, "width": 32, "layers": 2, "window": 5},
+        "latent": 100,
+        "latent_kind": "normal",
+        "kl": 0.016,
+        "mismatched": 0.5,
+        "ema": 0.999,
+        "shared_draws": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES_OWN)
+def test_defaults_of_families_are_those_of_configs_so_far(name: str) -> None:
+    found = {key: field.default for key, field in FAMILIES.kinds[name].model_fields.items()}
+    for key, default in {**ALL_FAMILIES, **FAMILIES_OWN[name]}.items():
+        value = found[key].model_dump() if hasattr(found[key], "model_dump") else found[key]
+        assert value == default, key
+    new = set(found) - set(ALL_FAMILIES) - set(FAMILIES_OWN[name]) - {"family"}
+    required = {"stackgan": {"stage_two"}, "aae": {"encoder"}}.get(name, set())
+    assert new == required
+
+
 def vars_of(kind: type) -> set[str]:
     """The fields that a family adds to what all have."""
     return set(kind.model_fields) - set(Family.model_fields)  # pyright: ignore[reportAttributeAccessIssue]
@@ -202,6 +310,31 @@ def test_ones_own_module_is_named_like_any_other(generators: Registry) -> None:
         network("mine", "generator")(Mine)
 
 
+def test_ones_own_facts_come_from_the_game_and_refuse_in_a_line(generators: Registry) -> None:
+    """A size that only multiples of 8 fit, and latents that the module wants to know."""
+
+    @network("eights", "generator", "latent")
+    class Eights(nn.Module):
+        resolution: Annotated[int, Field(multiple_of=8)] = 32
+        latent: Count = 1
+        classes: Whole = 0
+
+        @nn.compact
+        def __call__(self, latent, label=None, *, train=False, keys=None):
+            return nn.Dense(self.resolution**2)(latent).reshape(-1, self.resolution, self.resolution, 1)
+
+    settings = {
+        **{"name": "x", "steps": 1, "batch_size": 4, "discriminator": {"network": "mlp"}},
+        **{"data": {"source": "embedded", "resolution": 32}, "generator": {"network": "eights"}},
+        "game": {"latent": 7},
+    }
+    made = NETWORKS["generator"].kinds["eights"]
+    assert set(made.model_fields) == {"network"}
+    experiment.build(config.parse(settings), [], 100)
+    with pytest.raises(InputError, match=r"^generator\.resolution: Input should be a multiple of 8, got 28"):
+        experiment.build(config.parse(settings, {"data.resolution": "28"}), [], 100)
+
+
 def test_settings_of_several_modules(generators: Registry) -> None:
     @checked
     class Part(nn.Module):
@@ -236,6 +369,9 @@ def test_reading_a_config_starts_no_backend() -> None:
     assert run.stdout.strip() == "False"
 
 
-def test_modules_survive_pickling() -> None:
+def test_modules_and_settings_survive_pickling() -> None:
     module = networks.MLPGenerator((4,), 8)
     assert pickle.loads(pickle.dumps(module)) == module
+    for path in (ROOT / "configs").glob("*.toml"):
+        settings = config.load(path)
+        assert pickle.loads(pickle.dumps(settings)) == settings, path.name

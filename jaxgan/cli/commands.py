@@ -1,4 +1,4 @@
-"""The command line, and nothing else. JAX is imported only once there is something to compute."""
+"""The command line, and nothing else. JAX is imported only once a command has a config or a run to read."""
 
 import argparse
 import json

@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--quiet", action="store_true", help="no progress bar")
         return sub
 
-    translate = on_files("translate", "Translate images with a pix2pix or CycleGAN run.")
+    translate = on_files("translate", "Translate images with a run of pix2pix, CycleGAN or a refiner.")
     translate.add_argument("--back", action="store_true", help="the other way, of CycleGAN")
     translate.add_argument("--seed", type=int, default=0, metavar="S", help="seed of dropout (default: 0)")
     upscale = on_files("upscale", "Enlarge images with a super-resolution run.")

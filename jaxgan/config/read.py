@@ -140,7 +140,8 @@ def _explain(error: Any) -> str:
         if error["type"] == "union_tag_not_found":
             return f"{key}.{tag} is missing"
         return f"{key}.{tag}: Input should be one of {error['ctx']['expected_tags']}, got {error['ctx']['tag']!r}"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+    text = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a valid list")  # TOML's word
+    return f"{key}: {text}, got {error['input']!r}"
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,11 +6,14 @@ A family is one file:
     class Mine(Family):
         latent: Count = 100
 
-        def game(self, generator: nn.Module, discriminator: nn.Module) -> Game: ...
+        def game(
+            self, generator, discriminator, *, generator_optimizer=None, discriminator_optimizer=None
+        ) -> Game: ...
 
         def build(self, parts: Parts, facts: Facts) -> Built: ...
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -96,9 +99,9 @@ class Shape(NamedTuple):
     classes: int = 0
     """That it is conditional on."""
     dtype: Any = jnp.float32
-    latent: int = 0
-    """Numbers of the codes that it makes."""
-    scale: int = 1
+    latent: int | None = None
+    """Numbers of the latents that it takes, or of the codes that it makes."""
+    scale: int | None = None
     """How many times larger its images are than what it makes them from."""
 
     @property
@@ -159,16 +162,35 @@ class Parts(NamedTuple):
             raise InputError(
                 f"{where}.conditioning is 'auxiliary', but there are no classes: set game.conditional to true"
             )
+        known = {name: fact for name, fact in shape._asdict().items() if fact is not None}
         try:
-            return settings.build(shape=shape.image, **shape._asdict())
+            return settings.build(shape=shape.image, **known)
         except FieldError as error:
-            if error.field != "resolution":
+            supported = getattr(settings.module, "resolutions", ())
+            if error.field != "resolution" or not supported:
                 raise InputError(f"{where}.{error.field}: {error.reason}") from None
-            module: Any = settings.module
             raise InputError(
                 f"data.resolution is {shape.resolution}, but {where}.network {getattr(settings, 'network', '')} "
-                f"supports only {', '.join(map(str, module.resolutions))}"
+                f"supports only {', '.join(map(str, supported))}"
             ) from None
+
+    def generator_of(self, shape: Shape, latent: int) -> Any:
+        """The generator of images from latents.
+
+        Args:
+          shape: What it works on.
+          latent: Numbers of its latents.
+
+        Raises:
+          InputError: As `module`, or the latents are too few for the network (its `parts`).
+        """
+        made = self.module("generator", shape._replace(latent=latent))
+        if latent < (parts := getattr(made, "parts", 0)):
+            raise InputError(
+                f"game.latent is {latent}, but generator.network {self.generator.network} cuts latents into {parts} "
+                f"parts at {shape.resolution}x{shape.resolution}; give it at least as many"
+            )
+        return made
 
 
 class Built(NamedTuple):
@@ -218,13 +240,13 @@ class Family(Adversary):
     family: str = ""
     """The name that the family is registered by."""
 
+    @abstractmethod
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config.
 
         Raises:
           InputError: Settings, networks and data do not fit each other.
         """
-        raise NotImplementedError
 
     def examples(self, source: Source) -> Source:
         """The data as the family is trained on it."""

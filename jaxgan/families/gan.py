@@ -10,7 +10,6 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
-from jaxgan.networks import BigGANGenerator
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
 from jaxgan.settings import Count, Fraction, Weight
@@ -166,12 +165,7 @@ class GAN(Family):
             )
         image = facts.fields["image"].shape
         shape = Shape(image[0], image[2], classes, parts.dtype)
-        generator = parts.module("generator", shape)
-        if isinstance(generator, BigGANGenerator) and self.latent < generator.parts:
-            raise InputError(
-                f"game.latent is {self.latent}, but generator.network biggan cuts latents into {generator.parts} parts "
-                f"at {image[0]}x{image[0]}; give it at least as many"
-            )
+        generator = parts.generator_of(shape, self.latent)
         seen = shape._replace(channels=shape.channels * self.packing)
         game = self.game(generator, parts.module("discriminator", seen), **parts.optimizers)
         return Built(game, classes, self.latents)

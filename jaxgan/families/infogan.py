@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from pydantic import PositiveInt as Positive
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Shape, Sheet, family
@@ -15,7 +14,7 @@ from jaxgan.families.gan import class_loss
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
-from jaxgan.settings import Fraction, Weight, Whole
+from jaxgan.settings import Count, Fraction, Weight, Whole
 
 ROWS, STEPS, REACH = 8, 10, 2.0
 """Rows of a picture of codes, each of one draw of noise; steps of a continuous code along a row, and how far they go
@@ -56,7 +55,7 @@ class InfoGAN(Family):
       Nets, 2016, equations 3 to 6, section 6 and appendix C.
     """
 
-    latent: Positive = 62
+    latent: Count = 62
     """Numbers of noise that an image is made from, besides its codes."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""
@@ -186,7 +185,7 @@ class InfoGAN(Family):
             )
         image = facts.fields["image"].shape
         shape = Shape(image[0], image[2], dtype=parts.dtype)
-        generator = parts.module("generator", shape)
+        generator = parts.generator_of(shape, self.latents.size)
         told = shape._replace(classes=self.categories + self.continuous)
         game = self.game(generator, parts.module("discriminator", told), **parts.optimizers)
         return Built(game, latents=self.latents, pictures=pictures(generator, self.latents))

@@ -218,6 +218,11 @@ class Private(Family):
                     f"{network}.norm is 'batch', which mixes the examples whose gradients are clipped one by one; "
                     "set it to 'layer' or 'none'"
                 )
+        if getattr(parts.discriminator, "conditioning", None) == "auxiliary":
+            raise InputError(
+                "discriminator.conditioning is 'auxiliary', whose loss of classes game.family private does not have; "
+                "set it to 'concatenate' or 'projection'"
+            )
         if getattr(parts.discriminator, "minibatch_std", False):
             raise InputError(
                 "discriminator.minibatch_std compares examples whose gradients are clipped one by one; set it to false"
@@ -234,7 +239,7 @@ class Private(Family):
             ledger = ledger._replace(noise_multiplier=privacy.noise(parts.steps, ledger))
             found = self.model_copy(update={"noise_multiplier": ledger.noise_multiplier})
         game = found.game(
-            parts.module("generator", shape),
+            parts.generator_of(shape, self.latent),
             parts.module("discriminator", shape),
             parts.batch_size,
             classes,

@@ -107,7 +107,7 @@ class Refinement(Family):
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, batch["other"], train=True),
-                "discriminator": discriminator.init(d_key, batch["image"], train=True),
+                "discriminator": discriminator.init(d_key, self.blank(batch["image"]), train=True),
             }
             self.check_statistics(nets["discriminator"])
             return nets
@@ -153,4 +153,4 @@ class Refinement(Family):
         game = self.game(
             parts.module("generator", image), parts.module("discriminator", seen), **parts.optimizers
         )
-        return Built(game, given=("other",))
+        return Built(game, given=("other",), command="translate")

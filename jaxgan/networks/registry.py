@@ -67,8 +67,18 @@ class Network(Modules):
     """Settings of a network that a config names."""
 
     network: str
+    section: ClassVar[str] = ""
+    """The key of `NETWORKS` that it is registered under."""
     roles: ClassVar[tuple[str, ...]] = ()
     """What it can be used as, which families ask for; see `network`."""
+
+    def __reduce__(self) -> Any:
+        """Pickles the values: the class has the name of the module, which is another one."""
+        return _restored, (self.section, self.model_dump())
+
+
+def _restored(section: str, values: dict[str, Any]) -> Network:
+    return NETWORKS[section].validate(values)
 
 
 def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
@@ -77,7 +87,7 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
     Args:
       name: What `network = "..."` says in the section.
       section: A key of `NETWORKS`.
-      roles: What it can be used as. Generators: "latent" makes examples from latents, of any size, and takes labels;
+      roles: What it can be used as. Generators: "latent" makes examples from latents and takes labels;
         "decoder" makes them from codes of a few numbers; "image" makes images from images of the same size.
         Discriminators: "image" judges images, "label" images of given classes too, "code" vectors. A network that one
         family alone can use has the family's name for a role.
@@ -95,7 +105,7 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
         kind: Any = create_model(
             cls.__name__, __base__=(base, Network), __module__=cls.__module__, __doc__=cls.__doc__, **fields
         )
-        kind.roles = roles
+        kind.section, kind.roles = section, roles
         NETWORKS[section].add(kind)
         return cls
 

@@ -2,7 +2,8 @@
 
 What differs: latents enter at the bottom alone; the scales and biases of the generator's batch norms are a table
 with a row for each class, without spectral norm, and plain batch norm where there are no classes; weights start as
-Glorot's; and attention is on maps of 32x32, after block 3 of 5 at 128x128.
+Glorot's; and attention, where it is asked for, is on maps of 32x32 in the paper (`attention=32`), after block 3 of 5
+at 128x128.
 """
 
 from typing import Any, ClassVar
@@ -77,7 +78,7 @@ class SAGANGenerator(nn.Module):
 
 @network("sagan", "discriminator", "image", "label")
 class SAGANDiscriminator(BigGANDiscriminator):
-    """BigGAN's discriminator, narrower, with attention on maps of 32x32, and Glorot's weights.
+    """BigGAN's discriminator, narrower, and with Glorot's weights.
 
     References:
       Zhang et al., Self-Attention Generative Adversarial Networks, 2018, section 4.

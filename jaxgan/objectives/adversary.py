@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from jaxgan import axis, backends
@@ -110,8 +110,8 @@ class Verdict(NamedTuple):
     fake: Any
 
 
-def _known(name: str) -> str:
-    if name not in losses.LOSSES:
+def _known(name: Any) -> Any:
+    if not isinstance(name, str) or name not in losses.LOSSES:
         *most, last = map(repr, losses.LOSSES)
         raise PydanticCustomError(
             "loss", "Input should be {known}", {"known": f"{', '.join(most)} or {last}"}
@@ -127,7 +127,7 @@ class Adversary(Model):
     masks are those of the turn, and what statistics the penalised pass would leave is dropped.
     """
 
-    loss: Annotated[str, AfterValidator(_known)] = "non_saturating"
+    loss: Annotated[str, BeforeValidator(_known)] = "non_saturating"
     """A name of `jaxgan.objectives.losses.LOSSES`."""
     gradient_penalty: Weight = 0.0
     """Factor of `penalties.gradient_penalty` between real and generated images, paired by position; 10 in WGAN-GP."""

@@ -22,13 +22,6 @@ class Latents(NamedTuple):
     modes: int = 10
     """Gaussians of a mixture."""
 
-    def check(self) -> None:
-        """Raises ValueError for a mixture that is not in the plane, or of fewer than two modes."""
-        if self.kind == "mixture" and (self.size != 2 or self.modes < 2):
-            raise ValueError(
-                f"a mixture has 2 latents and at least 2 modes, not {self.size} and {self.modes}"
-            )
-
     def draw(self, keys: Keys, truncation: float | None = None, label: Array | None = None) -> Array:
         """`[N, size]`, float32.
 
