@@ -19,7 +19,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import optax
-from pydantic import create_model
 
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field, Source
@@ -31,7 +30,7 @@ from jaxgan.objectives.adversary import Adversary
 from jaxgan.objectives.latents import Latents
 from jaxgan.objectives.privacy import Ledger
 from jaxgan.optimizers import Optimizer
-from jaxgan.settings import Registry
+from jaxgan.settings import Registry, derived
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 FAMILIES = Registry("family")
@@ -286,9 +285,7 @@ def family(name: str) -> Callable[[Class], Class]:
 
     def register(cls: Class) -> Class:
         fields: Any = {"family": (Literal[name], name)}
-        kind: Any = create_model(
-            cls.__name__, __base__=cls, __module__=cls.__module__, __doc__=cls.__doc__, **fields
-        )
+        kind = derived(cls, cls, **fields)
         FAMILIES.add(kind)
         return kind
 

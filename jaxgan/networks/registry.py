@@ -14,6 +14,7 @@ For example:
 
 import ast
 import dataclasses
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -22,9 +23,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
 import flax.linen as nn
 import numpy as np
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError
 
-from jaxgan.settings import Model, Registry
+from jaxgan.settings import Model, Registry, derived
 
 FACTS = ("shape", "resolution", "channels", "classes", "latent", "scale", "dtype")
 """Fields that come from the data and the game, by the same names in every module; all others are settings."""
@@ -102,9 +103,7 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
     def register(cls: Class) -> Class:
         base: Any = settings_of(checked(cls)) if issubclass(cls, nn.Module) else cls
         fields: Any = {"network": (Literal[name], name)}
-        kind: Any = create_model(
-            cls.__name__, __base__=(base, Network), __module__=cls.__module__, __doc__=cls.__doc__, **fields
-        )
+        kind = derived(cls, base, Network, **fields)
         kind.section, kind.roles = section, roles
         NETWORKS[section].add(kind)
         return cls
@@ -115,7 +114,7 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
 def settings_of(module: type[nn.Module]) -> Any:
     """The settings of a module: its fields but for `FACTS`, with their types, bounds, defaults and documentation."""
     fields = {name: field for name, field in _fields(module).items() if name not in FACTS}
-    made: Any = create_model(module.__name__, __base__=Modules, __module__=module.__module__, **fields)
+    made = derived(module, Modules, **fields)
     made.module = module
     return made
 
@@ -129,7 +128,7 @@ def checked(module: Class) -> Class:
     Raises:
       FieldError: From then on, as the module is made.
     """
-    typed: Any = create_model(module.__name__, __base__=Model, **_fields(module))
+    typed = derived(module, Model, **_fields(module))
     inherited = module.__post_init__
 
     def __post_init__(self: Any) -> None:
@@ -172,6 +171,7 @@ def _fields(module: type) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def _docs(cls: type) -> dict[str, str]:
     """The strings below the fields of a class, by the fields' names; none where there is no file."""
     try:
