@@ -593,7 +593,7 @@ def look_at(directory: Path) -> tuple[str | None, str | None]:
     except InputError as error:
         return f"{error}; make it by: jaxgan prepare emoji --only image --out {directory}", None
     digest = hashlib.sha256()
-    for name in ("image", "label"):
+    for name in ("real", "label"):
         digest.update(data[name].tobytes())
     found = digest.hexdigest()
     if found != PICTURES:

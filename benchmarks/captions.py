@@ -101,7 +101,7 @@ def measure(runs: Sequence[Path], num: int, seed: int) -> dict[str, dict[str, fl
         asked = [source.attributes(i) for i in chosen]
         seen = {str(path): of_captions(trained, examples, seed)}
         if not found:
-            seen = {"real images": examples["image"], **seen}
+            seen = {"real images": examples["real"], **seen}
         for name, images in seen.items():
             right = float(np.mean(classes(images) == examples["label"]))
             found[name] = {**shares(images, asked), "class": right}

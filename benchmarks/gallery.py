@@ -67,7 +67,7 @@ def refined_rows(run: Path) -> list[Row]:
     make = sample.maker(trained.built, examples={"other": drawn})
     refined = np.concatenate(list(sample.batches(make, trained.state.averaged(), len(drawn), 0)))
     real = [test[i] for i in range(len(test))]
-    images, labels = (np.stack([x[name] for x in real]) for name in ("image", "label"))
+    images, labels = (np.stack([x[name] for x in real]) for name in ("real", "label"))
     classifier, found = Classifier(10), []
     for seen in (refined, drawn):
         variables = accuracy.train_classifier(classifier, seen, digit)

@@ -139,7 +139,7 @@ def random_images(examples: int, resolution: int, channels: int, classes: int = 
     """Data as `jaxgan.data.stream.load` gives it, of noise: times do not depend on what is in the images."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (examples, resolution, resolution, channels), np.uint8)
-    return {"image": image, "label": (np.arange(examples) % max(1, classes)).astype(np.int32)}
+    return {"real": image, "label": (np.arange(examples) % max(1, classes)).astype(np.int32)}
 
 
 class Steps:
@@ -170,7 +170,7 @@ class Steps:
         over = over or Spread("pmap", jax.devices()[:1])
         shape = (rules.turns, batch_size, longest or steps, over)
         fed = feeds(dict(data), seeds, *shape, stop=steps, workers=0)  # pyright: ignore[reportArgumentType]
-        example = {"image": jnp.zeros((2, *data["image"].shape[1:])), "label": jnp.zeros(2, jnp.int32)}
+        example = {"real": jnp.zeros((2, *data["real"].shape[1:])), "label": jnp.zeros(2, jnp.int32)}
         init = jax.jit(partial(game.init, rules))
         self.state: State = over.place([init(jax.random.key(seed), example) for seed in seeds])
         self.steps = steps

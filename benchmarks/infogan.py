@@ -64,7 +64,7 @@ def measure(path: Path, pictures: Path | None) -> dict[str, Any]:
     @jax.jit
     def read(images: Any) -> Any:
         _, told = module.apply(
-            state.variables("discriminator"), decode({"image": images})["image"], train=False
+            state.variables("discriminator"), decode({"real": images})["real"], train=False
         )
         return told[:, :count].argmax(1)
 
@@ -76,9 +76,9 @@ def measure(path: Path, pictures: Path | None) -> dict[str, Any]:
         "seed": built.config.seed,
         "step": trained.step,
         "images": len(held),
-        "error": error(np.asarray(read(test["image"])), test["label"], count),
+        "error": error(np.asarray(read(test["real"])), test["label"], count),
         "k-means": error(
-            clusters(train["image"], test["image"], count, built.config.seed), test["label"], count
+            clusters(train["real"], test["real"], count, built.config.seed), test["label"], count
         ),
     }
 

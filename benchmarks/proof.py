@@ -141,12 +141,12 @@ def draws(case: Case) -> Iterator[Draw]:
     if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise SystemExit("a proof is in float64: see harness.alone")
     played = rules(case, keeping(case.rate))
-    example = {"image": jnp.zeros((2, case.resolution, case.resolution, case.channels))}
+    example = {"real": jnp.zeros((2, case.resolution, case.resolution, case.channels))}
     init, step = jax.jit(partial(game.init, played)), jax.jit(partial(game.step, played))
     for seed in range(DRAWS):
-        shape = (played.turns, case.examples, *example["image"].shape[1:])
+        shape = (played.turns, case.examples, *example["real"].shape[1:])
         images = jnp.asarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
-        batch = decode({"image": images})
+        batch = decode({"real": images})
         before = init(jax.random.key(seed), example)
         # Flax names what parameters are made in before this process can say so.
         before = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == "float32" else x, before)
@@ -161,7 +161,7 @@ def draws(case: Case) -> Iterator[Draw]:
             before,
             after,
             metrics,
-            [np.asarray(part) for part in batch["image"]],
+            [np.asarray(part) for part in batch["real"]],
             [np.asarray(k.fold("latent").normal((case.latent,))) for k in keys],
             [np.asarray(k.fold("mix").uniform()) for k in keys],
         )

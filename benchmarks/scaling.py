@@ -140,7 +140,7 @@ class Single:
 
         shape = (total, rules.turns, settings.batch_size)
         self._indices = list(np.random.default_rng(0).integers(0, IMAGES, shape, np.int32))
-        example = {"image": jnp.zeros((2, *data["image"].shape[1:])), "label": jnp.zeros(2, jnp.int32)}
+        example = {"real": jnp.zeros((2, *data["real"].shape[1:])), "label": jnp.zeros(2, jnp.int32)}
         self._state = jax.jit(partial(game.init, rules))(jax.random.key(0), example)
         self._step = jax.jit(step, donate_argnums=0)
 

@@ -112,7 +112,7 @@ def readable(settings: config.Experiment, replaced: bool, toy: bool) -> Iterator
     data, count = settings.data, settings.batch_size * (1 if toy else 2)
     made = harness.random_images(count, data.resolution, data.channels, CLASSES)
     with tempfile.TemporaryDirectory(prefix="jaxgan-noise-") as folder:
-        for i, (image, label) in enumerate(zip(made["image"], made["label"], strict=True)):
+        for i, (image, label) in enumerate(zip(made["real"], made["label"], strict=True)):
             place = Path(folder) / (f"class{label}" if settings.game.conditional else "")
             place.mkdir(exist_ok=True)
             Image.fromarray(image.squeeze(-1) if data.channels == 1 else image).save(place / f"{i:06d}.png")

@@ -179,7 +179,7 @@ class Window:
     def __init__(self, tutorial: Tutorial, images: np.ndarray, case: Case) -> None:
         self.tutorial, self.steps = tutorial, case.steps
         batches = jnp.asarray(images[: 2 * case.batch_size])
-        self.real = [decode({"image": part})["image"] for part in jnp.split(batches, 2)]
+        self.real = [decode({"real": part})["real"] for part in jnp.split(batches, 2)]
         self.z = list(jax.random.normal(jax.random.key(1), (2, case.batch_size, case.latent)))
 
     def __call__(self) -> int:
@@ -210,7 +210,7 @@ def measure(name: str, case: Case, windows: int, proven: dict[str, Any], toy: bo
     data = harness.random_images(max(1000, 2 * case.batch_size), case.resolution, case.channels)
     product = harness.MatrixProduct(toy)
     mine = harness.Steps(proof.rules(case), data, case.batch_size, OURS * case.steps)
-    peers: dict[str, harness.Run] = {"jaxgan": mine, "tutorial": Window(Tutorial(case), data["image"], case)}
+    peers: dict[str, harness.Run] = {"jaxgan": mine, "tutorial": Window(Tutorial(case), data["real"], case)}
     seconds = harness.rounds({**peers, "product": product}, windows)
     return {
         "case": name,

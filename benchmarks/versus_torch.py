@@ -198,7 +198,7 @@ def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
         trainer = theirs(
             case, compiled=WAYS[side.split()[1]], device=device, half=case.precision == "bfloat16"
         )
-        run, about = torch_peer.Window(trainer, data["image"], case.batch_size, case.steps), {}
+        run, about = torch_peer.Window(trainer, data["real"], case.batch_size, case.steps), {}
         if device != "cpu":
             run()  # compiles here, beside the other sides
     return run if device == "cpu" else harness.Fitted(run, SECONDS), about

@@ -44,7 +44,7 @@ def sheet(
     """
     if examples is None:
         return grid(made, columns or classes or None)
-    size, real = (made.shape[1], made.shape[2]), examples["image"]
+    size, real = (made.shape[1], made.shape[2]), examples["real"]
     at = np.arange(len(made)) % len(real)
     beside = [examples[name][at] for name in given if examples[name].ndim == 4]
     parts = [_fitted(x, size) for x in (*beside, made, real[at])]

@@ -321,11 +321,11 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     ours, distances, steps = look(made), [], -(-count // size)
     batches = stream.batches(source, 0, 0, steps, 1, size)
     for batch in tqdm(batches, "Searching neighbours", steps, delay=1.0, leave=False, disable=None):
-        distances.append(cdist(ours, look(batch["image"][0])))
+        distances.append(cdist(ours, look(batch["real"][0])))
     order = np.argsort(np.concatenate(distances, 1)[:, :count], 1)[:, :NEIGHBOURS]
     places = indices(0, len(source), 0, count)
     rows = [
-        np.stack([image, *(source[int(places[i])]["image"] for i in nearest)])
+        np.stack([image, *(source[int(places[i])]["real"] for i in nearest)])
         for image, nearest in zip(made, order, strict=True)
     ]
     return _figure(

@@ -189,13 +189,13 @@ def train(
         discriminator_optimizer=adam(SETTLED, 1.0),
     )
     key, drawn = jax.random.split(jax.random.key(seed))
-    state = game.init(played, key, {"image": jnp.zeros((1, 1))})
+    state = game.init(played, key, {"real": jnp.zeros((1, 1))})
 
     @partial(jax.jit, donate_argnums=0)
     def to(state: State, stop: int) -> State:
         def step(state: State) -> State:
             keys = jax.random.split(jax.random.fold_in(drawn, state.step), played.turns)
-            batch = {"image": jax.vmap(lambda key: mixture.draw(key, batch_size))(keys)}
+            batch = {"real": jax.vmap(lambda key: mixture.draw(key, batch_size))(keys)}
             return game.step(played, state, batch)[0]
 
         return jax.lax.while_loop(lambda state: state.step < stop, step, state)

@@ -52,7 +52,7 @@ class Decoder(nn.Module):
 
 
 def data(rng, turns):
-    batch = {name: rng.uniform(-1, 1, (turns, N, 6)) for name in ("image", "labelled_image")}
+    batch = {name: rng.uniform(-1, 1, (turns, N, 6)) for name in ("real", "labelled_real")}
     labels = {name: rng.integers(0, K, (turns, N)) for name in ("label", "labelled_label")}
     floats = {name: jnp.asarray(x, jnp.float32) for name, x in batch.items()}
     return floats | {name: jnp.asarray(x, jnp.int32) for name, x in labels.items()}
@@ -99,12 +99,12 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
         return jax.nn.sigmoid(d.apply({"params": params}, x, train=True, keys=masks.example))
 
     def reconstruct(params):
-        z, y, e_stats = encode(params["encoder"], batch["image"][0])
+        z, y, e_stats = encode(params["encoder"], batch["real"][0])
         variables = {"params": params["generator"], **state.stats["generator"]}
         both = jnp.concatenate([z, y], 1)
         made, g_stats = g.apply(variables, both, train=True, mutable=["batch_stats"])
         wrong = (y.argmax(1) != batch["label"][0]).mean()
-        return 2 * ((made - batch["image"][0]) ** 2).mean(), (
+        return 2 * ((made - batch["real"][0]) ** 2).mean(), (
             {"encoder": e_stats, "generator": g_stats},
             wrong,
         )
@@ -115,7 +115,7 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
     params |= moved
 
     def discriminate(moved):
-        z, y, _ = encode(params["encoder"], batch["image"][1])
+        z, y, _ = encode(params["encoder"], batch["real"][1])
         drawn = keys[1].fold("latent").normal((Z,))
         even = jnp.eye(K)[jnp.floor(keys[1].fold("class").uniform() * K).astype(int)]
         value = 0.0
@@ -132,7 +132,7 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
     params |= moved
 
     def fool(moved):
-        z, y, _ = encode(moved, batch["image"][2])
+        z, y, _ = encode(moved, batch["real"][2])
         value = -jnp.log(judge(params["discriminator"], z, keys[2].fold("fake"))).mean()
         masks = keys[2].fold("classes").fold("fake")
         return value - jnp.log(judge(params["class_discriminator"], y, masks)).mean(), None
@@ -140,7 +140,7 @@ def test_one_step_of_the_style_class_split_by_hand(rng):
     params["encoder"], losses["encoder"], _ = stepped(fool, params["encoder"])
 
     def classify(moved):
-        _, y, _ = encode(moved, batch["labelled_image"][3])
+        _, y, _ = encode(moved, batch["labelled_real"][3])
         return -jnp.log(y[jnp.arange(N), batch["labelled_label"][3]]).mean(), None
 
     params["encoder"], losses["classifier"], _ = stepped(classify, params["encoder"])
@@ -162,7 +162,7 @@ def test_one_step_of_classes_matched_to_modes_by_hand(rng):
     assert rules.turns == 1
     batch = data(rng, 1)
     state = start(rules, batch)
-    image, known, label = (batch[name][0] for name in ("image", "labelled_image", "labelled_label"))
+    image, known, label = (batch[name][0] for name in ("real", "labelled_real", "labelled_label"))
     once = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), N)
     keys = Keys(once.shared, jnp.concatenate([once.example, once.fold("labelled").example]))
     told = jnp.concatenate([jnp.full(N, K), label])
@@ -232,12 +232,12 @@ def test_codes_of_a_trained_encoder_are_distributed_like_the_prior(rng):
     fast["encoder_optimizer"] = Optimizer(adam=Adam(learning_rate=2e-3))
     latents = Latents(2, "mixture")
     rules = play(AAE, encoder, generator, MLPDiscriminator(32, 2), prior="mixture", **fast)
-    state = quick_jit(lambda: game.init(rules, KEY, {"image": images(KEY, (2,))}))()
+    state = quick_jit(lambda: game.init(rules, KEY, {"real": images(KEY, (2,))}))()
 
     @quick_jit
     def advance(state):
         def step(i, state):
-            return game.step(rules, state, {"image": images(jax.random.fold_in(KEY, i), (1, 64))})[0]
+            return game.step(rules, state, {"real": images(jax.random.fold_in(KEY, i), (1, 64))})[0]
 
         return jax.lax.fori_loop(0, 700, step, state)
 
@@ -309,8 +309,8 @@ def test_labelled_examples_are_balanced_the_same_every_time_and_shown_equally_of
     for i in (0, 49, 50, 1999):
         example, of = known[i], known.indices[i % 50]
         assert set(example) == set(known.fields)
-        np.testing.assert_array_equal(example["image"], source[i]["image"])
-        np.testing.assert_array_equal(example["labelled_image"], source[of]["image"])
+        np.testing.assert_array_equal(example["real"], source[i]["real"])
+        np.testing.assert_array_equal(example["labelled_real"], source[of]["real"])
         assert example["labelled_label"] == labels[of]
 
 
@@ -419,7 +419,7 @@ def initial(prior):
 def held(count):
     pixels, labels = Embedded("test").arrays()
     return {
-        "image": jnp.asarray(pixels[:count, ..., None] / 127.5 - 1, jnp.float32),
+        "real": jnp.asarray(pixels[:count, ..., None] / 127.5 - 1, jnp.float32),
         "label": jnp.asarray(labels[:count]),
     }
 
@@ -429,12 +429,12 @@ def test_pictures_show_what_the_networks_make():
     trained = initial("normal")
     state, shown, batch = trained.state, trained.built.pictures, held(40)
     encoder, generator = MLPEncoder(2, 8, 2, 10), MLPGenerator((28, 28, 1), 8, 2)
-    z, logits = encoder.apply(state.variables("encoder"), batch["image"])
+    z, logits = encoder.apply(state.variables("encoder"), batch["real"])
     both = jnp.concatenate([z, jax.nn.softmax(logits)], 1)
     made = generator.apply(state.variables("generator"), both)
     reconstructions, codes, styles = (make(state, batch) for make in shown.values())
     assert isinstance(reconstructions, Sheet)
-    np.testing.assert_array_equal(reconstructions.images[::2], batch["image"][:32])
+    np.testing.assert_array_equal(reconstructions.images[::2], batch["real"][:32])
     np.testing.assert_allclose(reconstructions.images[1::2], made[:32], atol=1e-5)
     assert isinstance(codes, Scatter)
     np.testing.assert_allclose(codes.points, z, atol=1e-5)
@@ -480,7 +480,7 @@ def test_samples_of_classes_are_of_their_modes():
 def test_the_error_of_a_run_is_the_share_of_wrong_classes():
     trained, source = initial("normal"), Embedded("test")
     batch = held(2000)
-    _, logits = MLPEncoder(2, 8, 2, 10).apply(trained.state.variables("encoder"), batch["image"])
+    _, logits = MLPEncoder(2, 8, 2, 10).apply(trained.state.variables("encoder"), batch["real"])
     share = float(np.mean(np.argmax(logits, 1) != np.asarray(batch["label"])))
     found, deviation = classification.error(trained, source)
     assert found == pytest.approx(share, abs=2 / 2000)  # two ways of computing may break a tie otherwise

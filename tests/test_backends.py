@@ -71,18 +71,18 @@ def test_a_step_of_stock_ways_is_the_same_to_rounding(points):
         discriminator_optimizer=sgd,
     )
     images = jnp.asarray(np.random.default_rng(0).normal(size=(played.turns, *shape)), jnp.float32)
-    before = game.init(played, jax.random.key(0), {"image": images[0]})
+    before = game.init(played, jax.random.key(0), {"real": images[0]})
 
     def step():
-        return quick_jit(partial(game.step, played))(before, {"image": images})
+        return quick_jit(partial(game.step, played))(before, {"real": images})
 
     (ours, metrics), text = (
         step(),
-        quick_jit(partial(game.step, played)).lower(before, {"image": images}).as_text(),
+        quick_jit(partial(game.step, played)).lower(before, {"real": images}).as_text(),
     )
     with backends.overridden(**STOCK):
         (stock, stock_metrics) = step()
-        stock_text = quick_jit(partial(game.step, played)).lower(before, {"image": images}).as_text()
+        stock_text = quick_jit(partial(game.step, played)).lower(before, {"real": images}).as_text()
     assert text != stock_text  # or nothing was overridden
     for a, b in zip(jax.tree.leaves(ours.params), jax.tree.leaves(stock.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

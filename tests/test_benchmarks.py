@@ -310,7 +310,7 @@ def test_flops_of_an_mlp_are_those_of_the_products_in_its_step(flops: Any, overr
     settings = parsed(generator__width=5, discriminator__width=6, batch_size=3, game__latent=4, **overrides)
     built = experiment.build(settings, [], 100)
     state = jax.eval_shape(partial(experiment.initial, built))
-    batch = {"image": jnp.zeros((built.game.turns, 3, 28, 28, 1))}
+    batch = {"real": jnp.zeros((built.game.turns, 3, 28, 28, 1))}
     step = jax.make_jaxpr(partial(game.step, built.game))(state, batch).jaxpr
     # Without what nobody reads, which XLA drops: the gradients of latents and of real images, and in each of two turns
     # the logits of the three images whose slopes are penalised, by six weights.

@@ -49,7 +49,7 @@ def test_pairs_meet_by_their_relative_stem(pairs: tuple[Path, Path]) -> None:
     assert len(source) == 6
     assert source.classes == ("a", "b")
     assert {n: f.shape for n, f in source.fields.items()} == {
-        "image": (4, 4, 3),
+        "real": (4, 4, 3),
         "label": (),
         "input": (4, 4, 1),
     }
@@ -58,7 +58,7 @@ def test_pairs_meet_by_their_relative_stem(pairs: tuple[Path, Path]) -> None:
         assert example.keys() == source.fields.keys()
         for name, field in source.fields.items():
             assert (example[name].shape, str(example[name].dtype)) == field
-        value = int(example["image"][0, 0, 0])
+        value = int(example["real"][0, 0, 0])
         assert (example["input"] == value + 100).all()
         assert example["label"] == value % 2
 
@@ -79,10 +79,10 @@ def test_side_by_side(tmp_path: Path, direction) -> None:
     Image.fromarray(np.hstack([left, right])).save(tmp_path / "both.png")
     given, image = (left, right) if direction == "left-to-right" else (right, left)
     source = Pairs(tmp_path, None, 5, 3, direction=direction)
-    assert np.array_equal(source[0]["image"], image)
+    assert np.array_equal(source[0]["real"], image)
     assert np.array_equal(source[0]["input"], given)
     sized = Pairs(tmp_path, None, 5, 3, 2, 1, direction)[0]
-    assert np.array_equal(sized["image"], image)
+    assert np.array_equal(sized["real"], image)
     assert np.array_equal(sized["input"], images.to_array(Image.fromarray(given), 2, 1))
 
 
@@ -91,7 +91,7 @@ def test_halves_that_are_not_square_are_cropped_alike(tmp_path: Path) -> None:
     Image.fromarray(np.hstack([half, half + 100])).save(tmp_path / "both.png")
     example = Pairs(tmp_path, None, 4, 1)[0]
     assert example["input"][:, 0, 0].tolist() == [1, 2, 3, 4]
-    assert (example["image"] == example["input"] + 100).all()
+    assert (example["real"] == example["input"] + 100).all()
 
 
 def test_bad_pairs(pairs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ def test_bad_pairs(pairs: tuple[Path, Path], tmp_path: Path) -> None:
 def test_hidden_pairs_give_every_input_once_and_never_the_own(pairs: tuple[Path, Path]) -> None:
     source = HiddenPairs(Pairs(*pairs, 4, 1))
     assert isinstance(source, Source)
-    assert source.fields.keys() == {"image", "label", "other"}
-    own = [int(source[i]["image"][0, 0, 0]) for i in range(6)]
+    assert source.fields.keys() == {"real", "label", "other"}
+    own = [int(source[i]["real"][0, 0, 0]) for i in range(6)]
     others = [int(source[i]["other"][0, 0, 0]) - 100 for i in range(6)]
     assert sorted(others) == sorted(own)
     assert all(a != b for a, b in zip(own, others, strict=True))
     for i in range(6):
         truth = source.truth(i)
         assert np.array_equal(truth["input"], source[i]["other"])
-        assert truth["image"][0, 0, 0] == others[i]
+        assert truth["real"][0, 0, 0] == others[i]
     with pytest.raises(IndexError):
         source[6]
 
@@ -152,7 +152,7 @@ def test_an_epoch_sees_all_of_both_folders(tmp_path: Path, ours: int, theirs: in
     assert isinstance(source, Source)
     assert len(source) == max(ours, theirs)
     seen = [
-        (int(e["image"][0, 0, 0]), int(e["other"][0, 0, 0]) - 100)
+        (int(e["real"][0, 0, 0]), int(e["other"][0, 0, 0]) - 100)
         for e in map(source.__getitem__, range(len(source)))
     ]
     assert [a for a, _ in seen] == [i % ours for i in range(len(source))]
@@ -171,7 +171,7 @@ def test_others_do_not_follow_the_names(tmp_path: Path) -> None:
         save(tmp_path / "images" / f"{i:02d}.png", i)
         save(tmp_path / "other" / f"{i:02d}.png", i)
     source = Unpaired(tmp_path / "images", tmp_path / "other", 4, 1)
-    same = [source[i]["image"][0, 0, 0] == source[i]["other"][0, 0, 0] for i in range(40)]
+    same = [source[i]["real"][0, 0, 0] == source[i]["other"][0, 0, 0] for i in range(40)]
     assert sum(same) <= 4  # one on average
 
 
@@ -206,7 +206,7 @@ def test_captions_beside_their_images(captioned: Path) -> None:
     for i in range(4):
         assert source[i]["text"].dtype == np.int32
         assert source[i]["text"].tolist() == bytes_of(f"number {i}", 12)
-        assert source[i]["image"][0, 0, 0] == i
+        assert source[i]["real"][0, 0, 0] == i
 
 
 def test_captions_of_a_list(captioned: Path) -> None:
@@ -292,7 +292,7 @@ def test_configurations_open_them(pairs: tuple[Path, Path], captioned: Path) -> 
     ]:
         source = open_source(data)
         assert isinstance(source, kind)
-        assert source.fields.keys() == {"image", "label", fields}
+        assert source.fields.keys() == {"real", "label", fields}
         assert source[0].keys() == source.fields.keys()
     for wrong in ({"inputs": None}, {"inputs": theirs, "layout": "side-by-side"}):
         with pytest.raises(ValueError, match="inputs"):

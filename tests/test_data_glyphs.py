@@ -11,10 +11,10 @@ from jaxgan.data.glyphs import Glyphs, glyph
 def test_an_example_gains_a_digit_and_its_label():
     real = sources.Embedded("test", 20, 3)
     drawn = Glyphs(real, "test")
-    assert drawn.fields["other"] == real.fields["image"]
+    assert drawn.fields["other"] == real.fields["real"]
     assert (len(drawn), drawn.classes, drawn.resolution, drawn.channels) == (2000, real.classes, 20, 3)
     example = drawn[7]
-    np.testing.assert_array_equal(example["image"], real[7]["image"])
+    np.testing.assert_array_equal(example["real"], real[7]["real"])
     assert set(example) == set(drawn.fields)
     for name, (shape, dtype) in drawn.fields.items():
         assert (np.shape(example[name]), np.asarray(example[name]).dtype) == (shape, dtype)

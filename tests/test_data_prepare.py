@@ -40,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def contents(source: Source) -> list[tuple[bytes, int]]:
-    return sorted((source[i]["image"].tobytes(), int(source[i]["label"])) for i in range(len(source)))
+    return sorted((source[i]["real"].tobytes(), int(source[i]["label"])) for i in range(len(source)))
 
 
 def run(code: str, **environment: str) -> str:
@@ -68,7 +68,7 @@ def test_a_folder_reads_back_exactly_in_a_silent_process(
         "import base64, json\n"
         "from jaxgan.data import TFDS\n"
         f"s = TFDS(None, {str(out)!r}, 'train', 6, 3)\n"
-        "print(json.dumps([[base64.b16encode(s[i]['image'].tobytes()).decode(), int(s[i]['label'])]"
+        "print(json.dumps([[base64.b16encode(s[i]['real'].tobytes()).decode(), int(s[i]['label'])]"
         " for i in range(len(s))]))"
     )
     found = sorted((bytes.fromhex(pixels), label) for pixels, label in json.loads(printed))
@@ -83,9 +83,7 @@ def test_two_preparations_are_the_same_bytes(photos: Path, tmp_path: Path) -> No
     shard = next(f for f in files if "array_record" in f)
     first, second = (TFDS(None, tmp_path / name, "train", 6, 3) for name in ("a", "b"))
     assert (tmp_path / "a" / shard).read_bytes() == (tmp_path / "b" / shard).read_bytes()
-    assert [first[i]["image"].tobytes() for i in range(14)] == [
-        second[i]["image"].tobytes() for i in range(14)
-    ]
+    assert [first[i]["real"].tobytes() for i in range(14)] == [second[i]["real"].tobytes() for i in range(14)]
     assert first.fingerprint == second.fingerprint
 
 
@@ -94,20 +92,20 @@ def test_a_prepared_set_is_a_source(photos: Path, tmp_path: Path) -> None:
     source = TFDS(None, tmp_path / "out", "train", 6, 3)
     assert isinstance(source, Source)
     assert isinstance(source[0]["label"], np.int32)
-    assert np.array_equal(source[-1]["image"], source[13]["image"])
+    assert np.array_equal(source[-1]["real"], source[13]["real"])
     with pytest.raises(IndexError):
         source[14]
     again = pickle.loads(pickle.dumps(source))  # after reading: the open files stay behind
-    assert np.array_equal(again[5]["image"], source[5]["image"])
+    assert np.array_equal(again[5]["real"], source[5]["real"])
     whole = load(source, progress=False)
     for workers in (0, 1):
         (batch,) = batches(source, 4, 3, 4, 1, 6, slice(None), workers)
-        assert np.array_equal(batch["image"][0], whole["image"][indices(4, 14, 18, 6)])
+        assert np.array_equal(batch["real"][0], whole["real"][indices(4, 14, 18, 6)])
     part = TFDS(None, tmp_path / "out", "train[:50%]", 6, 3)
     assert len(part) == 7
     assert part.fingerprint != source.fingerprint
     small = TFDS(None, tmp_path / "out", "train", 3, 1)[0]
-    assert small["image"].shape == (3, 3, 1)
+    assert small["real"].shape == (3, 3, 1)
     assert TFDS(None, tmp_path, "train", 6, 3).directory == tmp_path / "out"  # the only one below
     with pytest.raises(InputError, match=r"no split 'test'; it has train"):
         TFDS(None, tmp_path / "out", "test", 6, 3)
@@ -125,7 +123,7 @@ def test_splits_share_one_list_of_classes(tmp_path: Path) -> None:
         source = TFDS(None, tmp_path / "out", split, 4, 1)
         assert source.classes == ("a", "b", "c")
         for i in range(len(source)):
-            assert source[i]["image"][0, 0, 0] == 10 * ord("abc"[source[i]["label"]]) % 256
+            assert source[i]["real"][0, 0, 0] == 10 * ord("abc"[source[i]["label"]]) % 256
 
 
 def test_an_unlabelled_folder(tmp_path: Path) -> None:
@@ -152,7 +150,7 @@ def test_sixteen_bit_and_palette_images(tmp_path: Path) -> None:
     save(tmp_path / "flat" / "deep.png", deep)
     report = prepare(str(tmp_path / "flat"), tmp_path / "out", progress=False)
     assert report.channels == 1
-    assert TFDS(None, tmp_path / "out", "train", 2, 1)[0]["image"][..., 0].tolist() == [[0, 255], [1, 128]]
+    assert TFDS(None, tmp_path / "out", "train", 2, 1)[0]["real"][..., 0].tolist() == [[0, 255], [1, 128]]
 
 
 def test_unreadable_files_are_named_and_left_out(photos: Path, tmp_path: Path) -> None:
@@ -372,7 +370,7 @@ def test_tfds_preparation_that_does_not(tmp_path: Path, monkeypatch: pytest.Monk
     assert report.counts == {"train": 1}
     assert report.classes == ("0", "1", "2")
     source = TFDS(None, tmp_path / "out", "train", 4, 3)
-    assert np.array_equal(source[0]["image"], random(4, 4, 3))
+    assert np.array_equal(source[0]["real"], random(4, 4, 3))
     assert source[0]["label"] == 2
 
 

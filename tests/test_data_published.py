@@ -89,11 +89,11 @@ def test_earth(tmp_path: Path) -> None:
         relief = TFDS(
             None, tmp_path / "out", split, 32, 3, image="relief", input="image", input_resolution=16
         )
-        assert source.fields.keys() == {"image", "label", "input"}
+        assert source.fields.keys() == {"real", "label", "input"}
         assert len(source) == count
         for i in range(count):
-            here = place(source[i]["image"])
-            assert place(source[i]["input"]) == place(relief[i]["image"]) == place(relief[i]["input"]) == here
+            here = place(source[i]["real"])
+            assert place(source[i]["input"]) == place(relief[i]["real"]) == place(relief[i]["input"]) == here
             found.setdefault(split, set()).add(here)
         assert len(found[split]) == count
     assert all(row < 9 for tiles in found.values() for row, _ in tiles)  # what has contrast
@@ -205,7 +205,7 @@ def test_emoji(tmp_path: Path) -> None:
         assert len(source) == report.counts[split]
         for i in range(len(source)):
             example = source[i]
-            value = int(example["image"][0, 0, 0])
+            value = int(example["real"][0, 0, 0])
             symbol, tone = divmod(value, 5)
             assert (example["input"] == 255 - value).all()
             assert example["label"] == symbol % 2
@@ -227,7 +227,7 @@ def test_a_prepared_set_feeds_every_field(tmp_path: Path) -> None:
     data = config.TFDS(**where, input_resolution=2, input_channels=1)
     source = open_source(data)
     assert {name: field.shape for name, field in source.fields.items()} == {
-        "image": (4, 4, 3),
+        "real": (4, 4, 3),
         "label": (),
         "input": (2, 2, 1),
         "text": (64,),
@@ -244,13 +244,13 @@ def test_a_prepared_set_feeds_every_field(tmp_path: Path) -> None:
     )
     assert isinstance(hidden, HiddenPairs)
     for i in range(20):
-        assert (hidden.truth(i)["image"] == 255 - hidden[i]["other"]).all()
-        assert not (hidden[i]["image"] == 255 - hidden[i]["other"]).all()
+        assert (hidden.truth(i)["real"] == 255 - hidden[i]["other"]).all()
+        assert not (hidden[i]["real"] == 255 - hidden[i]["other"]).all()
     small = open_source(config.TFDS(**where, scale=2))
     assert small[0]["input"].shape == (2, 2, 3)
-    assert (small[0]["input"] == small[0]["image"][0, 0, 0]).all()
+    assert (small[0]["input"] == small[0]["real"][0, 0, 0]).all()
     back = TFDS(None, tmp_path / "out", "train", 4, 3, image="input", input="image")
-    assert (back[0]["image"] == 255 - back[0]["input"]).all()
+    assert (back[0]["real"] == 255 - back[0]["input"]).all()
     with pytest.raises(InputError, match="has no image feature 'relief'; its images are image, input"):
         TFDS(None, tmp_path / "out", "train", 4, 3, image="relief")
 
@@ -318,7 +318,7 @@ def test_openmoji(tmp_path: Path) -> None:
             seen.add(number)
             want = np.full((72, 72, 3), 255, np.uint8)
             want[9 : 18 + number, 9 + number : 27 + number] = 255, 0, 0
-            assert np.array_equal(example["image"], want)
+            assert np.array_equal(example["real"], want)
             assert np.array_equal(example["input"][..., 0], want[..., 1])
             assert example["label"] == number % 2
     assert seen == set(range(3, 24))

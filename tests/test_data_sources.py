@@ -47,16 +47,16 @@ def test_embedded_holds_the_originals(split: str, each: int) -> None:
     assert np.bincount(labels).tolist() == [each] * 10
     assert hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest() == EMBEDDED_SHA256[split]
     example = source[7]
-    assert example["image"].shape == (28, 28, 1)
-    assert example["image"].dtype == np.uint8
-    assert np.array_equal(example["image"][..., 0], pixels[7])
+    assert example["real"].shape == (28, 28, 1)
+    assert example["real"].dtype == np.uint8
+    assert np.array_equal(example["real"][..., 0], pixels[7])
     assert isinstance(example["label"], np.int32)
     assert example["label"] == labels[7]
     assert len(source.classes) == 10
     with pytest.raises(IndexError):
         source[10 * each]
-    example["image"][:] = 0  # the caller's copy
-    assert source[7]["image"].any()
+    example["real"][:] = 0  # the caller's copy
+    assert source[7]["real"].any()
 
 
 def test_embedded_is_made_again_byte_for_byte(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ def test_embedded_is_small_and_needs_nothing_heavy() -> None:
 
 def test_embedded_resizes() -> None:
     example = Embedded("test", 32, 3)[0]
-    assert example["image"].shape == (32, 32, 3)
+    assert example["real"].shape == (32, 32, 3)
     small = np.asarray(
         Image.fromarray(Embedded("test").arrays()[0][0]).resize((32, 32), Image.Resampling.LANCZOS)
     )
-    assert np.abs(example["image"].astype(int) - small[..., None]).max() == 0
+    assert np.abs(example["real"].astype(int) - small[..., None]).max() == 0
 
 
 def test_fingerprints_tell_data_apart_and_not_sizes(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_folder_classes_in_sorted_order(folder: Path) -> None:
     source = ImageFolder(folder, 4, 1)
     assert isinstance(source, Source)
     assert source.classes == ("10", "ape", "bee")
-    found = [(int(e["label"]), int(e["image"][0, 0, 0])) for e in (source[i] for i in range(len(source)))]
+    found = [(int(e["label"]), int(e["real"][0, 0, 0])) for e in (source[i] for i in range(len(source)))]
     assert found == [(0, 40), (1, 0), (1, 1), (1, 2), (1, 3), (2, 10), (2, 11), (2, 12)]
 
 
@@ -128,8 +128,8 @@ def test_folder_without_classes_is_unlabelled(tmp_path: Path) -> None:
     source = ImageFolder(tmp_path, 5, 3)
     assert source.classes == ()
     assert [int(source[i]["label"]) for i in range(3)] == [0, 0, 0]
-    assert source[2]["image"].shape == (5, 5, 3)
-    assert np.abs(source[2]["image"].astype(int) - 100).max() <= 1
+    assert source[2]["real"].shape == (5, 5, 3)
+    assert np.abs(source[2]["real"].astype(int) - 100).max() <= 1
 
 
 def test_folder_names_an_unreadable_image(folder: Path) -> None:
@@ -143,13 +143,13 @@ def test_folder_names_an_unreadable_image(folder: Path) -> None:
 def test_embedded_pickles_small(source: Embedded) -> None:
     data = pickle.dumps(source)
     assert len(data) < 1000
-    assert np.array_equal(pickle.loads(data)[3]["image"], source[3]["image"])
+    assert np.array_equal(pickle.loads(data)[3]["real"], source[3]["real"])
 
 
 def test_folder_pickles(folder: Path) -> None:
     source = ImageFolder(folder, 4, 1)
     again = pickle.loads(pickle.dumps(source))
-    assert again[5]["image"].tolist() == source[5]["image"].tolist()
+    assert again[5]["real"].tolist() == source[5]["real"].tolist()
     assert again.fingerprint == source.fingerprint
 
 

@@ -42,17 +42,17 @@ class Numbers:
             if self.die:
                 os._exit(9)
             raise InputError("numbers/13.png: broken; replace or remove the file")
-        return {"image": np.full((3, 3, 3), index, np.uint8), "label": np.int32(index % 5)}
+        return {"real": np.full((3, 3, 3), index, np.uint8), "label": np.int32(index % 5)}
 
 
 def check(got: list[Batch], seed: int, start: int, turns: int, size: int, rows: slice) -> None:
     for s, batch in enumerate(got, start):
         for t in range(turns):
             want = [int(indices(seed, LENGTH, (s * turns + t) * size + r, 1)[0]) for r in range(size)][rows]
-            assert batch["image"].dtype == np.uint8
+            assert batch["real"].dtype == np.uint8
             assert batch["label"].dtype == np.int32
-            assert batch["image"].shape == (turns, len(want), 3, 3, 3)
-            assert (batch["image"][t] == np.array(want)[:, None, None, None]).all()
+            assert batch["real"].shape == (turns, len(want), 3, 3, 3)
+            assert (batch["real"][t] == np.array(want)[:, None, None, None]).all()
             assert batch["label"][t].tolist() == [i % 5 for i in want]
 
 
@@ -75,12 +75,12 @@ def test_two_half_readers_together_equal_the_whole() -> None:
     whole = list(batches(Numbers(), 1, 0, 12, 1, 6, slice(None), 0))
     halves = [list(batches(Numbers(), 1, 0, 12, 1, 6, rows, 0)) for rows in (slice(0, 3), slice(3, 6))]
     for want, first, second in zip(whole, *halves, strict=True):
-        for key in ("image", "label"):
+        for key in ("real", "label"):
             assert np.array_equal(np.concatenate([first[key], second[key]], axis=1), want[key])
 
 
 def test_each_epoch_of_batches_visits_each_example_once() -> None:
-    seen = [b["image"][0, :, 0, 0, 0] for b in batches(Numbers(), 0, 0, LENGTH, 1, 5)]
+    seen = [b["real"][0, :, 0, 0, 0] for b in batches(Numbers(), 0, 0, LENGTH, 1, 5)]
     epochs = np.concatenate(seen).reshape(5, LENGTH)  # 37 does not divide by 5: batches straddle epochs
     assert (np.sort(epochs, axis=1) == np.arange(LENGTH)).all()
 
@@ -124,22 +124,22 @@ def test_load_equals_the_source(tmp_path: Path) -> None:
         Image.new("L", (6, 6), 8 * i).save(tmp_path / f"{i:02d}.png")
     for source in (ImageFolder(tmp_path, 4, 3), Numbers()):
         whole = load(source, progress=False)
-        assert whole["image"].dtype == np.uint8
+        assert whole["real"].dtype == np.uint8
         assert whole["label"].dtype == np.int32
         for i in range(len(source)):
-            assert np.array_equal(whole["image"][i], source[i]["image"])
+            assert np.array_equal(whole["real"][i], source[i]["real"])
             assert whole["label"][i] == source[i]["label"]
 
 
 def test_load_embedded() -> None:
     source = Embedded("test")
     whole = load(source)
-    assert whole["image"].shape == (2000, 28, 28, 1)
+    assert whole["real"].shape == (2000, 28, 28, 1)
     for i in (0, 999, 1999):
-        assert np.array_equal(whole["image"][i], source[i]["image"])
+        assert np.array_equal(whole["real"][i], source[i]["real"])
         assert whole["label"][i] == source[i]["label"]
-    whole["image"][:] = 0  # a copy: the source stays whole
-    assert source[0]["image"].any()
+    whole["real"][:] = 0  # a copy: the source stays whole
+    assert source[0]["real"].any()
 
 
 def test_load_names_an_unreadable_example_and_is_silent(capfd: pytest.CaptureFixture[str]) -> None:

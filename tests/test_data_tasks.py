@@ -43,7 +43,7 @@ def test_the_task_edges() -> None:
     assert source.fingerprint not in (Embedded("test").fingerprint, Edges(Embedded("train")).fingerprint)
     for i in (0, 5, 1999):
         example = source[i]
-        assert np.array_equal(example["image"], Embedded("test", 28, 3)[i]["image"])
+        assert np.array_equal(example["real"], Embedded("test", 28, 3)[i]["real"])
         assert set(np.unique(example["input"])) == {0, 255}
         assert 0.02 < (example["input"] == 0).mean() < 0.6
         assert np.array_equal(example["input"], source[i]["input"])
@@ -52,14 +52,14 @@ def test_the_task_edges() -> None:
 def test_unpaired_edges_have_a_truth() -> None:
     source = open_source(config.Embedded(source="embedded", split="test", task="unpaired-edges"))
     assert isinstance(source, HiddenPairs)
-    assert source.fields.keys() == {"image", "label", "other"}
+    assert source.fields.keys() == {"real", "label", "other"}
     assert sorted(map(source.partner, range(2000))) == list(range(2000))
     assert all(source.partner(i) != i for i in range(2000))
     for i in (0, 1234, 1999):
         truth = source.truth(i)
         assert np.array_equal(truth["input"], source[i]["other"])
-        assert np.array_equal(edges(truth["image"]), source[i]["other"])
-        assert not np.array_equal(edges(source[i]["image"]), source[i]["other"])
+        assert np.array_equal(edges(truth["real"]), source[i]["other"])
+        assert not np.array_equal(edges(source[i]["real"]), source[i]["other"])
 
 
 def test_captions_are_true() -> None:
@@ -73,7 +73,7 @@ def test_captions_are_true() -> None:
             assert name == source.classes[example["label"]] == Embedded.classes[example["label"]].lower()
             assert said == source.attributes(i)
             assert (said.facing is None) == (name not in {"sandal", "sneaker", "ankle boot"})
-            wrong += garments.read(example["image"], said.facing is not None) != said
+            wrong += garments.read(example["real"], said.facing is not None) != said
         assert wrong <= 500 * 0.01
 
 
@@ -82,7 +82,7 @@ def test_what_captions_say_is_what_the_image_shows() -> None:
     source, shoes = Garments("test"), 0
     original = Embedded("test")
     for i in range(300):
-        image, said = source[i]["image"][..., 0].astype(float), source.attributes(i)
+        image, said = source[i]["real"][..., 0].astype(float), source.attributes(i)
         assert image.max() == {"dark": 112, "light": 255}[said.brightness]
         assert (
             image[-4:].sum() > image[:4].sum()
@@ -90,7 +90,7 @@ def test_what_captions_say_is_what_the_image_shows() -> None:
             else image[:4].sum() > image[-4:].sum()
         )
         if source.classes[source[i]["label"]] == "ankle boot":  # they all look to the left in the originals
-            columns, before = image.sum(0), original[i]["image"][..., 0].astype(float).sum(0)
+            columns, before = image.sum(0), original[i]["real"][..., 0].astype(float).sum(0)
             lean = (columns @ np.arange(28)) / columns.sum() - 13.5
             towards = (before @ np.arange(28)) / before.sum() - 13.5
             if min(abs(lean), abs(towards)) > 1:
@@ -136,12 +136,12 @@ def test_degraded_is_pillows_antialiased_resize(scale: int, resolution: int, cha
     assert source.fields["input"] == ((side, side, channels), "uint8")
     for i in (0, 77):
         example = source[i]
-        picture = Image.fromarray(example["image"][..., 0] if channels == 1 else example["image"])
+        picture = Image.fromarray(example["real"][..., 0] if channels == 1 else example["real"])
         small = np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS)).reshape(
             side, side, channels
         )
         assert np.array_equal(example["input"], small)
-        assert np.array_equal(example["image"], source.source[i]["image"])
+        assert np.array_equal(example["real"], source.source[i]["real"])
 
 
 def test_degraded_refuses() -> None:
@@ -161,7 +161,7 @@ def test_configurations_open_every_task() -> None:
     ]:
         data = config.Embedded(source="embedded", split="test", task=task, scale=scale, text_length=48)
         source = open_source(data)
-        assert source.fields.keys() == {"image", "label"} | fields
+        assert source.fields.keys() == {"real", "label"} | fields
         assert source[0].keys() == source.fields.keys()
         assert source.resolution == 28
         assert re.fullmatch("[0-9a-f]{64}", source.fingerprint)

@@ -47,7 +47,7 @@ def dcgan(classes=0, **settings):
 
 def data(rng, turns):
     return {
-        "image": jnp.asarray(rng.uniform(-1, 1, (turns, N, 16, 16, 1)), jnp.float32),
+        "real": jnp.asarray(rng.uniform(-1, 1, (turns, N, 16, 16, 1)), jnp.float32),
         "label": jnp.asarray(rng.integers(0, 3, (turns, N)), jnp.int32),
     }
 
@@ -73,7 +73,7 @@ def test_points_are_judged_as_in_two_batches(beside, rng):
         shared_draws=True,
         discriminator_optimizer=optax.sgd(LR),
     )
-    state = game.init(rules, KEY, {"image": points[0]})
+    state = game.init(rules, KEY, {"real": points[0]})
     keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), n)
     z = keys.fold("latent").normal((2,))
     fake = MLPGenerator((2,), 8, 2, tanh=False).apply({"params": state.params["generator"]}, z, train=True)
@@ -84,7 +84,7 @@ def test_points_are_judged_as_in_two_batches(beside, rng):
 
     loss, grads = jax.value_and_grad(value)(state.params["discriminator"])
     expected = jax.tree.map(lambda p, g: p - LR * g, state.params["discriminator"], grads)
-    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, {"image": points})
+    new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, {"real": points})
     np.testing.assert_allclose(metrics["discriminator/loss"], loss, rtol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), new.params["discriminator"], expected
@@ -110,7 +110,7 @@ SEEN: list[int] = []
 def test_who_judges_points_at_once(classes, beside, expected):
     d = Recording(8, 1, classes, **beside)
     rules = play(GAN, MLPGenerator((2,), 8, 1, classes), d, latent=Z, conditional=classes > 0)
-    batch = {"image": jnp.zeros((N, 2)), "label": jnp.zeros(N, jnp.int32)}
+    batch = {"real": jnp.zeros((N, 2)), "label": jnp.zeros(N, jnp.int32)}
     state = jax.eval_shape(lambda: game.init(rules, KEY, batch))
     SEEN.clear()
     jax.eval_shape(lambda s: rules.players["discriminator"].loss(s, batch, Keys.of(KEY, N)), state)
@@ -123,7 +123,7 @@ def test_classes_are_told_of_points_judged_at_once(rng):
     points, label = jnp.asarray(rng.normal(size=(N, 2)), jnp.float32), batch["label"][0]
     g = MLPGenerator((2,), 8, 2)
     rules = play(GAN, g, d, latent=2)
-    state = game.init(rules, KEY, {"image": points})
+    state = game.init(rules, KEY, {"real": points})
     keys = Keys.of(KEY, N)
     fake = g.apply({"params": state.params["generator"]}, keys.fold("latent").normal((2,)), train=True)
     (real, real_told), (fooled, fake_told) = (
@@ -131,7 +131,7 @@ def test_classes_are_told_of_points_judged_at_once(rng):
     )
     told = [optax.softmax_cross_entropy_with_integer_labels(x, label) for x in (real_told, fake_told)]
     expected = jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fooled) + told[0] + told[1])
-    loss, aux = rules.players["discriminator"].loss(state, {"image": points, "label": label}, keys)
+    loss, aux = rules.players["discriminator"].loss(state, {"real": points, "label": label}, keys)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(aux.metrics["fake_class"], np.mean(np.argmax(fake_told, 1) == label))
 
@@ -157,7 +157,7 @@ def test_one_step_by_hand(classes, loss, rng):
         )
 
     def d_value(params):
-        real, stats = judge(params, state.stats["discriminator"], batch["image"][0], 0, "real")
+        real, stats = judge(params, state.stats["discriminator"], batch["real"][0], 0, "real")
         fake, stats = judge(params, stats, generate(state.params["generator"], 0)[0], 0, "fake")
         return -jnp.mean(jnp.log(jax.nn.sigmoid(real))) - jnp.mean(jnp.log(1 - jax.nn.sigmoid(fake))), stats
 
@@ -202,13 +202,13 @@ def test_what_signs_of_collapse_are_read_from_by_hand(rng):
             0
         ]
 
-    real, made = (np.asarray(logits(*x)) for x in ((batch["image"][0], "real"), (fake, "fake")))
+    real, made = (np.asarray(logits(*x)) for x in ((batch["real"][0], "real"), (fake, "fake")))
     _, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     expected = {
         "real_accuracy": np.mean(real > 0),
         "fake_accuracy": np.mean(made < 0),
         "logit_gap": real.mean() - made.mean(),
-        "real_variance": np.asarray(batch["image"][0]).reshape(N, 256)[:, ::4].var(0).mean(),
+        "real_variance": np.asarray(batch["real"][0]).reshape(N, 256)[:, ::4].var(0).mean(),
         "fake_variance": np.asarray(fake).reshape(N, 256)[:, ::4].var(0).mean(),
     }
     for name, value in expected.items():
@@ -234,7 +234,7 @@ def test_a_step_of_an_auxiliary_classifier_by_hand(rng):
     batch = data(rng, 2)
     state = start(rules, batch)
     keys = [Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), t), N) for t in (0, 1)]
-    image, label = batch["image"][0], batch["label"]
+    image, label = batch["real"][0], batch["label"]
 
     def generate(params, t):
         return g.apply({"params": params}, keys[t].fold("latent").normal((Z,)), label[t], train=True)
@@ -296,7 +296,7 @@ def test_turns_of_a_penalised_critic_by_hand(kind, shared, classes, rng):
     def draws(t):
         t = 0 if shared else t
         keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), t), N)
-        return batch["image"][t], batch["label"][t] if classes else None, keys
+        return batch["real"][t], batch["label"][t] if classes else None, keys
 
     def judge(params, x, label, keys) -> Any:
         return d.apply({"params": params}, x, label, train=True, keys=keys)
@@ -367,7 +367,7 @@ def test_a_turn_of_the_discriminator_moves_spectral_vectors_by_two_iterations(rn
         latent=Z,
         discriminator_optimizer=sgd,
     )
-    batch = {"image": data(rng, 1)["image"][0]}
+    batch = {"real": data(rng, 1)["real"][0]}
     state = quick_jit(lambda: game.init(rules, KEY, batch))()
     blurred = jax.tree.map(
         lambda u: jnp.ones_like(u) / np.sqrt(u.size), state.stats["discriminator"]["spectral"]
@@ -409,11 +409,11 @@ class LoneSpectralCritic(SpectralCritic):
 
 @pytest.mark.slow
 def test_spectral_vectors_move_twice_where_each_example_is_judged_alone(rng):
-    batch = {"image": jnp.asarray(rng.normal(size=(1, N, 4)), jnp.float32)}
+    batch = {"real": jnp.asarray(rng.normal(size=(1, N, 4)), jnp.float32)}
     stats = []
     for critic in (SpectralCritic(), LoneSpectralCritic()):
         rules = play(GAN, MLPGenerator((4,), 8, 1, tanh=False), critic, latent=Z, shared_draws=True)
-        state = game.init(rules, KEY, {"image": batch["image"][0]})
+        state = game.init(rules, KEY, {"real": batch["real"][0]})
         new, _ = quick_jit(lambda s, b, rules=rules: game.step(rules, s, b))(state, batch)
         stats.append(new.stats["discriminator"])
     jax.tree.map(np.testing.assert_array_equal, *stats)
@@ -430,10 +430,10 @@ def test_penalties_and_spectral_vectors_do_not_depend_on_the_number_of_devices(r
         latent=Z,
         **sgd,
     )
-    batch = {"image": jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32)}
-    state = game.init(rules, KEY, {"image": batch["image"][0]})
+    batch = {"real": jnp.asarray(rng.normal(size=(2, 8, 4)), jnp.float32)}
+    state = game.init(rules, KEY, {"real": batch["real"][0]})
     one, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
-    parts = {"image": batch["image"][:, :, None]}  # an image for each of eight devices
+    parts = {"real": batch["real"][:, :, None]}  # an image for each of eight devices
     step = jax.pmap(
         lambda s, b: game.step(rules, s, b, game.AXIS),
         axis_name=game.AXIS,
@@ -454,7 +454,7 @@ def test_penalties_refuse_batch_norm_and_negative_weights(rng):
     example = jnp.zeros((2, 16, 16, 1))
     for key in ("gradient_penalty", "r1", "r2", "dragan"):
         with pytest.raises(ValueError, match="judges each image by itself: leave out batch norm"):
-            start(play(GAN, *networks, **{key: 10.0}), {"image": example[None]})
+            start(play(GAN, *networks, **{key: 10.0}), {"real": example[None]})
         with pytest.raises(ValueError, match=rf"{key}\n.*greater than or equal to 0"):
             GAN(**{key: -1.0})
         with pytest.raises(
@@ -626,11 +626,11 @@ def test_training_finds_a_gaussian():
     def draw(i):
         return mean[None, None] + spread * jax.random.normal(jax.random.fold_in(KEY, i), (2, 256, 2))
 
-    state = game.init(rules, KEY, {"image": draw(0)[0]})
-    body = lambda s, i: (game.step(rules, s, {"image": draw(i)})[0], None)  # noqa: E731
+    state = game.init(rules, KEY, {"real": draw(0)[0]})
+    body = lambda s, i: (game.step(rules, s, {"real": draw(i)})[0], None)  # noqa: E731
     state, _ = jax.jit(lambda s: jax.lax.scan(body, s, jnp.arange(3000)))(state)
     points = np.asarray(rules.sample(state.averaged(), Keys.of(jax.random.key(1), 4000), None))
-    before = np.asarray(rules.sample(game.init(rules, KEY, {"image": draw(0)[0]}), Keys.of(KEY, 1000), None))
+    before = np.asarray(rules.sample(game.init(rules, KEY, {"real": draw(0)[0]}), Keys.of(KEY, 1000), None))
     assert np.abs(before.mean(0) - mean).max() > 0.5
     np.testing.assert_allclose(points.mean(0), mean, atol=0.1)
     np.testing.assert_allclose(points.std(0), spread, atol=0.1)

@@ -46,8 +46,8 @@ def test_one_step_by_hand(rng: np.random.Generator) -> None:
         **{"continuous_information": 0.3, "generator_optimizer": optax.sgd(LR)},
         discriminator_optimizer=optax.sgd(LR),
     )
-    batch = {"image": jnp.asarray(rng.uniform(-1, 1, (2, N, 5)), jnp.float32)}
-    state = quick_jit(lambda: game.init(rules, KEY, {"image": batch["image"][0]}))()
+    batch = {"real": jnp.asarray(rng.uniform(-1, 1, (2, N, 5)), jnp.float32)}
+    state = quick_jit(lambda: game.init(rules, KEY, {"real": batch["real"][0]}))()
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     keys = [Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), turn), N) for turn in (0, 1)]
 
@@ -70,7 +70,7 @@ def test_one_step_by_hand(rng: np.random.Generator) -> None:
     def d_value(params: Any) -> Any:
         z, *codes = drawn(0)
         fake = g.apply({"params": state.params["generator"]}, z, train=True)
-        real, _ = judge(params, batch["image"][0], 0, "real")
+        real, _ = judge(params, batch["real"][0], 0, "real")
         logits, told = judge(params, fake, 0, "fake")
         plain = -jnp.mean(jnp.log(jax.nn.sigmoid(real))) - jnp.mean(jnp.log(1 - jax.nn.sigmoid(logits)))
         return plain + lost(told, *codes)
@@ -126,8 +126,8 @@ def test_either_code_can_be_left_out(codes: dict[str, int], rng: np.random.Gener
     total = sum(codes.values())
     pair = MLPGenerator((5,), 4, 1), MLPDiscriminator(4, 1, total, conditioning="auxiliary")
     rules = play(InfoGAN, *pair, latent=Z, **codes)
-    batch = {"image": jnp.asarray(rng.uniform(-1, 1, (2, N, 5)), jnp.float32)}
-    state = quick_jit(lambda: game.init(rules, KEY, {"image": batch["image"][0]}))()
+    batch = {"real": jnp.asarray(rng.uniform(-1, 1, (2, N, 5)), jnp.float32)}
+    state = quick_jit(lambda: game.init(rules, KEY, {"real": batch["real"][0]}))()
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     assert int(new.skipped) == 0
     told = {name.split("/")[1] for name in metrics} & {"category", "continuous"}
@@ -184,7 +184,7 @@ def test_pictures_change_one_code_along_a_row() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides: dict[str, str], message: str) -> None:
-    fields = {"image": Field((28, 28, 1), "uint8"), "label": Field((), "int32")}
+    fields = {"real": Field((28, 28, 1), "uint8"), "label": Field((), "int32")}
     with pytest.raises(InputError, match=message) as caught:
         experiment.build(config.parse(SETTINGS, overrides), [], 100, fields)
     assert "\n" not in str(caught.value)

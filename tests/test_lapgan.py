@@ -123,13 +123,13 @@ def test_one_step_by_hand(shared, rng):
     """Each level by itself: who is given which image and which noise, and sees what."""
     rules = pair(loss="minimax", shared_draws=shared, latent_kind="normal")
     turns = 1 if shared else 2
-    batch = {"image": jnp.asarray(rng.uniform(-1, 1, (turns, N, SIZE, SIZE, 1)), jnp.float32)}
-    state = start(rules, image=batch["image"][0])
+    batch = {"real": jnp.asarray(rng.uniform(-1, 1, (turns, N, SIZE, SIZE, 1)), jnp.float32)}
+    state = start(rules, real=batch["real"][0])
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
 
     def cut(turn):
         keys = Keys.of(jax.random.fold_in(jax.random.fold_in(KEY, 0), turn), N)
-        x = np.asarray(batch["image"][turn], np.float64)
+        x = np.asarray(batch["real"][turn], np.float64)
         small = both(halving(8), halving(8), x)
         low = jnp.asarray(both(doubling(4), doubling(4), small), jnp.float32)
         return keys, jnp.asarray(small, jnp.float32), low, x - low
@@ -192,7 +192,7 @@ def test_sampling_is_a_loop_from_coarse_to_fine(rng):
     judges = [Judge(), Judge(), MLPDiscriminator(4, 2, classes)]
     rules = play(LAPGAN, makers, judges, resolution=8, latent=Z, conditional=True, ema=0.9)
     label = jnp.asarray([0, 2, 1, 1], jnp.int32)
-    state = start(rules, image=jnp.zeros((N, 8, 8, 1)), label=label)
+    state = start(rules, real=jnp.zeros((N, 8, 8, 1)), label=label)
     assert set(state.ema) == {"generator_0", "generator_1", "generator_2"}
     z = jnp.asarray(rng.normal(size=(N, Z + 64 + 16)), jnp.float32)
     noise = {0: z[:, Z : Z + 64], 1: z[:, Z + 64 :]}
@@ -216,7 +216,7 @@ def test_sampling_is_a_loop_from_coarse_to_fine(rng):
 
 def test_one_level_is_a_plain_gan(rng):
     rules = pair(1)
-    state = start(rules, image=jnp.zeros((N, SIZE, SIZE, 1)))
+    state = start(rules, real=jnp.zeros((N, SIZE, SIZE, 1)))
     z = jnp.asarray(rng.normal(size=(N, Z)), jnp.float32)
     made = rules.sample(state, Keys.of(KEY, N), {"latent": z})
     np.testing.assert_allclose(
@@ -228,8 +228,8 @@ def test_one_level_is_a_plain_gan(rng):
 def test_every_level_plays_by_the_same_rules(rng):
     """Penalties and packs at each, and nothing is not a number."""
     rules = pair(loss="wasserstein", gradient_penalty=1.0, packing=2)
-    batch = {"image": jnp.asarray(rng.uniform(-1, 1, (1, N, SIZE, SIZE, 1)), jnp.float32)}
-    state = start(rules, image=batch["image"][0])
+    batch = {"real": jnp.asarray(rng.uniform(-1, 1, (1, N, SIZE, SIZE, 1)), jnp.float32)}
+    state = start(rules, real=batch["real"][0])
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     assert int(new.skipped) == 0
     assert metrics["discriminator/gradient_penalty_0"] > 0
@@ -242,7 +242,7 @@ def test_what_is_no_pyramid_is_refused():
     with pytest.raises(ValueError, match="8 pixels cannot be halved 4 times"):
         LAPGAN(levels=5).game([Band()] * 5, [Judge()] * 5, resolution=8)
     with pytest.raises(ValueError, match="this pyramid is of 8x8 images"):
-        game.init(pair(), KEY, {"image": jnp.zeros((N, 16, 16, 1))})
+        game.init(pair(), KEY, {"real": jnp.zeros((N, 16, 16, 1))})
     with pytest.raises(ValueError, match="packing"):
         LAPGAN(conditional=True, packing=2)
 

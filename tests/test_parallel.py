@@ -70,7 +70,7 @@ def pooled_gan() -> game.Game:
 
     def memory(batch):
         return {
-            "pool": batch["image"][:POOL],
+            "pool": batch["real"][:POOL],
             "latent": jnp.zeros((N, LATENT)),
             "uniform": jnp.zeros((N, LATENT)),
             "keys": jnp.zeros((N, 2), jnp.uint32),
@@ -89,7 +89,7 @@ def images() -> np.ndarray:
 def window(rules, axis):
     def run(state, whole, parts, count):
         return jax.lax.fori_loop(
-            0, count, lambda i, s: game.step(rules, s, {"image": parts[i]}, axis)[0], state
+            0, count, lambda i, s: game.step(rules, s, {"real": parts[i]}, axis)[0], state
         )
 
     return run
@@ -97,7 +97,7 @@ def window(rules, axis):
 
 @cache
 def initial():
-    batch = {"image": jnp.asarray(images()[0, 0])}
+    batch = {"real": jnp.asarray(images()[0, 0])}
     state = jax.jit(lambda: game.init(pooled_gan(), jax.random.key(3), batch))()
     return jax.tree.map(np.asarray, flat(state))
 
@@ -112,7 +112,7 @@ def one_device():
     rules = pooled_gan()
     state = initial().replace(key=jax.random.wrap_key_data(jnp.asarray(initial().key)))
     states = []
-    step = jax.jit(lambda s, x: game.step(rules, s, {"image": x})[0])
+    step = jax.jit(lambda s, x: game.step(rules, s, {"real": x})[0])
     for x in images():
         state = step(state, x)
         states.append(flat(state))
@@ -177,7 +177,7 @@ if processes == 2:
 import test_parallel as t
 from jaxgan import game
 from quick import quick_jit
-batch = {{"image": jnp.asarray(t.images()[0, 0])}}
+batch = {{"real": jnp.asarray(t.images()[0, 0])}}
 first = quick_jit(lambda: game.init(t.pooled_gan(), jax.random.key(3), batch))()
 spread = parallel.Spread("jit")
 assert spread.size == 2 and spread.processes == processes

@@ -48,7 +48,7 @@ def rules(noise=1e-30, clip=0.3, discriminator=D, **settings):
 
 def data(rng, turns=2):
     return {
-        "image": jnp.asarray(rng.uniform(-1, 1, (turns, N, 4, 4, 1)), jnp.float32),
+        "real": jnp.asarray(rng.uniform(-1, 1, (turns, N, 4, 4, 1)), jnp.float32),
         "label": jnp.asarray(rng.integers(0, 3, (turns, N)), jnp.int32),
         "included": jnp.asarray(np.tile(INCLUDED, (turns, 1))),
     }
@@ -76,7 +76,7 @@ def test_one_turn_by_a_loop_over_examples(rng):
         judge = lambda x, purpose: D.apply(  # noqa: E731
             {"params": params}, x, label, train=True, keys=keys.fold(purpose).example[i][None]
         )[0]
-        real = batch["image"][0, i][None]
+        real = batch["real"][0, i][None]
         value = -jnp.log(jax.nn.sigmoid(judge(real, "real")))
         value -= jnp.log(1 - jax.nn.sigmoid(judge(fake, "fake")))
         mix = keys.fold("mix").uniform()[i]
@@ -112,12 +112,12 @@ def test_one_example_changes_the_sum_by_the_clip_at_most_even_one_that_is_not_fi
     # Other labels and images of who does not take part, and labels in the generator's turn, change nothing at all.
     hidden = {
         **batch,
-        "image": batch["image"].at[0, ~INCLUDED].set(jnp.nan).at[1].set(jnp.nan),
+        "real": batch["real"].at[0, ~INCLUDED].set(jnp.nan).at[1].set(jnp.nan),
         "label": batch["label"].at[0, ~INCLUDED].set(0).at[1].set(0),
     }
     for a, b in zip(jax.tree.leaves(step(hidden).params), jax.tree.leaves(with_all.params), strict=True):
         np.testing.assert_array_equal(a, b)
-    broken = step({**batch, "image": batch["image"].at[0, 3].set(jnp.nan)})
+    broken = step({**batch, "real": batch["real"].at[0, 3].set(jnp.nan)})
     assert int(broken.skipped) == 0
     for a, b in zip(jax.tree.leaves(broken.params), jax.tree.leaves(without.params), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -126,7 +126,7 @@ def test_one_example_changes_the_sum_by_the_clip_at_most_even_one_that_is_not_fi
 @pytest.mark.slow
 def test_noise_has_its_scale_and_is_drawn_anew_in_every_turn(rng):
     """By a wide discriminator: 20,000 parameters estimate the scale to 0.5%, and correlations to 0.7%."""
-    wide, batch = MLPDiscriminator(128, 2), {"image": data(rng)["image"][:1]}
+    wide, batch = MLPDiscriminator(128, 2), {"real": data(rng)["real"][:1]}
     batch = jax.tree.map(lambda x: jnp.concatenate([x] * 3), batch)
     # Gradients are clipped to next to nothing: what is left of both turns is their noise.
     made = rules(1.5e6, 1e-6, wide, turns=2, classes=0)
@@ -178,13 +178,13 @@ def test_spectral_vectors_move_as_without_privacy(rng):
         def __call__(self, image, label=None, *, train=False, keys=None):
             return SpectralNorm(nn.Dense(5))(image.reshape(len(image), -1), train=train).sum(1)
 
-    net, batch = Spectral(), {"image": data(rng)["image"], "included": jnp.zeros((2, N), bool)}
+    net, batch = Spectral(), {"real": data(rng)["real"], "included": jnp.zeros((2, N), bool)}
     made = rules(discriminator=net, classes=0)
     state = start(made, batch)
     after = quick_jit(lambda s, b: game.step(made, s, b)[0])(state, batch)
     u, params = state.stats["discriminator"], state.params["discriminator"]
     for _ in range(2):  # real, then generated
-        _, u = net.apply({"params": params, **u}, batch["image"][0], train=True, mutable=["spectral"])
+        _, u = net.apply({"params": params, **u}, batch["real"][0], train=True, mutable=["spectral"])
     np.testing.assert_allclose(flat(after.stats["discriminator"]), flat(u), atol=1e-6)
     assert np.abs(flat(u) - flat(state.stats["discriminator"])).max() > 1e-4
     # What noise there is shows in zeros alone.
@@ -207,7 +207,7 @@ def test_rules_that_cannot_be_private_are_refused(change, said):
 
 
 def test_batch_norm_is_refused_in_both_networks():
-    image = {"image": jnp.zeros((2, 16, 16, 1))}
+    image = {"real": jnp.zeros((2, 16, 16, 1))}
     nets = [DCGANGenerator(16, 1, 2, norm="none"), DCGANDiscriminator(16, 1, 2, norm="none")]
     for i, other in enumerate([DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2)]):
         mixed = [*nets[:i], other, *nets[i + 1 :]]
@@ -296,7 +296,7 @@ def test_streamed_and_resident_draws_are_the_same():
     np.testing.assert_array_equal(b["included"], drawn >= 0)
     for turn, slot in zip(*np.nonzero(drawn >= 0), strict=True):
         example = source[int(drawn[turn, slot])]
-        for name in ("image", "label"):
+        for name in ("real", "label"):
             np.testing.assert_array_equal(a[name][turn, slot], example[name])
             np.testing.assert_array_equal(b[name][turn, slot], example[name])
 

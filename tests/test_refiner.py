@@ -33,7 +33,7 @@ def rules(**settings):
 
 def data(rng, turns):
     draw = lambda: jnp.asarray(rng.uniform(-1, 1, (turns, N, SIZE, SIZE, 1)), jnp.float32)  # noqa: E731
-    return {"image": draw(), "other": draw()}
+    return {"real": draw(), "other": draw()}
 
 
 def start(made, batch):
@@ -86,7 +86,7 @@ def test_turns_of_a_step_by_hand(rng):
     g, d = state.params["generator"], state.params["discriminator"]
     for turn in (0, 1):
         g = moved(g, g_value(g, d, batch["other"][turn], 1.0)[1])
-    loss, grads = d_value(d, g, batch["other"][2], batch["image"][2])
+    loss, grads = d_value(d, g, batch["other"][2], batch["real"][2])
     close(new.params, {"generator": g, "discriminator": moved(d, grads)})
     np.testing.assert_allclose(metrics["discriminator/loss"], loss, rtol=1e-5)
     x = batch["other"][0]
@@ -106,7 +106,7 @@ def test_pretraining_by_hand(rng):
         loss, grads = g_value(g, d, batch["other"][0], share)
         g = moved(g, grads)
         if plays:
-            d = moved(d, d_value(d, g, batch["other"][1], batch["image"][1])[1])
+            d = moved(d, d_value(d, g, batch["other"][1], batch["real"][1])[1])
         close(state.params, {"generator": g, "discriminator": d})
         np.testing.assert_allclose(metrics["generator/loss"], loss, rtol=1e-5, err_msg=str(number))
         assert np.isnan(metrics["discriminator/loss"]) == (not plays)
@@ -177,7 +177,7 @@ def test_the_discriminator_sees_half_of_what_was(rng):
     seen = jnp.stack([old[places[i]] if i % 2 else refined[i] for i in range(N)])
 
     def value(d):
-        real, fake = (jax.nn.sigmoid(run(D, d, image)) for image in (batch["image"][1], seen))
+        real, fake = (jax.nn.sigmoid(run(D, d, image)) for image in (batch["real"][1], seen))
         return -jnp.mean(jnp.log(real)) - jnp.mean(jnp.log(1 - fake))
 
     close(new.params["discriminator"], moved(d, quick_jit(jax.grad(value))(d)))
@@ -202,9 +202,9 @@ IMAGE, COLOUR = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
 @pytest.mark.parametrize(
     ("overrides", "fields", "message"),
     [
-        ({}, {"image": IMAGE}, "needs real and synthetic images"),
-        ({}, {"image": IMAGE, "other": COLOUR}, "real images have 1 channels and synthetic ones 3"),
-        ({"generator.network": "dcgan"}, {"image": IMAGE, "other": IMAGE}, "refiner or translator or unet"),
+        ({}, {"real": IMAGE}, "needs real and synthetic images"),
+        ({}, {"real": IMAGE, "other": COLOUR}, "real images have 1 channels and synthetic ones 3"),
+        ({"generator.network": "dcgan"}, {"real": IMAGE, "other": IMAGE}, "refiner or translator or unet"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):
@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):
 
 
 def test_settings_become_a_game():
-    built = experiment.build(config.parse(SETTINGS), [], 100, {"image": IMAGE, "other": IMAGE})
+    built = experiment.build(config.parse(SETTINGS), [], 100, {"real": IMAGE, "other": IMAGE})
     state = jax.eval_shape(lambda: experiment.initial(built))
     assert built.given == ("other",)
     assert built.game.turns == 3

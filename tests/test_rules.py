@@ -51,7 +51,7 @@ def toy(classes=0, **settings):
 def batch():
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (2, N, 2, 2, 1)).astype(np.float32)
-    return {"image": jnp.asarray(images), "label": jnp.asarray(rng.integers(0, 3, (2, N)), jnp.int32)}
+    return {"real": jnp.asarray(images), "label": jnp.asarray(rng.integers(0, 3, (2, N)), jnp.int32)}
 
 
 def begin(rules, batch):

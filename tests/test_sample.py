@@ -312,6 +312,13 @@ def test_a_run_is_sampled_without_its_data(tmp_path):
     with np.load(tmp_path / "x.npz") as made:
         assert made["image"].shape == (5, 16, 16, 3)
         np.testing.assert_array_equal(made["label"], [0, 1, 2, 0, 1])
+        new = made["image"]
+    # A manifest of an older version, whose field "real" is called "image".
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"real"', '"image"'))
+    assert main(["sample", str(tmp_path / "run"), "--num", "5", "--out", str(tmp_path / "y.npz")]) == 0
+    with np.load(tmp_path / "y.npz") as made:
+        np.testing.assert_array_equal(made["image"], new)
 
 
 def test_standing_statistics_are_means_over_batches_of_the_averaged_weights(plain):

@@ -291,7 +291,7 @@ def test_vmap_over_seeds(family, rng):
     """`init` and three steps of each seed under `jax.vmap`, against the same seed by itself."""
     rules, steps = MAKE[family](), 3
     batch = {
-        "image": jnp.asarray(rng.uniform(-1, 1, (len(SEEDS), steps, rules.turns, 4, 16, 16, 1)), jnp.float32),
+        "real": jnp.asarray(rng.uniform(-1, 1, (len(SEEDS), steps, rules.turns, 4, 16, 16, 1)), jnp.float32),
         "label": jnp.asarray(rng.integers(0, 3, (len(SEEDS), steps, rules.turns, 4)), jnp.int32),
     }
 

@@ -124,9 +124,9 @@ def test_a_warm_up_for_pixels_and_then_the_whole_loss(loss, pretraining, rng):
     given = {"maps": maps, "pixel_loss": loss, "warmup": 2, "ema": 0.5, **weighted, **optimizers}
     rules = play(SRGAN, Enlarge(), Judge(), **given)
     draw = lambda side: jnp.asarray(rng.uniform(-1, 1, (1, N, side, side, 1)), jnp.float32)  # noqa: E731
-    batch = {"input": draw(2), "image": draw(4)}
-    x, y = batch["input"][0], batch["image"][0]
-    state = game.init(rules, KEY, {"input": x, "image": y})
+    batch = {"input": draw(2), "real": draw(4)}
+    x, y = batch["input"][0], batch["real"][0]
+    state = game.init(rules, KEY, {"input": x, "real": y})
     assert set(state.params) == {"generator", "discriminator"}
     step = quick_jit(lambda s: game.step(rules, s, batch))
 
@@ -175,7 +175,7 @@ def test_a_warm_up_for_pixels_and_then_the_whole_loss(loss, pretraining, rng):
 @pytest.mark.slow
 def test_the_last_maps_of_the_classifier_are_its_features():
     """Their means are what scores look through."""
-    images = np.stack([Embedded("test")[i]["image"] for i in range(3)])
+    images = np.stack([Embedded("test")[i]["real"] for i in range(3)])
     looks, x = perceptual.load("auto", 28, 1), jnp.asarray(images, jnp.float32) / 127.5 - 1
     found = quick_jit(looks.maps)(x)
     assert [y.shape[1:] for y in found] == [(28, 28, 32), (14, 14, 64), (7, 7, 128)]
@@ -251,9 +251,9 @@ IMAGE = Field((28, 28, 1), "uint8")
 @pytest.mark.parametrize(
     ("overrides", "fields", "message"),
     [
-        ({}, {"image": IMAGE}, "the data has only image; set data.scale"),
-        ({}, {"image": IMAGE, "input": Field((9, 9, 1), "uint8")}, "28x28 and what they are made from 9x9"),
-        ({"generator.network": "unet"}, {"image": IMAGE}, "takes generator.network srresnet"),
+        ({}, {"real": IMAGE}, "the data's fields are real; set data.scale"),
+        ({}, {"real": IMAGE, "input": Field((9, 9, 1), "uint8")}, "28x28 and what they are made from 9x9"),
+        ({"generator.network": "unet"}, {"real": IMAGE}, "takes generator.network srresnet"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(overrides, fields, message):

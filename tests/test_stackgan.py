@@ -197,7 +197,7 @@ def tiny(**settings):
 
 def example(rng):
     return {
-        "image": jnp.asarray(rng.uniform(-1, 1, (1, N, 4, 4, 1)), jnp.float32),
+        "real": jnp.asarray(rng.uniform(-1, 1, (1, N, 4, 4, 1)), jnp.float32),
         "text": coded(CAPTIONS)[None],
     }
 
@@ -218,7 +218,7 @@ def test_both_stages_by_hand(rng):
     step = quick_jit(lambda s, b: game.step(rules, s, b))
     first, metrics = step(state, batch)
     second, later = step(first, batch)
-    images, text = batch["image"][0], batch["text"][0]
+    images, text = batch["real"][0], batch["text"][0]
     small = images.reshape(N, 2, 2, 2, 2, 1).mean((2, 4))
     other = text[jnp.array([1, 2, 3, 0])]
 
@@ -283,7 +283,7 @@ def test_both_stages_by_hand(rng):
 @pytest.mark.slow
 def test_samples_are_of_the_stage_that_was_trained_last(rng):
     rules, batch = tiny(), {"text": coded(CAPTIONS)}
-    state = game.init(rules, KEY, {"image": jnp.zeros((N, 4, 4, 1)), **batch})
+    state = game.init(rules, KEY, {"real": jnp.zeros((N, 4, 4, 1)), **batch})
     keys = Keys.of(KEY, N)
     p, embedding = state.params, Linear().apply({"params": state.params["encoder"]}, batch["text"])
     noise = [keys.fold(f"{name} condition").normal((2,)) for name in ("generator", "second_generator")]
@@ -351,24 +351,24 @@ IMAGE, TEXT, LABEL = Field((28, 28, 1), "uint8"), Field((16,), "int32"), Field((
 @pytest.mark.parametrize(
     ("overrides", "classes", "fields", "message"),
     [
-        ({}, [], {"image": IMAGE}, "has no captions"),
-        ({"game.given": "embedding"}, [], {"image": IMAGE, "text": TEXT}, "has no embeddings"),
-        ({"game.given": "label"}, [], {"image": IMAGE, "label": LABEL}, "has no classes"),
-        ({"game.scale": "8"}, [], {"image": IMAGE, "text": TEXT}, "does not fit game.scale 8"),
-        ({"generator.depth": "2"}, [], {"image": IMAGE, "text": TEXT}, "generator.depth 2"),
-        ({"generator.network": "dcgan"}, [], {"image": IMAGE, "text": TEXT}, "network stackgan, not dcgan"),
-        ({"game.packing": "2"}, [], {"image": IMAGE, "text": TEXT}, "set packing to 1"),
-        ({"game.flip": "0.1"}, [], {"image": IMAGE, "text": TEXT}, "set flip to 0"),
+        ({}, [], {"real": IMAGE}, "has no captions"),
+        ({"game.given": "embedding"}, [], {"real": IMAGE, "text": TEXT}, "has no embeddings"),
+        ({"game.given": "label"}, [], {"real": IMAGE, "label": LABEL}, "has no classes"),
+        ({"game.scale": "8"}, [], {"real": IMAGE, "text": TEXT}, "does not fit game.scale 8"),
+        ({"generator.depth": "2"}, [], {"real": IMAGE, "text": TEXT}, "generator.depth 2"),
+        ({"generator.network": "dcgan"}, [], {"real": IMAGE, "text": TEXT}, "network stackgan, not dcgan"),
+        ({"game.packing": "2"}, [], {"real": IMAGE, "text": TEXT}, "set packing to 1"),
+        ({"game.flip": "0.1"}, [], {"real": IMAGE, "text": TEXT}, "set flip to 0"),
         (
             {"game.discriminator_pretraining": "9"},
             [],
-            {"image": IMAGE, "text": TEXT},
+            {"real": IMAGE, "text": TEXT},
             "above discriminator_pretraining, 9",
         ),
         (
             {"game.r1": "1.0", "discriminator.norm": "batch"},
             [],
-            {"image": IMAGE, "text": TEXT},
+            {"real": IMAGE, "text": TEXT},
             "discriminator.norm",
         ),
     ],
@@ -437,7 +437,7 @@ def test_a_run_of_another_family_draws_no_text():
 
 def test_real_images_are_as_their_captions_say_and_as_no_other():
     source = Garments("test")
-    images = np.stack([source[i]["image"] for i in range(40)])
+    images = np.stack([source[i]["real"] for i in range(40)])
     asked = [source.attributes(i) for i in range(40)]
     assert captions.shares(images, asked) == dict.fromkeys((*captions.ASKED, "attributes"), 1.0)
     turn = {

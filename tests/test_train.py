@@ -283,7 +283,7 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
     window = train.program(rules, feed, spread, 256, 100)
     image = jnp.zeros((1, 28, 28, 1))
-    state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"image": image})
+    state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"real": image})
     start = jax.tree.map(np.array, state.params)
     args = (spread.replicate(state), feed.whole, feed.parts(0, 3), np.int32(3))
     batches = [{name: jnp.asarray(values[rows]) for name, values in data.items()} for rows in feed.host(0, 3)]

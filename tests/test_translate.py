@@ -43,7 +43,7 @@ GREY, SMALL, COLOUR = (Field((s, s, c), "uint8") for s, c in ((28, 1), (14, 1), 
 
 def enlarger_of(norm):
     overrides = {"generator.blocks": "2", "data.scale": "2", "generator.norm": norm}
-    made = trained("srgan", {"image": GREY, "input": SMALL}, **overrides)
+    made = trained("srgan", {"real": GREY, "input": SMALL}, **overrides)
     return made._replace(state=made.state.replace(params=jax.tree.map(lambda x: 2 * x, made.state.params)))
 
 
@@ -107,7 +107,7 @@ def test_files_are_enlarged_in_their_folders_and_damaged_ones_named(enlarger, tm
 
 @pytest.mark.slow
 def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys):
-    run = trained("pix2pix", {"image": COLOUR, "input": GREY}, **{"generator.depth": "2"})
+    run = trained("pix2pix", {"real": COLOUR, "input": GREY}, **{"generator.depth": "2"})
     original = rng.integers(0, 256, (11, 13, 3), np.uint8)
     write(tmp_path / "a.png", original)
     write(tmp_path / "b.png", original)
@@ -134,7 +134,7 @@ def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys
 @pytest.mark.slow
 def test_cyclegan_goes_forth_and_back(tmp_path, rng):
     overrides = {"generator.depth": "2", "game.identity": "0"}
-    run = trained("cyclegan", {"image": GREY, "other": COLOUR}, **overrides)
+    run = trained("cyclegan", {"real": GREY, "other": COLOUR}, **overrides)
     write(tmp_path / "a.png", rng.integers(0, 256, (8, 8), np.uint8))
     (job,) = jobs([tmp_path / "a.png"], tmp_path / "out")
     for back, shape in ((False, (8, 8)), (True, (8, 8, 3))):
@@ -147,7 +147,7 @@ def test_runs_of_other_families_are_refused(enlarger):
     todo = [Job(*2 * [translate.Path("x.png")])]
     with pytest.raises(InputError, match="and a run of srgan does not; see jaxgan upscale"):
         translate.translate(enlarger, todo)
-    run = trained("pix2pix", {"image": GREY, "input": GREY}, **{"generator.depth": "2"})
+    run = trained("pix2pix", {"real": GREY, "input": GREY}, **{"generator.depth": "2"})
     with pytest.raises(InputError, match="and a run of pix2pix does not; see jaxgan translate"):
         translate.upscale(run, todo)
     with pytest.raises(InputError, match="a run of pix2pix has no way back"):
@@ -181,7 +181,7 @@ def test_scores_of_pairs_are_of_each_image_and_its_own_truth(enlarger):
     source = experiment.held_out(enlarger.built.config)
     assert source is not None
     example = source[0]
-    np.testing.assert_array_equal(pairs.truth[0], example["image"])
+    np.testing.assert_array_equal(pairs.truth[0], example["real"])
     bicubic = Image.fromarray(example["input"][..., 0]).resize((28, 28), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(pairs.baseline[0, ..., 0], np.asarray(bicubic))
     none = scores.Sample(np.zeros((40, 0)), np.zeros((40, 0)), pairs.truth, np.zeros(40, int))

@@ -160,9 +160,9 @@ def close(got, want):
 def test_pix2pix_by_hand(rng):
     """Equations 1 to 4: D sees the input beside the image, G pays for every pixel."""
     rules = play(Pix2Pix, Affine(), Patches(), **sgd(reconstruction=7.0))
-    batch = batches(rng, "input", "image")
-    x, y = batch["input"][0], batch["image"][0]
-    state = game.init(rules, KEY, {"input": x, "image": y})
+    batch = batches(rng, "input", "real")
+    x, y = batch["input"][0], batch["real"][0]
+    state = game.init(rules, KEY, {"input": x, "real": y})
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     g, d = state.params["generator"], state.params["discriminator"]
 
@@ -187,9 +187,9 @@ def test_pix2pix_by_hand(rng):
 @pytest.mark.slow
 def test_pixels_alone_leave_the_discriminator_out(rng):
     rules = play(Pix2Pix, Affine(), Patches(), **sgd(reconstruction=1.0, adversarial=0.0))
-    batch = batches(rng, "input", "image")
-    x, y = batch["input"][0], batch["image"][0]
-    state = game.init(rules, KEY, {"input": x, "image": y})
+    batch = batches(rng, "input", "real")
+    x, y = batch["input"][0], batch["real"][0]
+    state = game.init(rules, KEY, {"input": x, "real": y})
     new, _ = game.step(rules, state, batch)
     grads = jax.grad(lambda g: jnp.mean(jnp.abs(y - run(Affine(), g, x))))(state.params["generator"])
     close(new.params["generator"], moved(state.params["generator"], grads))
@@ -206,7 +206,7 @@ def test_cyclegan_by_hand(shared, rng):
         Patches(),
         **sgd(cycle=3.0, identity=2.0, shared_draws=shared, loss="least_squares"),
     )
-    batch = batches(rng, "image", "other", turns=rules.turns)
+    batch = batches(rng, "real", "other", turns=rules.turns)
     state = game.init(rules, KEY, jax.tree.map(lambda x: x[0], batch))
     new, metrics = quick_jit(lambda s, b: game.step(rules, s, b))(state, batch)
     p = state.params
@@ -215,7 +215,7 @@ def test_cyclegan_by_hand(shared, rng):
         return jnp.mean(jnp.square(x)) / 2
 
     def d_value(judges):
-        b, a = batch["image"][0], batch["other"][0]
+        b, a = batch["real"][0], batch["other"][0]
         total = 0
         for name, maker, real, given in (
             ("discriminator", "generator", b, a),
@@ -231,7 +231,7 @@ def test_cyclegan_by_hand(shared, rng):
     judges = moved(judges, jax.grad(d_value)(judges))
 
     def g_value(makers):
-        b, a = batch["image"][-1], batch["other"][-1]
+        b, a = batch["real"][-1], batch["other"][-1]
         forth = lambda x: run(Affine(), makers["generator"], x)  # noqa: E731
         back = lambda x: run(Affine(), makers["inverse"], x)  # noqa: E731
         fooled = square(run(Patches(), judges["discriminator"], forth(a)) - 1)
@@ -243,11 +243,11 @@ def test_cyclegan_by_hand(shared, rng):
     makers = {name: p[name] for name in ("generator", "inverse")}
     close(new.params, {**judges, **moved(makers, jax.grad(g_value)(makers))})
     np.testing.assert_allclose(metrics["generator/loss"], g_value(makers), rtol=1e-5)
-    assert int(new.memory["image"]["filled"]) == N
+    assert int(new.memory["real"]["filled"]) == N
     kept = new.memory["other"]["images"][:N]
-    np.testing.assert_allclose(kept, run(Affine(), p["inverse"], batch["image"][0]), rtol=1e-5, atol=1e-6)
-    x = batch["image"][0]
-    back = rules.sample(state, Keys.of(KEY, N), {"image": x})
+    np.testing.assert_allclose(kept, run(Affine(), p["inverse"], batch["real"][0]), rtol=1e-5, atol=1e-6)
+    x = batch["real"][0]
+    back = rules.sample(state, Keys.of(KEY, N), {"real": x})
     np.testing.assert_allclose(back, run(Affine(), p["inverse"], x), rtol=1e-6)
 
 
@@ -317,22 +317,22 @@ IMAGE, OTHER = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
 @pytest.mark.parametrize(
     ("overrides", "fields", "message"),
     [
-        ({"game.family": "pix2pix"}, {"image": IMAGE}, "needs pairs of images"),
-        ({"game.family": "cyclegan"}, {"image": IMAGE}, "needs images of two domains"),
-        ({"game.family": "cyclegan"}, {"image": IMAGE, "other": OTHER}, "game.identity needs"),
+        ({"game.family": "pix2pix"}, {"real": IMAGE}, "needs pairs of images"),
+        ({"game.family": "cyclegan"}, {"real": IMAGE}, "needs images of two domains"),
+        ({"game.family": "cyclegan"}, {"real": IMAGE, "other": OTHER}, "game.identity needs"),
         (
             {"game.family": "pix2pix"},
-            {"image": IMAGE, "input": Field((14, 14, 1), "uint8")},
+            {"real": IMAGE, "input": Field((14, 14, 1), "uint8")},
             "28x28 and what they are made from 14x14",
         ),
         (
             {"game.family": "pix2pix", "generator.network": "dcgan"},
-            {"image": IMAGE},
+            {"real": IMAGE},
             "refiner or translator or unet",
         ),
         (
             {"generator.network": "unet"},
-            {"image": IMAGE},
+            {"real": IMAGE},
             "biggan or dcgan or mlp or resnet or sagan, not unet",
         ),
     ],
@@ -359,11 +359,11 @@ def test_settings_become_games():
         config.parse(SETTINGS, {"game.family": "cyclegan", "game.identity": "0"}),
         [],
         100,
-        {"image": IMAGE, "other": OTHER},
+        {"real": IMAGE, "other": OTHER},
     )
     state = jax.eval_shape(lambda: experiment.initial(built))
     assert built.given == ("other",)
-    assert state.memory["image"]["images"].shape == (50, 28, 28, 1)
+    assert state.memory["real"]["images"].shape == (50, 28, 28, 1)
     assert state.memory["other"]["images"].shape == (50, 28, 28, 3)
 
 
@@ -373,12 +373,12 @@ def test_packed_images_are_judged_together(family, rng):
     """The discriminator of two images together has twice the channels, and takes finite turns."""
     keys = {"game.family": family, "game.packing": "2", "discriminator.norm": "none"}
     given = {"pix2pix": "input", "cyclegan": "other"}[family]
-    built = experiment.build(config.parse(SETTINGS, keys), [], 100, {"image": IMAGE, given: IMAGE})
+    built = experiment.build(config.parse(SETTINGS, keys), [], 100, {"real": IMAGE, given: IMAGE})
     state = quick_jit(lambda: experiment.initial(built))()
     seen = {"pix2pix": 2 * (1 + 1), "cyclegan": 2 * 1}[family]
     assert state.params["discriminator"]["Conv_0"]["kernel"].shape[-1] == seen
     batch = {
-        name: jnp.asarray(rng.uniform(-1, 1, (1, N, 28, 28, 1)), jnp.float32) for name in ("image", given)
+        name: jnp.asarray(rng.uniform(-1, 1, (1, N, 28, 28, 1)), jnp.float32) for name in ("real", given)
     }
     new, _ = quick_jit(lambda s, b: game.step(built.game, s, b))(state, batch)
     assert int(new.skipped) == 0

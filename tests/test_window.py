@@ -69,7 +69,7 @@ def fragile():
 
 @cache
 def started():
-    return game.init(fragile(), jax.random.key(0), {"image": jnp.zeros((1, 28, 28, 1))})
+    return game.init(fragile(), jax.random.key(0), {"real": jnp.zeros((1, 28, 28, 1))})
 
 
 @jax.jit

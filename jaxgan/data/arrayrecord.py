@@ -25,7 +25,7 @@ class Contents(NamedTuple):
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     features: Mapping[str, str]
-    """What to read, by the names of `sources`: "image", and those of "label", "input", "other", "text" and "embedding"
+    """What to read, by the names of `sources`: "real", and those of "label", "input", "other", "text" and "embedding"
     that there are."""
     embedding: int
     """Numbers of an embedding, 0 where there is none."""
@@ -99,7 +99,7 @@ def _find_below(folder: Path) -> Path:
 def describe(directory: Path, split: str, image: str | None = None, given: str | None = None) -> Contents:
     """What one split of the prepared data set in `directory` holds; opens no shard.
 
-    `image` and `given` name the features that are to be "image" and "input", as of `sources.TFDS`.
+    `image` and `given` name the features that are to be "real" and "input", as of `sources.TFDS`.
 
     Raises:
       InputError: where its files are damaged, missing or not ArrayRecord, it lacks the split, or its features hold no
@@ -189,7 +189,7 @@ def _features(
         several = f"several images ({', '.join(pictures)}), none named 'image'; name one of them"
         what = several if pictures else "no image; take another data set"
         raise InputError(f"{directory}: its features hold {what}")
-    found = {"image": picture}
+    found = {"real": picture}
     labels = [key for key, feature in every.items() if isinstance(feature, features.ClassLabel)]
     if "label" in labels or len(labels) == 1:
         found["label"] = "label" if "label" in labels else labels[0]

@@ -24,12 +24,12 @@ class Derived:
 
     @property
     def resolution(self) -> int:
-        """The side of "image"."""
+        """The side of "real"."""
         return self.source.resolution
 
     @property
     def channels(self) -> int:
-        """The channels of "image"."""
+        """The channels of "real"."""
         return self.source.channels
 
     @property
@@ -52,16 +52,16 @@ class Derived:
 
 
 class Edges(Derived):
-    """Adds "input", the line drawing of each "image" (`edges`)."""
+    """Adds "input", the line drawing of each "real" (`edges`)."""
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
-        return {**self.source.fields, "input": self.source.fields["image"]}
+        return {**self.source.fields, "input": self.source.fields["real"]}
 
     def __getitem__(self, index: int, /) -> Example:
         example = self.source[index]
-        return {**example, "input": edges(example["image"])}
+        return {**example, "input": edges(example["real"])}
 
 
 def edges(image: np.ndarray) -> np.ndarray:
@@ -113,12 +113,12 @@ class HiddenPairs(Derived):
         return int(circle[(order.inverse(0, length, 0)[index] + 1) % length])
 
     def truth(self, index: int) -> Example:
-        """The pair that the "other" of example `index` belongs to: that as "input", and its true "image"."""
+        """The pair that the "other" of example `index` belongs to: that as "input", and its true "real"."""
         return self.source[self.partner(index)]
 
 
 class Degraded(Derived):
-    """For super-resolution: "input" is each "image" shrunken `scale` times, antialiased (Lanczos, as `images` does it).
+    """For super-resolution: "input" is each "real" shrunken `scale` times, antialiased (Lanczos, as `images` does it).
 
     It takes the place of any other "input".
 
@@ -144,6 +144,6 @@ class Degraded(Derived):
 
     def __getitem__(self, index: int, /) -> Example:
         example = self.source[index]
-        image = example["image"]
+        image = example["real"]
         picture = Image.fromarray(image[..., 0] if self.channels == 1 else image)
         return {**example, "input": images.to_array(picture, self.resolution // self.scale, self.channels)}

@@ -13,7 +13,7 @@ from jaxgan.errors import InputError
 
 
 class Pairs:
-    """Images, each with the one that it is to be made from: "image" and "input".
+    """Images, each with the one that it is to be made from: "real" and "input".
 
     They are in two folders, matched by their paths below them without the ending, or side by side in the files of one
     folder. The first folder's subfolders are classes, as of `sources.ImageFolder`.
@@ -80,11 +80,11 @@ class Pairs:
             image, given = images.read_pair(file, None, self._sizes)
         else:
             given, image = images.read_pair(file, None, (self._sizes[1], self._sizes[0]))
-        return {"image": image, "label": self._labels[index], "input": given}
+        return {"real": image, "label": self._labels[index], "input": given}
 
 
 class Unpaired:
-    """Images of two domains that do not belong together: "image" and "other".
+    """Images of two domains that do not belong together: "real" and "other".
 
     An epoch visits each image of the larger folder once. Example i has the image i, counted on from the first again
     where there are fewer of them, and an "other" that a shuffle chose which knows nothing of the images.
@@ -115,7 +115,7 @@ class Unpaired:
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
         fields = labelled(self.resolution, self.channels)
-        return {**fields, "other": fields["image"]}
+        return {**fields, "other": fields["real"]}
 
     @property
     def fingerprint(self) -> str:
@@ -133,7 +133,7 @@ class Unpaired:
         chosen = int(order.indices(0, len(self._others), at, 1)[0])
         size = self.resolution, self.channels
         return {
-            "image": images.read(self.path / self._files[own], *size),
+            "real": images.read(self.path / self._files[own], *size),
             "label": self._labels[own],
             "other": images.read(self.other / self._others[chosen], *size),
         }
@@ -179,7 +179,7 @@ class Captions:
 
     def __getitem__(self, index: int, /) -> Example:
         return {
-            "image": images.read(self.path / self._files[index], self.resolution, self.channels),
+            "real": images.read(self.path / self._files[index], self.resolution, self.channels),
             "label": self._labels[index],
             "text": text.encode(self.captions[index], self.text_length),
         }

@@ -72,7 +72,7 @@ class Garments:
         wanted = self.attributes(index)
         image = Image.fromarray(render(pixels[index], wanted))
         return {
-            "image": images.to_array(image, self.resolution, self.channels),
+            "real": images.to_array(image, self.resolution, self.channels),
             "label": np.int32(labels[index]),
             "text": text.encode(self.caption(index), self.text_length),
         }

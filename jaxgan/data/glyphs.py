@@ -36,7 +36,7 @@ class Glyphs(Derived):
     @property
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
-        drawn = {"other": self.source.fields["image"], "other_label": Field((), "int32")}
+        drawn = {"other": self.source.fields["real"], "other_label": Field((), "int32")}
         return {**self.source.fields, **drawn}
 
     @property

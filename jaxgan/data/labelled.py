@@ -12,7 +12,7 @@ from jaxgan.errors import InputError
 class Labelled:
     """A source whose examples each carry one of few labelled examples too, for training that sees no other labels.
 
-    Example i carries the labelled example i modulo `count`, as the fields "labelled_image" and "labelled_label", so
+    Example i carries the labelled example i modulo `count`, as the fields "labelled_real" and "labelled_label", so
     that batches hold as many labelled examples as others, and an epoch shows each of them equally often. Which are
     labelled depends on the source and the count alone, never on the run's seed: of each class as many, the first that
     come in the order of epoch 0 of seed 0.
@@ -50,7 +50,7 @@ class Labelled:
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
         fields = self.source.fields
-        return {**fields, "labelled_image": fields["image"], "labelled_label": fields["label"]}
+        return {**fields, "labelled_real": fields["real"], "labelled_label": fields["label"]}
 
     @property
     def fingerprint(self) -> str:
@@ -64,7 +64,7 @@ class Labelled:
         known = self.source[int(self.indices[index % len(self.indices)])]
         return {
             **self.source[index],
-            "labelled_image": known["image"],
+            "labelled_real": known["real"],
             "labelled_label": known["label"],
         }
 

@@ -49,14 +49,14 @@ class Field(NamedTuple):
 
 def labelled(resolution: int, channels: int) -> dict[str, Field]:
     """The fields of square images with labels."""
-    return {"image": Field((resolution, resolution, channels), "uint8"), "label": Field((), "int32")}
+    return {"real": Field((resolution, resolution, channels), "uint8"), "label": Field((), "int32")}
 
 
 @runtime_checkable
 class Source(Protocol):
     """A set of examples with random access, each with a square image.
 
-    Every source has the fields "image" and "label". `classes` names the labels in order and is empty when the set is
+    Every source has the fields "real" and "label". `classes` names the labels in order and is empty when the set is
     unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data behind the source,
     whatever the resolution and channels it is read at. `source[i]` raises IndexError past the end and InputError,
     naming the place, where the example cannot be read.
@@ -88,7 +88,7 @@ class Embedded:
 
     Args:
       split: "train" or "test".
-      resolution, channels: what `source[i]["image"]` is resized and converted to.
+      resolution, channels: what `source[i]["real"]` is resized and converted to.
 
     Raises:
       InputError: for another split, or a bad resolution or channels.
@@ -132,7 +132,7 @@ class Embedded:
             image = image[..., None].copy()
         else:
             image = images.to_array(Image.fromarray(image), self.resolution, self.channels)
-        return {"image": image, "label": np.int32(labels[index])}
+        return {"real": image, "label": np.int32(labels[index])}
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The originals, read-only, whatever `resolution`: pixels uint8 [n, 28, 28], labels uint8 [n]."""
@@ -177,7 +177,7 @@ class ImageFolder:
 
     def __getitem__(self, index: int, /) -> Example:
         image = images.read(self.path / self.files[index], self.resolution, self.channels)
-        return {"image": image, "label": self._labels[index]}
+        return {"real": image, "label": self._labels[index]}
 
     def stored(self, index: int) -> tuple[str, Path]:
         """Where an image is, in words, and its file."""
@@ -187,9 +187,9 @@ class ImageFolder:
 class TFDS:
     """One split of a data set that TFDS (or `jaxgan prepare`) prepared as ArrayRecord. Needs no TensorFlow.
 
-    The image is the feature "image", or else the only image feature. The label is the feature "label", or else the
-    only ClassLabel; without one the set is unlabelled. Where they are there, the image features "input" and "other"
-    and the text feature "text" come along.
+    The field "real" is the feature "image", or else the only image feature. The label is the feature "label", or else
+    the only ClassLabel; without one the set is unlabelled. Where they are there, the image features "input" and
+    "other" and the text feature "text" come along.
 
     Args:
       name: a TFDS name such as "mnist" or "celeb_a/config:2.0.1", looked up in `directory` or, where that is None, in
@@ -237,7 +237,7 @@ class TFDS:
         self._files = contents.files
         self._features = contents.features
         self._length = contents.length
-        sizes = {"image": size, "input": of_input, "other": size}
+        sizes = {"real": size, "input": of_input, "other": size}
         self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
         self._text_length = text_length
         self._embedding = contents.embedding
@@ -308,7 +308,7 @@ class TFDS:
     def stored(self, index: int) -> tuple[str, io.BytesIO]:
         """Where an image is, in words, and its file."""
         return f"{self.directory}: example {index} of split {self.split!r}", io.BytesIO(
-            self._open()[index]["image"]
+            self._open()[index]["real"]
         )
 
     def _open(self) -> "arrayrecord.Records":

@@ -52,7 +52,7 @@ def load(source: Source, progress: bool = True) -> Batch:
     """
     if isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
         pixels, labels = source.arrays()
-        return {"image": pixels[..., None].copy(), "label": labels.astype(np.int32)}
+        return {"real": pixels[..., None].copy(), "label": labels.astype(np.int32)}
     from tqdm import tqdm
 
     length = len(source)

@@ -16,6 +16,9 @@ from jaxgan.errors import InputError
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
 
+RENAMED: Mapping[str, str] = {"image": "real"}
+"""Fields of manifests that have another name now."""
+
 
 def build(
     settings: config.Experiment,
@@ -64,7 +67,10 @@ def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Bui
     Raises:
       InputError: As `build`.
     """
-    fields = {name: Field(tuple(shape), dtype) for name, (shape, dtype) in manifest.get("fields", {}).items()}
+    fields = {
+        RENAMED.get(name, name): Field(tuple(shape), dtype)
+        for name, (shape, dtype) in manifest.get("fields", {}).items()
+    }
     return build(settings, manifest["classes"], manifest["examples"], fields)
 
 
@@ -110,7 +116,7 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
       most: How many, from all over the data; all of them if not given.
 
     Returns:
-      The fields of `Built.given`, and "image", `[n, ...]` each, the true one where the data hides its pairs; None
+      The fields of `Built.given`, and "real", `[n, ...]` each, the true one where the data hides its pairs; None
       where samples are not made from examples.
 
     Raises:
@@ -123,12 +129,12 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
     places = [i * len(source) // count for i in range(count)]
     chosen = [source[i] for i in places]
     if isinstance(source, derived.HiddenPairs):
-        chosen = [{**x, "image": source.truth(i)["image"]} for i, x in zip(places, chosen, strict=True)]
-    return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "image"))}
+        chosen = [{**x, "real": source.truth(i)["real"]} for i, x in zip(places, chosen, strict=True)]
+    return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "real"))}
 
 
 def answered(built: Built) -> bool:
-    """Whether what samples are made from is one image, and has a true answer: the "image" of `examples`."""
+    """Whether what samples are made from is one image, and has a true answer: the "real" of `examples`."""
     data = built.config.data
     hidden = getattr(data, "unpaired", False) or getattr(data, "task", None) == "unpaired-edges"
     return built.given == ("input",) or (built.given == ("other",) and hidden)

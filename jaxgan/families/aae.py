@@ -108,7 +108,7 @@ class AAE(Family):
     ) -> Game:
         """The game of three networks, or four.
 
-        Batches hold "image" `[N, ...]` and, with classes, a labelled example to each: "labelled_image" `[N, ...]` and
+        Batches hold "real" `[N, ...]` and, with classes, a labelled example to each: "labelled_real" `[N, ...]` and
         "labelled_label" `[N]` int. Players, in order: "autoencoder" reconstructs images; "discriminator" tells draws
         from codes, with the metrics of `Adversary.discriminate` (those of the class discriminator begin with "class_");
         "encoder" fools it; "classifier", in the style/class split, learns labels. If a batch of that split holds
@@ -150,10 +150,10 @@ class AAE(Family):
             return codes, logits, stats
 
         def autoencoder_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            codes, logits, e_stats = encoded(state, batch["image"], keys)
+            codes, logits, e_stats = encoded(state, batch["real"], keys)
             masks = keys.fold("generator").example
             made, g_stats = apply(generator, state, "generator", joined(codes, logits), keys=masks)
-            error = jnp.mean(jnp.square(made - batch["image"]))
+            error = jnp.mean(jnp.square(made - batch["real"]))
             metrics = {"reconstruction": error}
             if logits is not None and "label" in batch:
                 metrics["error"] = jnp.mean(jnp.argmax(logits, 1) != batch["label"])
@@ -163,10 +163,10 @@ class AAE(Family):
 
         def matched(state: State, batch: Batch, keys: Keys) -> tuple[Array, Array, Any, Any, Keys]:
             """Draws and codes to be told apart, logits and labels that go with them, and their keys."""
-            images, label, modes = batch["image"], None, None
+            images, label, modes = batch["real"], None, None
             if placed:
                 n = len(images)
-                images = jnp.concatenate([images, batch["labelled_image"]])
+                images = jnp.concatenate([images, batch["labelled_real"]])
                 keys = Keys(keys.shared, jnp.concatenate([keys.example, keys.fold("labelled").example]))
                 label = jnp.concatenate([jnp.full((n,), classes, jnp.int32), batch["labelled_label"]])
                 modes = jnp.where(label == classes, draw_classes(keys.fold("unknown"), classes), label)
@@ -207,11 +207,11 @@ class AAE(Family):
             return value, Aux()
 
         def classifier_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            _, logits, _ = encoded(state, batch["labelled_image"], keys)
+            _, logits, _ = encoded(state, batch["labelled_real"], keys)
             return class_loss(logits, batch["labelled_label"]), Aux()
 
         def init(key: Array, batch: Batch) -> Nets:
-            image = jnp.zeros_like(batch["image"])
+            image = jnp.zeros_like(batch["real"])
             n = len(image)
             code, label = jnp.zeros((n, latents.size)), jnp.zeros(n, jnp.int32) if placed else None
             both = jnp.zeros((n, latents.size + (classes if divided else 0)))
@@ -276,7 +276,7 @@ class AAE(Family):
                 "discriminator.minibatch_std would compare codes with labels and codes without; set it to false, or "
                 "game.labels to 0"
             )
-        image = facts.fields["image"].shape
+        image = facts.fields["real"].shape
         shape = Shape(image[0], image[2], dtype=parts.dtype)
         told = shape._replace(classes=classes if divided else 0, latent=self.latent)
         # To a discriminator of labelled codes, "not known" is one more class.
@@ -313,7 +313,7 @@ def looks(
     """
 
     def reconstructions(state: State, batch: Batch) -> Sheet:
-        images = batch["image"][:SHOWN]
+        images = batch["real"][:SHOWN]
         made = decode(generator, state, joined(*encode(encoder, state, images)))
         return Sheet(jnp.stack([images, made], 1).reshape(-1, *images.shape[1:]), 8)
 
@@ -326,8 +326,8 @@ def looks(
         return Sheet(decode(generator, state, plane(latents)), WALK)
 
     def codes(state: State, batch: Batch) -> Scatter:
-        behind = latents.draw(Keys.of(jax.random.key(0), len(batch["image"])))
-        return Scatter(encode(encoder, state, batch["image"])[0], batch["label"], behind)
+        behind = latents.draw(Keys.of(jax.random.key(0), len(batch["real"])))
+        return Scatter(encode(encoder, state, batch["real"])[0], batch["label"], behind)
 
     shown: dict[str, Callable[[State, Batch], Picture]] = {
         "images, each with its reconstruction to the right": reconstructions

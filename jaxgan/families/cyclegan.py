@@ -15,7 +15,7 @@ from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Fraction, Weight, Whole
 
-DOMAINS = {"image": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
+DOMAINS = {"real": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
 """For the images of each domain, the network that makes them and the one that judges them."""
 
 
@@ -59,7 +59,7 @@ class CycleGAN(Family):
     ) -> Game:
         """The game of four networks.
 
-        Batches hold "other" `[N, H, W, C]` and "image" `[N, H, W, D]`, which are not pairs. "generator" makes images of
+        Batches hold "other" `[N, H, W, C]` and "real" `[N, H, W, D]`, which are not pairs. "generator" makes images of
         others, "inverse" the way back; "discriminator" judges images, "inverse_discriminator" others. The
         discriminator's metrics are those of `Adversary.discriminate` for images, and with "other_" before them for
         others.
@@ -73,7 +73,7 @@ class CycleGAN(Family):
           discriminator_optimizer: Of both discriminators, likewise.
 
         Returns:
-          The game. `sample` translates the batch's "other" to images, or where there is none its "image" back. Its
+          The game. `sample` translates the batch's "other" to images, or where there is none its "real" back. Its
           `init` raises ValueError if identity is asked of domains that differ in channels.
         """
         modules = {
@@ -82,7 +82,7 @@ class CycleGAN(Family):
             "discriminator": discriminator,
             "inverse_discriminator": inverse_discriminator,
         }
-        back = {"image": "other", "other": "image"}
+        back = {"real": "other", "other": "real"}
 
         def run(state: State, name: str, x: Array, keys: Keys, stats: Any = None) -> tuple[Array, Any]:
             return apply(modules[name], state, name, x, stats=stats, keys=keys.fold(name).example)
@@ -111,7 +111,7 @@ class CycleGAN(Family):
                 asked = pools.query(state.memory.get(domain, {}), made[domain], own)
                 seen = self.discriminate(judged_by(state, judge), batch[domain], asked.seen, own, state.step)
                 value, stats[judge], candidates[domain] = value + seen.value, seen.stats, asked.candidates
-                before = "" if domain == "image" else "other_"
+                before = "" if domain == "real" else "other_"
                 metrics |= {before + name: x for name, x in seen.metrics.items()}
             return value, Aux(stats, candidates if self.pool else None, metrics)
 
@@ -137,9 +137,9 @@ class CycleGAN(Family):
             return value, aux._replace(stats=stats, metrics=metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
-            if self.identity and batch["image"].shape != batch["other"].shape:
+            if self.identity and batch["real"].shape != batch["other"].shape:
                 raise ValueError(
-                    f"identity needs both domains to be alike; images are {batch['image'].shape[1:]}, others "
+                    f"identity needs both domains to be alike; images are {batch['real'].shape[1:]}, others "
                     f"{batch['other'].shape[1:]}; set it to 0"
                 )
             nets = {}
@@ -157,9 +157,9 @@ class CycleGAN(Family):
             return {domain: pools.remember(memory[domain], candidates[domain]) for domain in DOMAINS}
 
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
-            given = next((name for name in ("other", "image") if name in (batch or {})), None)
+            given = next((name for name in ("other", "real") if name in (batch or {})), None)
             if batch is None or given is None:
-                raise ValueError('a translator needs "other", or "image" for the way back')
+                raise ValueError('a translator needs "other", or "real" for the way back')
             maker = DOMAINS[back[given]][0]
             masks = keys.fold(maker).example
             return modules[maker].apply(state.variables(maker), batch[given], train=False, keys=masks)  # pyright: ignore[reportReturnType]
@@ -198,4 +198,4 @@ class CycleGAN(Family):
             *(parts.module("discriminator", x) for x in judged),
             **parts.optimizers,
         )
-        return Built(game, given=("other",), command="translate", back="image")
+        return Built(game, given=("other",), command="translate", back="real")

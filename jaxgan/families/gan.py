@@ -67,7 +67,7 @@ class GAN(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold "image" `[N, ...]` and, for a conditional game, "label" `[N]` int. Networks are called as
+        Batches hold "real" `[N, ...]` and, for a conditional game, "label" `[N]` int. Networks are called as
         `jaxgan.networks` describes. The discriminator's metrics are those of `Adversary.discriminate`.
 
         Args:
@@ -114,19 +114,19 @@ class GAN(Family):
             judge, stats = judged_by(state, batch), state.stats["discriminator"]
             one_by_one = not self.conditional and not stats and getattr(discriminator, "per_example", False)
             seen: Verdict = self.discriminate(
-                judge, batch["image"], fake, keys, state.step, per_example=one_by_one
+                judge, batch["real"], fake, keys, state.step, per_example=one_by_one
             )
             classes, right = told({"real": seen.real, "fake": seen.fake}, batch)
             return seen.value + classes, Aux({"discriminator": seen.stats}, metrics={**seen.metrics, **right})
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, aux = fakes(state, batch, keys)
-            value, more = self.fool(judged_by(state, batch), fake, keys, state.step, batch["image"])
+            value, more = self.fool(judged_by(state, batch), fake, keys, state.step, batch["real"])
             classes, _ = told({"fake": more}, batch)
             return value + classes, aux
 
         def init(key: Array, batch: Batch) -> Nets:
-            z, seen = jnp.zeros((len(batch["image"]), self.latents.size)), self.blank(batch["image"])
+            z, seen = jnp.zeros((len(batch["real"]), self.latents.size)), self.blank(batch["real"])
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, z, label(batch), train=True),
@@ -157,13 +157,13 @@ class GAN(Family):
 
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""
-        parts.demand(self, generator="latent", discriminator="image")
+        parts.demand(self, generator="latent", discriminator="example")
         classes = facts.conditional(self.conditional)
         if classes and "label" not in parts.discriminator.roles:
             raise InputError(
                 f"discriminator.network {parts.discriminator.network} takes no labels; set game.conditional to false"
             )
-        image = facts.fields["image"].shape
+        image = facts.fields["real"].shape
         shape = Shape(image[0], image[2], classes, parts.dtype)
         generator = parts.generator_of(shape, self.latent)
         seen = shape._replace(channels=shape.channels * self.packing)

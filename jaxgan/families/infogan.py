@@ -94,7 +94,7 @@ class InfoGAN(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold "image" `[N, ...]`. The discriminator's metrics are those of `Adversary.discriminate`. Metrics of
+        Batches hold "real" `[N, ...]`. The discriminator's metrics are those of `Adversary.discriminate`. Metrics of
         both players are "category", the share of categories that Q tells, and "continuous", the mean squared error of
         the continuous codes, whose variance is 1/3.
 
@@ -138,22 +138,22 @@ class InfoGAN(Family):
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, _ = make(state, batch, keys)
-            seen = self.discriminate(judged_by(state), batch["image"], fake, keys, state.step)
+            seen = self.discriminate(judged_by(state), batch["real"], fake, keys, state.step)
             value, metrics = lost(seen.fake, keys)
             return seen.value + value, Aux({"discriminator": seen.stats}, metrics=seen.metrics | metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, aux = make(state, batch, keys)
-            fooled, told = self.fool(judged_by(state), fake, keys, state.step, batch["image"])
+            fooled, told = self.fool(judged_by(state), fake, keys, state.step, batch["real"])
             value, metrics = lost(told, keys)
             return fooled + value, aux._replace(metrics=metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
-            z = jnp.zeros((len(batch["image"]), latents.size))
+            z = jnp.zeros((len(batch["real"]), latents.size))
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, z, train=True),
-                "discriminator": discriminator.init(d_key, batch["image"], train=True),
+                "discriminator": discriminator.init(d_key, batch["real"], train=True),
             }
             self.check_statistics(nets["discriminator"])
             return nets
@@ -183,7 +183,7 @@ class InfoGAN(Family):
                 "game.family infogan reads codes where others read classes: set discriminator.conditioning to "
                 "'auxiliary', of a discriminator.network that knows it, such as dcgan"
             )
-        image = facts.fields["image"].shape
+        image = facts.fields["real"].shape
         shape = Shape(image[0], image[2], dtype=parts.dtype)
         generator = parts.generator_of(shape, self.latents.size)
         told = shape._replace(classes=self.categories + self.continuous)

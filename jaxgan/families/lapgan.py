@@ -61,7 +61,7 @@ class LAPGAN(Family):
     ) -> Game:
         """The game of two networks for each level.
 
-        Batches hold "image" `[N, R, R, C]` in [-1, 1] and, for a conditional game, "label" `[N]` int. Level 0 is the
+        Batches hold "real" `[N, R, R, C]` in [-1, 1] and, for a conditional game, "label" `[N]` int. Level 0 is the
         finest. The networks are "generator_0", "discriminator_0" and so on. At the last level the generator is called
         as `generator(latent, label, train=, keys=)` and makes images, which the discriminator judges: a plain GAN. At
         every other level k it is called as `generator(low, noise, label, train=, keys=)`, with the next smaller real
@@ -126,7 +126,7 @@ class LAPGAN(Family):
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[list[Array], Aux]:
             made, stats = [], {}
-            for level, (low, _) in enumerate(cut(batch["image"])):
+            for level, (low, _) in enumerate(cut(batch["real"])):
                 own = keys.fold(makers[level])
                 numbers = Latents(self.latent if low is None else sizes[level] ** 2, self.latent_kind).draw(
                     own
@@ -151,7 +151,7 @@ class LAPGAN(Family):
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, _ = fakes(state, batch, keys)
             value, stats, metrics, each = jnp.float32(0), {}, {}, []
-            for level, (low, band) in enumerate(cut(batch["image"])):
+            for level, (low, band) in enumerate(cut(batch["real"])):
                 pair, own = (shown(low, band), shown(low, made[level])), keys.fold(judges[level])
                 seen = self.discriminate(judged_by(state, batch, level), *pair, own, state.step)
                 stats[judges[level]] = seen.stats
@@ -167,7 +167,7 @@ class LAPGAN(Family):
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, aux = fakes(state, batch, keys)
             value, metrics = jnp.float32(0), {}
-            for level, (low, band) in enumerate(cut(batch["image"])):
+            for level, (low, band) in enumerate(cut(batch["real"])):
                 fake, real, own = shown(low, made[level]), shown(low, band), keys.fold(judges[level])
                 judge = judged_by(state, batch, level)
                 metrics[f"loss_{level}"], _ = self.fool(judge, fake, own, state.step, real)
@@ -175,7 +175,7 @@ class LAPGAN(Family):
             return value, aux._replace(metrics=metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
-            n, *image = batch["image"].shape
+            n, *image = batch["real"].shape
             if image[:2] != [resolution, resolution]:
                 raise ValueError(f"this pyramid is of {resolution}x{resolution} images, got {image}")
             nets = {}
@@ -224,7 +224,7 @@ class LAPGAN(Family):
         made_by, judged_by = parts.generator, parts.discriminator
         assert isinstance(made_by, LAPGANGenerator)
         assert isinstance(judged_by, LAPGANDiscriminator)
-        resolution, _, channels = facts.fields["image"].shape
+        resolution, _, channels = facts.fields["real"].shape
         halvings = self.levels - 1
         if resolution % 2**halvings:
             raise InputError(

@@ -41,7 +41,7 @@ class Pix2Pix(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold "input" `[N, H, W, C]` and "image" `[N, H, W, D]`, what it should become. The generator is called
+        Batches hold "input" `[N, H, W, C]` and "real" `[N, H, W, D]`, what it should become. The generator is called
         as `generator(input, train=, keys=)`, the discriminator on both joined, `[N, H, W, C + D]`.
 
         Args:
@@ -74,16 +74,16 @@ class Pix2Pix(Family):
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, _ = fakes(state, batch, keys)
-            pair = beside(batch, batch["image"]), beside(batch, fake)
+            pair = beside(batch, batch["real"]), beside(batch, fake)
             seen = self.discriminate(judged_by(state), *pair, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, aux = fakes(state, batch, keys)
-            difference = jnp.mean(jnp.abs(fake - batch["image"]))
+            difference = jnp.mean(jnp.abs(fake - batch["real"]))
             value, metrics = self.reconstruction * difference, {"reconstruction": difference}
             if self.adversarial:
-                real = beside(batch, batch["image"])
+                real = beside(batch, batch["real"])
                 fooled, _ = self.fool(judged_by(state), beside(batch, fake), keys, state.step, real)
                 value, metrics["adversarial"] = value + self.adversarial * fooled, fooled
             return value, aux._replace(metrics=metrics)
@@ -93,7 +93,7 @@ class Pix2Pix(Family):
             nets = {
                 "generator": generator.init(g_key, batch["input"], train=True),
                 "discriminator": discriminator.init(
-                    d_key, self.blank(beside(batch, batch["image"])), train=True
+                    d_key, self.blank(beside(batch, batch["real"])), train=True
                 ),
             }
             self.check_statistics(nets["discriminator"])

@@ -94,7 +94,7 @@ class Private(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold "image" `[N, ...]`, for a conditional game "label" `[N]` int, and "included" `[N]` bool: which rows
+        Batches hold "real" `[N, ...]`, for a conditional game "label" `[N]` int, and "included" `[N]` bool: which rows
         take part. Without it all of them do. Metrics are those of `Adversary.discriminate`, means over the examples
         that take part and none of them private, but for the variances; "examples" is their number, and "clipped" the
         share of them whose gradient was longer than `clip`.
@@ -145,7 +145,7 @@ class Private(Family):
             return judge
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            judge, seen = judged_by(state, own(batch)), (batch["image"], batch["fakes"])
+            judge, seen = judged_by(state, own(batch)), (batch["real"], batch["fakes"])
             said = self.discriminate(judge, *seen, keys, state.step, whole=False)
             return said.value, Aux(stats={"discriminator": said.stats}, metrics=said.metrics)
 
@@ -163,12 +163,12 @@ class Private(Family):
             return restore(flat + noise * self.clip / expected * key.normal(flat.shape)[0])
 
         def init(key: Array, batch: Batch) -> Nets:
-            z = jnp.zeros((len(batch["image"]), self.latents.size))
+            z = jnp.zeros((len(batch["real"]), self.latents.size))
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, z, own(batch), train=True),
                 "discriminator": discriminator.init(
-                    d_key, jnp.zeros_like(batch["image"]), own(batch), train=True
+                    d_key, jnp.zeros_like(batch["real"]), own(batch), train=True
                 ),
             }
             for name, variables in nets.items():
@@ -227,7 +227,7 @@ class Private(Family):
             raise InputError(
                 "discriminator.minibatch_std compares examples whose gradients are clipped one by one; set it to false"
             )
-        image = facts.fields["image"].shape
+        image = facts.fields["real"].shape
         shape = Shape(image[0], image[2], classes, parts.dtype)
         poisson = Poisson.of(facts.examples, parts.batch_size)
         ledger = privacy.Ledger(

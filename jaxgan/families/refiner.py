@@ -52,7 +52,7 @@ class Refinement(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold synthetic images "other" `[N, H, W, C]` and real ones "image" of the same shape, which are not
+        Batches hold synthetic images "other" `[N, H, W, C]` and real ones "real" of the same shape, which are not
         pairs. The refiner is called as `generator(other, train=, keys=)`. In each step it takes its turns first, as in
         the paper, and all turns have batches of their own. A discriminator that gives logits of patches makes the loss
         local.
@@ -84,7 +84,7 @@ class Refinement(Family):
             difference = jnp.mean(jnp.abs(refined - batch["other"]))
 
             def fooled() -> Array:
-                return self.fool(judged_by(state), refined, keys, state.step, batch["image"])[0]
+                return self.fool(judged_by(state), refined, keys, state.step, batch["real"])[0]
 
             value = lax.cond(state.step >= start, fooled, lambda: jnp.float32(0)) if start else fooled()
             metrics = {"difference": difference, "adversarial": value}
@@ -95,19 +95,19 @@ class Refinement(Family):
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             refined, _ = refine(state, batch, keys)
             asked = pools.halves(state.memory, refined, keys)
-            seen = self.discriminate(judged_by(state), batch["image"], asked.seen, keys, state.step)
+            seen = self.discriminate(judged_by(state), batch["real"], asked.seen, keys, state.step)
             return seen.value, Aux({"discriminator": seen.stats}, asked.candidates, seen.metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
-            if batch["image"].shape != batch["other"].shape:
+            if batch["real"].shape != batch["other"].shape:
                 raise ValueError(
                     "a refined image takes the place of a real one, but synthetic images are "
-                    f"{batch['other'].shape[1:]} and real ones {batch['image'].shape[1:]}"
+                    f"{batch['other'].shape[1:]} and real ones {batch['real'].shape[1:]}"
                 )
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, batch["other"], train=True),
-                "discriminator": discriminator.init(d_key, self.blank(batch["image"]), train=True),
+                "discriminator": discriminator.init(d_key, self.blank(batch["real"]), train=True),
             }
             self.check_statistics(nets["discriminator"])
             return nets

@@ -56,7 +56,7 @@ class SRGAN(Family):
     ) -> Game:
         """The game of two networks.
 
-        Batches hold "input" `[N, h, w, C]` and "image" `[N, s h, s w, D]`, what it should become. The generator is
+        Batches hold "input" `[N, h, w, C]` and "real" `[N, s h, s w, D]`, what it should become. The generator is
         called as `generator(input, train=, keys=)`.
 
         Args:
@@ -89,7 +89,7 @@ class SRGAN(Family):
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, _ = fakes(state, batch, keys)
-            seen = self.discriminate(judged_by(state), batch["image"], fake, keys, state.step)
+            seen = self.discriminate(judged_by(state), batch["real"], fake, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
 
         def beyond_pixels(
@@ -107,7 +107,7 @@ class SRGAN(Family):
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, aux = fakes(state, batch, keys)
-            real = batch["image"]
+            real = batch["real"]
             difference = jnp.mean(
                 jnp.square(fake - real) if self.pixel_loss == "mse" else jnp.abs(fake - real)
             )
@@ -126,7 +126,7 @@ class SRGAN(Family):
             g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
             nets = {
                 "generator": generator.init(g_key, batch["input"], train=True),
-                "discriminator": discriminator.init(d_key, self.blank(batch["image"]), train=True),
+                "discriminator": discriminator.init(d_key, self.blank(batch["real"]), train=True),
             }
             self.check_statistics(nets["discriminator"])
             return nets
@@ -155,13 +155,13 @@ class SRGAN(Family):
 
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""
-        parts.demand(self, generator="srgan", discriminator="image")
+        parts.demand(self, generator="srgan", discriminator="example")
         if "input" not in facts.fields:
             raise InputError(
-                f"game.family srgan needs small images, and the data has only {', '.join(facts.fields)}; set "
+                f"game.family srgan needs small images, and the data's fields are {', '.join(facts.fields)}; set "
                 "data.scale to 2 or 4"
             )
-        image, small = (facts.fields[name].shape for name in ("image", "input"))
+        image, small = (facts.fields[name].shape for name in ("real", "input"))
         scale = image[0] // small[0]
         if scale not in SCALES or tuple(scale * side for side in small[:2]) != image[:2]:
             raise InputError(

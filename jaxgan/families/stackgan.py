@@ -123,7 +123,7 @@ class StackGAN(Family):
     ) -> Game:
         """The game of five networks.
 
-        Batches hold "image" `[N, H, W, C]` and the field `given`. Up to the step `stage_two` the networks "generator"
+        Batches hold "real" `[N, H, W, C]` and the field `given`. Up to the step `stage_two` the networks "generator"
         and "discriminator" play for images shrunken `scale` times; from then on these are fixed, and "second_generator"
         and "second_discriminator" play for whole ones. An "encoder" is moved with the first discriminator, whose loss
         of mismatches asks it to tell texts apart; a generator that moved it could blind its judge. It is fixed in the
@@ -188,7 +188,7 @@ class StackGAN(Family):
         ) -> tuple[Array, Aux]:
             embedding = embed(state, batch)
             (fake, _), _ = make(maker, state, embedding, batch, keys)
-            real = batch["image"] if name == "second_discriminator" else shrunken(batch["image"])
+            real = batch["real"] if name == "second_discriminator" else shrunken(batch["real"])
             seen = self.discriminate(
                 judged_by(name, state, embedding), real, lax.stop_gradient(fake), keys, state.step
             )
@@ -212,7 +212,7 @@ class StackGAN(Family):
         ) -> tuple[Array, Aux]:
             embedding = embed(state, batch)
             (fake, gaussian), stats = make(name, state, embedding, batch, keys)
-            real = batch["image"] if name == "second_generator" else shrunken(batch["image"])
+            real = batch["real"] if name == "second_generator" else shrunken(batch["real"])
             fooled, _ = self.fool(judged_by(judge, state, embedding), fake, keys, state.step, real)
             divergence = jnp.mean(gaussian.divergence())
             metrics = {"adversarial": fooled, "kl": divergence}
@@ -226,7 +226,7 @@ class StackGAN(Family):
                 x, nets["encoder"] = encoder.init_with_output(keys[4], x, train=True)
             elif classes:
                 x = jax.nn.one_hot(x, classes)
-            count, image, small = len(x), batch["image"], shrunken(batch["image"])
+            count, image, small = len(x), batch["real"], shrunken(batch["real"])
             draws = [
                 jnp.zeros((count, modules[name].condition)) for name in ("generator", "second_generator")
             ]  # pyright: ignore[reportAttributeAccessIssue]
@@ -298,7 +298,7 @@ class StackGAN(Family):
             )
         if self.given != "label" and self.given not in facts.fields:
             raise InputError(f"game.given is {self.given}, but the data has no {SOURCES[self.given]}")
-        resolution, _, channels = facts.fields["image"].shape
+        resolution, _, channels = facts.fields["real"].shape
         small = resolution // self.scale
         try:
             fits = resolution % self.scale == 0 and small % 2**net.depth == 0

@@ -17,13 +17,13 @@ def shapes(family: Family, parts: Parts, facts: Facts, field: str, kind: str) ->
     Raises:
       InputError: Networks or data are of another kind, or the two are of different sizes.
     """
-    parts.demand(family, generator="image", discriminator="image")
+    parts.demand(family, generator="example", discriminator="example")
     if field not in facts.fields:
         raise InputError(
-            f"game.family {family.family} needs {kind}, and the data has only {', '.join(facts.fields)}; choose "
+            f"game.family {family.family} needs {kind}, and the data's fields are {', '.join(facts.fields)}; choose "
             "another data.source or data.task"
         )
-    image, given = (facts.fields[name].shape for name in ("image", field))
+    image, given = (facts.fields[name].shape for name in ("real", field))
     if image[:2] != given[:2]:
         raise InputError(
             f"images are {image[0]}x{image[1]} and what they are made from {given[0]}x{given[1]}; make them one size"

@@ -147,7 +147,7 @@ class BigGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-@network("biggan", "discriminator", "image", "label")
+@network("biggan", "discriminator", "example", "label")
 class BigGANDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`: residual blocks, a sum over the map, a
     projection.

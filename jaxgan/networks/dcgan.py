@@ -89,7 +89,7 @@ class DCGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-@network("dcgan", "discriminator", "image", "label")
+@network("dcgan", "discriminator", "example", "label")
 class DCGANDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`.
 
@@ -136,7 +136,7 @@ class DCGANDiscriminator(nn.Module):
         return judge(x, label, self.classes, self.conditioning, dense)
 
 
-@network("dcgan", "encoder", "image")
+@network("dcgan", "encoder", "example")
 class DCGANEncoder(nn.Module):
     """Images `[N, resolution, resolution, channels]` to codes, by the discriminator's layers but the last."""
 

@@ -44,7 +44,7 @@ class MLPGenerator(nn.Module):
         return (jnp.tanh(x) if self.tanh else x).reshape(-1, *self.shape)
 
 
-@network("mlp", "discriminator", "image", "label", "code")
+@network("mlp", "discriminator", "example", "label", "code")
 class MLPDiscriminator(nn.Module):
     """Images or points `[N, ...]` to logits `[N]`.
 
@@ -92,7 +92,7 @@ class MLPDiscriminator(nn.Module):
         return judge(x.astype(jnp.float32), label, self.classes, self.conditioning, dense)
 
 
-@network("mlp", "encoder", "image")
+@network("mlp", "encoder", "example")
 class MLPEncoder(nn.Module):
     """Images or points `[N, ...]` to codes, as in the adversarial autoencoder (Makhzani et al., 2015)."""
 

@@ -22,7 +22,7 @@ def receptive_field(layers: int) -> int:
     return side if layers else 1
 
 
-@network("patchgan", "discriminator", "image")
+@network("patchgan", "discriminator", "example")
 class PatchGAN(nn.Module):
     """Images `[N, H, W, C]` to logits of patches `[N, h, w]`, float32.
 

@@ -12,7 +12,7 @@ from jaxgan.networks.registry import network
 from jaxgan.settings import Count
 
 
-@network("refiner", "generator", "image")
+@network("refiner", "generator", "example")
 class Refiner(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size.
 

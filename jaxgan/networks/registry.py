@@ -2,7 +2,7 @@
 
 For example:
 
-    @network("mlp", "encoder", "image")
+    @network("mlp", "encoder", "example")
     class MLPEncoder(nn.Module):
         latent: Count = 2  # a fact: the game says how large codes are
         width: Count = 64  # a setting
@@ -89,9 +89,9 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
       name: What `network = "..."` says in the section.
       section: A key of `NETWORKS`.
       roles: What it can be used as. Generators: "latent" makes examples from latents and takes labels;
-        "decoder" makes them from codes of a few numbers; "image" makes images from images of the same size.
-        Discriminators: "image" judges images, "label" images of given classes too, "code" vectors. A network that one
-        family alone can use has the family's name for a role.
+        "decoder" makes them from codes of a few numbers; "example" makes examples from others of the same size.
+        Discriminators: "example" judges examples, "label" those of given classes too, "code" vectors. A network that
+        one family alone can use has the family's name for a role.
 
     Returns:
       A decorator that gives the class back; modules are `checked` from then on.

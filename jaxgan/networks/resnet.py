@@ -220,7 +220,7 @@ class ResNetGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-@network("resnet", "discriminator", "image", "label")
+@network("resnet", "discriminator", "example", "label")
 class ResNetDiscriminator(nn.Module):
     """Images `[N, resolution, resolution, channels]` to logits `[N]`, without batch norm.
 

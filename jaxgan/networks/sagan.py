@@ -76,7 +76,7 @@ class SAGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-@network("sagan", "discriminator", "image", "label")
+@network("sagan", "discriminator", "example", "label")
 class SAGANDiscriminator(BigGANDiscriminator):
     """BigGAN's discriminator, narrower, and with Glorot's weights.
 

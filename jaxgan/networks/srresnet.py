@@ -98,7 +98,7 @@ class SRResNet(nn.Module):
         return conv(x, self.channels, 9).astype(jnp.float32)
 
 
-@network("vgg", "discriminator", "image")
+@network("vgg", "discriminator", "example")
 class VGGDiscriminator(nn.Module):
     """Images `[N, H, W, C]` to logits `[N]`, float32.
 

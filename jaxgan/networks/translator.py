@@ -19,7 +19,7 @@ def reflected(x: jax.Array, by: int) -> jax.Array:
     return jnp.pad(x, [(0, 0), (by, by), (by, by), (0, 0)], "reflect")
 
 
-@network("translator", "generator", "image")
+@network("translator", "generator", "example")
 class Translator(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size from 16 on.
 

@@ -21,7 +21,7 @@ def padded(x: jax.Array, multiple: int) -> tuple[jax.Array, tuple[int, int]]:
     return jnp.pad(x, [(0, 0), *pads, (0, 0)], "edge") if any(extra) else x, (pads[0][0], pads[1][0])
 
 
-@network("unet", "generator", "image")
+@network("unet", "generator", "example")
 class UNet(nn.Module):
     """Images `[N, H, W, C]` to images `[N, H, W, channels]` in (-1, 1), of any size.
 

@@ -222,7 +222,7 @@ def _check_scale(trained: Trained) -> tuple[int, int]:
             f"jaxgan upscale enlarges images, and a run of {built.config.game.family} does not; see jaxgan "
             f"{built.command}"
         )
-    image, small = (built.fields[name].shape for name in ("image", "input"))
+    image, small = (built.fields[name].shape for name in ("real", "input"))
     return image[0] // small[0], built.reach
 
 

@@ -31,11 +31,11 @@ def error(trained: Trained, source: Source) -> tuple[float, float]:
     classify = trained.built.classify
     if classify is None:
         raise InputError("this run learns no classes; train one of family 'aae' with game.labels")
-    logits = jax.jit(lambda state, batch: classify(state, decode(batch)["image"]))
+    logits = jax.jit(lambda state, batch: classify(state, decode(batch)["real"]))
     state, wrong, count = trained.state.averaged(), 0, len(source)
     size = min(SIZE, count)
     for i, batch in enumerate(stream.batches(source, 0, 0, -(-count // size), 1, size)):
-        told = np.argmax(logits(state, {"image": batch["image"][0]}), 1)
+        told = np.argmax(logits(state, {"real": batch["real"][0]}), 1)
         wrong += int((told != batch["label"][0])[: count - i * size].sum())
     share = wrong / count
     return share, math.sqrt(share * (1 - share) / count)

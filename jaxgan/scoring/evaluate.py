@@ -169,7 +169,7 @@ def pairs_of(built: Built, most: int) -> Pairs:
     examples = experiment.examples(built)
     assert examples is not None
     (given,) = built.given
-    truth = examples["image"][:most]
+    truth = examples["real"][:most]
     alike = (
         images.enlarged(x, truth.shape[1], truth.shape[2], truth.shape[3]) for x in examples[given][:most]
     )
@@ -193,7 +193,7 @@ class Generator:
         """
         self._built, self._averaged, self._standing = built, averaged, standing
         examples = experiment.examples(built)
-        self._most = len(examples["image"]) if examples else sys.maxsize
+        self._most = len(examples["real"]) if examples else sys.maxsize
         self._make = sample.maker(built, truncation=truncation, examples=examples)
         decay = max(built.game.ema.values(), default=0.0) if averaged else 0.0
         self.made = {
@@ -259,7 +259,7 @@ def of_images(
     def batches(count: int) -> Iterator[np.ndarray]:
         size = min(READ, count)
         for i, batch in enumerate(stream.batches(images, 0, 0, -(-count // size), 1, size)):
-            yield batch["image"][0, : count - i * size]
+            yield batch["real"][0, : count - i * size]
 
     return judge.score(Images(batches, len(images), None, {"images_fingerprint": images.fingerprint}))
 

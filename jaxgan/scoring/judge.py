@@ -101,7 +101,7 @@ class Judge:
             size = min(READ, count)
             for i, batch in enumerate(stream.batches(source, 0, 0, -(-count // size), 1, size)):
                 labels.append(batch["label"][0, : count - i * size])
-                yield batch["image"][0, : count - i * size]
+                yield batch["real"][0, : count - i * size]
 
         return self._look(read(), count, "Reading images", lambda n: np.concatenate(labels))
 
