@@ -1,9 +1,10 @@
 """How much of a caption is true of the image made from it: runs on the embedded captions, against real images.
 
 Takes runs of `data.task = "captions"`, made from texts or from classes alone, and makes one image for each of many
-held-out captions. Brightness, place and facing (of shoes) are read from pixels by `jaxgan.data.garments.read`, which
-knows no network. The class is what the shipped classifier says of the garment once it is cut out, enlarged and as
-bright as the classifier's own images; it errs on real images too, as their row shows.
+held-out captions. Brightness, place and facing (of shoes) are read from pixels by
+`jaxgan.data.sources.garments.read`, which knows no network. The class is what the shipped classifier says of the
+garment once it is cut out, enlarged and as bright as the classifier's own images; it errs on real
+images too, as their row shows.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan import experiment
-from jaxgan.data import garments
+from jaxgan.data.sources import garments
 from jaxgan.domains.image import decode, to_uint8
 from jaxgan.game import Keys
 from jaxgan.sampling import sample

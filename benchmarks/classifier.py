@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from jaxgan.data import idx
+from jaxgan.data.preparing import idx
 from jaxgan.data.sources import Embedded
 from jaxgan.networks.classifier import Classifier
 from jaxgan.scoring import features

@@ -75,7 +75,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "wrong-label-order": Fault(
         "classes of a folder are numbered from the last name to the first",
-        "jaxgan/data/sources.py",
+        "jaxgan/data/sources/folder.py",
         "labels.extend([label] * len(found))",
         "labels.extend([len(below) - 1 - label] * len(found))",
     ),

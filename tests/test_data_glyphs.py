@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 
 from jaxgan.data import sources
-from jaxgan.data.glyphs import Glyphs, glyph
+from jaxgan.data.sources.glyphs import Glyphs, glyph
 
 
 def test_an_example_gains_a_digit_and_its_label():

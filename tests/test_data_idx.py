@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxgan.data import idx
+from jaxgan.data.preparing import idx
 from jaxgan.errors import InputError
 
 

@@ -19,12 +19,10 @@ from jaxgan.data import (
     batches,
     indices,
     load,
-    packages,
     prepare,
-    prepare_earth,
-    symbols,
     text,
 )
+from jaxgan.data.preparing import earth, packages, symbols
 from jaxgan.errors import InputError
 from jaxgan.experiment import open_source
 
@@ -100,7 +98,7 @@ def test_earth(tmp_path: Path) -> None:
     for row, column in found["test"]:  # regions of 2 by 2 tiles
         beside = {(row + r, (column + c) % 24) for r in (-1, 0, 1) for c in (-1, 0, 1)}
         assert not beside & found["train"]
-    tested = prepare_earth.regions(12, 24)
+    tested = earth.regions(12, 24)
     assert tested.sum() == 72 // 8 * 4
     assert all(tested[tile] for tile in found["test"])
     assert len(found["train"]) > 3 * len(found["test"]) > 0
@@ -109,7 +107,7 @@ def test_earth(tmp_path: Path) -> None:
 
 
 def test_regions_are_the_same_places_at_any_size() -> None:
-    small, large = prepare_earth.regions(84, 168), prepare_earth.regions(42, 84)
+    small, large = earth.regions(84, 168), earth.regions(42, 84)
     assert np.array_equal(small[::2, ::2], large)
     assert 0.1 < large.mean() < 0.15
 

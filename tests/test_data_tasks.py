@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from jaxgan import config
-from jaxgan.data import Degraded, Edges, Embedded, Garments, HiddenPairs, Source, garments, load, text
-from jaxgan.data.derived import edges
+from jaxgan.data import Degraded, Edges, Embedded, Garments, HiddenPairs, Source, load, text
+from jaxgan.data.sources import garments
+from jaxgan.data.sources.derived import edges
 from jaxgan.errors import InputError
 from jaxgan.experiment import open_source
 

@@ -191,7 +191,8 @@ def test_captions_of_a_folder_are_embedded_once_and_reach_a_run(package, rng, tm
     from PIL import Image
 
     from jaxgan.cli import main
-    from jaxgan.data import packages, sentences
+    from jaxgan.data import sentences
+    from jaxgan.data.preparing import packages
     from jaxgan.data.sources import TFDS
 
     images = tmp_path / "images"

@@ -11,8 +11,8 @@ import pytest
 from quick import play, quick_jit, slow
 
 from jaxgan import config, experiment, game
-from jaxgan.data.derived import Degraded
 from jaxgan.data.sources import Embedded, Field
+from jaxgan.data.sources.derived import Degraded
 from jaxgan.errors import InputError
 from jaxgan.families import SRGAN
 from jaxgan.game import Keys

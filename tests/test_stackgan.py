@@ -12,8 +12,8 @@ from quick import play, quick_jit
 
 from jaxgan import config, experiment, game
 from jaxgan.cli import main
-from jaxgan.data.garments import Attributes, Garments
 from jaxgan.data.sources import Field
+from jaxgan.data.sources.garments import Attributes, Garments
 from jaxgan.errors import InputError
 from jaxgan.families import StackGAN
 from jaxgan.families.stackgan import mismatches

@@ -3,13 +3,22 @@
 Importing this package is quick: TFDS and grain are imported by the functions that need them.
 """
 
-from jaxgan.data.building import Report
-from jaxgan.data.derived import Degraded, Edges, HiddenPairs
-from jaxgan.data.folders import Captions, Pairs, Unpaired
-from jaxgan.data.garments import Garments
 from jaxgan.data.order import indices
-from jaxgan.data.prepare import prepare
-from jaxgan.data.sources import TFDS, Embedded, Example, Field, ImageFolder, Source
+from jaxgan.data.preparing.building import Report
+from jaxgan.data.preparing.prepare import prepare
+from jaxgan.data.sources import (
+    TFDS,
+    Captions,
+    Embedded,
+    Example,
+    Field,
+    Garments,
+    ImageFolder,
+    Pairs,
+    Source,
+    Unpaired,
+)
+from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
 from jaxgan.data.stream import Batch, batches, load
 
 __all__ = [

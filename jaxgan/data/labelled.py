@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, Source
 from jaxgan.errors import InputError
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxgan import cache
-from jaxgan.data import packages
+from jaxgan.data.preparing import packages
 from jaxgan.errors import InputError, RunError, replacing
 from jaxgan.networks import minilm, weights
 

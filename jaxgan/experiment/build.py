@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, game
-from jaxgan.data import derived, folders, sources
-from jaxgan.data.garments import Garments
-from jaxgan.data.glyphs import Glyphs
-from jaxgan.data.sources import Field
+from jaxgan.data import sources
+from jaxgan.data.sources import Field, Garments, Glyphs, derived, folders
 from jaxgan.errors import InputError
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State

@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import (
-    arrayrecord,
-    folders,
-    idx,
-    images,
-    prepare_earth,
-    prepare_emoji,
-    prepare_openmoji,
-    sources,
-)
-from jaxgan.data.building import Item, Plan, Report, bar, building, check_target, make, publish
+from jaxgan.data import arrayrecord, images, sources
+from jaxgan.data.preparing import earth, emoji, idx, openmoji
+from jaxgan.data.preparing.building import Item, Plan, Report, bar, building, check_target, make, publish
+from jaxgan.data.sources import folders
 from jaxgan.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,9 +34,9 @@ _SPLITS = {
 
 
 PUBLISHED = {
-    "earth": prepare_earth.plan,
-    "emoji": prepare_emoji.plan,
-    "openmoji": prepare_openmoji.plan,
+    "earth": earth.plan,
+    "emoji": emoji.plan,
+    "openmoji": openmoji.plan,
 }
 """Data sets made of published packages, by name."""
 

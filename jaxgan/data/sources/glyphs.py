@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from jaxgan.data.derived import Derived
-from jaxgan.data.sources import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, Source
+from jaxgan.data.sources.derived import Derived
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 """Some of the fonts that come with matplotlib."""

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, text
-from jaxgan.data.sources import Embedded, Example, Field, labelled
+from jaxgan.data.sources.base import Example, Field, labelled
+from jaxgan.data.sources.embedded import Embedded
 
 SIDE, SIZE = 28, 20
 INK = 24

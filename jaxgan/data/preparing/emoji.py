@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import images, packages, symbols
-from jaxgan.data.building import Item, Plan
+from jaxgan.data import images
+from jaxgan.data.preparing import packages, symbols
+from jaxgan.data.preparing.building import Item, Plan
 from jaxgan.errors import InputError
 
 VERSION = "16.0.0"

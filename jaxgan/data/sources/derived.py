@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, order
-from jaxgan.data.sources import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, Source
 from jaxgan.errors import InputError
 
 EDGE = 0.25

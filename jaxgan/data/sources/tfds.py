@@ -1,0 +1,193 @@
+"""Data that TFDS or `jaxgan prepare` prepared as ArrayRecord."""
+
+import io
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from jaxgan.data import images, text
+from jaxgan.data.sources.base import Example, Field, digest_files, labelled
+from jaxgan.data.sources.folder import ImageFolder
+from jaxgan.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxgan.data import arrayrecord
+
+EMBEDDED_BY = "embedding.json"
+"""The file beside a prepared data set that says what embedded its captions."""
+
+_opening = threading.Lock()
+
+
+class TFDS:
+    """One split of a data set that TFDS (or `jaxgan prepare`) prepared as ArrayRecord. Needs no TensorFlow.
+
+    The field "real" is the feature "image", or else the only image feature. The label is the feature "label", or else
+    the only ClassLabel; without one the set is unlabelled. Where they are there, the image features "input" and
+    "other" and the text feature "text" come along.
+
+    Args:
+      name: a TFDS name such as "mnist" or "celeb_a/config:2.0.1", looked up in `directory` or, where that is None, in
+        TFDS's own folder (TFDS_DATA_DIR, or ~/tensorflow_datasets). None: `directory` is the prepared data set.
+      directory: see `name`; the folder that holds dataset_info.json, or one with a single such folder below.
+      split: a split's name, or part of one as TFDS writes it ("train[:90%]").
+      resolution, channels: what each image is cropped, resized and converted to (`images.to_array`).
+      image, input: image features to be taken for these two; None: as above.
+      input_resolution, input_channels: what "input" is converted to; as images if not given.
+      text_length: of "text"; longer captions are cut (`text.encode`).
+
+    Raises:
+      InputError: where the data set is not prepared, is not in ArrayRecord, lacks files, the split or an image
+        feature; for neither name nor directory; or for a bad resolution or channels.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        directory: str | os.PathLike[str] | None,
+        split: str = "train",
+        resolution: int = 28,
+        channels: int = 1,
+        *,
+        image: str | None = None,
+        input: str | None = None,
+        input_resolution: int | None = None,
+        input_channels: int | None = None,
+        text_length: int = 64,
+    ) -> None:
+        from jaxgan.data import arrayrecord
+
+        size, of_input = (
+            (resolution, channels),
+            (input_resolution or resolution, input_channels or channels),
+        )
+        for each in (size, of_input):
+            images.check_size(*each)
+        self.directory = arrayrecord.find(name, directory)
+        self.split = split
+        self.resolution = resolution
+        self.channels = channels
+        contents = arrayrecord.describe(self.directory, split, image, input)
+        self.classes = contents.classes
+        self._files = contents.files
+        self._features = contents.features
+        self._length = contents.length
+        sizes = {"real": size, "input": of_input, "other": size}
+        self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
+        self._text_length = text_length
+        self._embedding = contents.embedding
+        self._records: arrayrecord.Records | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The fields of each example, by name."""
+        fields = labelled(self.resolution, self.channels)
+        for name, (side, channels) in self._sizes.items():
+            fields[name] = Field((side, side, channels), "uint8")
+        if "text" in self._features:
+            fields["text"] = Field((self._text_length,), "int32")
+        if self._embedding:
+            fields["embedding"] = Field((self._embedding,), "float32")
+        return fields
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the split, the features, and the shards' names and sizes; bytes too up to 64 MiB."""
+        features = (self.directory / "features.json").read_text(encoding="utf-8")
+        return digest_files(
+            ((path.name, path) for path in self._files), (self.split, features, *self.classes)
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> Example:
+        if not -self._length <= index < self._length:
+            raise IndexError(f"example {index} of {self._length}")
+        records = self._open()
+        example: dict[str, Any] = {}
+        try:
+            stored = records[int(index) % self._length]
+            for name, (side, channels) in self._sizes.items():
+                example[name] = images.to_array(Image.open(io.BytesIO(stored[name])), side, channels)
+            if "text" in stored:
+                example["text"] = text.encode(stored["text"].decode(), self._text_length)
+            if "embedding" in stored:
+                example["embedding"] = np.asarray(stored["embedding"], np.float32)
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged shards and pictures raise nearly anything
+            where = f"{self.directory}: example {index} of split {self.split!r}"
+            why = images.reason(error, self.directory)
+            raise InputError(f"{where} {why}; prepare the data set again") from error
+        return {**example, "label": np.int32(stored.get("label", 0))}
+
+    @property
+    def embedded_by(self) -> str | None:
+        """SHA-256 of the weights that made the embeddings, where `jaxgan prepare --embed` did.
+
+        Raises:
+          InputError: where the file that says so is damaged.
+        """
+        path = self.directory / EMBEDDED_BY
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["weights_sha256"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} cannot be read ({error!r}); prepare the data set again") from error
+
+    def stored(self, index: int) -> tuple[str, io.BytesIO]:
+        """Where an image is, in words, and its file."""
+        return f"{self.directory}: example {index} of split {self.split!r}", io.BytesIO(
+            self._open()[index]["real"]
+        )
+
+    def _open(self) -> "arrayrecord.Records":
+        from jaxgan.data import arrayrecord
+
+        with _opening:  # reading threads that come together open the files once
+            if self._records is None:
+                self._records = arrayrecord.Records(self.directory, self.split, self._features)
+        return self._records
+
+
+def as_they_are(open_at: Callable[[int, int], "ImageFolder | TFDS"]) -> "ImageFolder | TFDS":
+    """A source at its images' own resolution, so that nothing is cropped or resized.
+
+    Args:
+      open_at: Opens it at a resolution and number of channels.
+
+    Returns:
+      The source, grey if all of its images are.
+
+    Raises:
+      InputError: If an image cannot be read, is not square, or is not as large as the first.
+    """
+    source = open_at(1, 3)
+    grey, first = True, None
+    for i in range(len(source)):
+        where, stored = source.stored(i)
+        try:
+            with Image.open(stored) as image:
+                size, mode = image.size, image.mode
+        except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+            raise InputError(f"{where}: {images.reason(error, where)}; replace or remove it") from error
+        first = first or size
+        if size != first or size[0] != size[1]:
+            what = "is not square" if size[0] != size[1] else f"the first of its set {first[0]}x{first[1]}"
+            raise InputError(
+                f"{where} is {size[0]}x{size[1]} pixels, which {what}; make all images one square size, for example "
+                "with jaxgan prepare --resolution"
+            )
+        grey &= mode in ("1", "L") or mode.startswith("I")
+    assert first is not None
+    return open_at(first[0], 1 if grey else 3)
