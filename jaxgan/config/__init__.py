@@ -3,23 +3,14 @@
 A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
 """
 
-from jaxgan.config.data import TFDS, Captions, Data, Embedded, Feed, Glyphs, ImageFolder, Pairs, Unpaired
-from jaxgan.config.experiment import Evaluation, Experiment, Run
+from jaxgan.config.experiment import Evaluation, Experiment, Feed, Run
 from jaxgan.config.read import differences, load, parse
 
 __all__ = [
-    "TFDS",
-    "Captions",
-    "Data",
-    "Embedded",
     "Evaluation",
     "Experiment",
     "Feed",
-    "Glyphs",
-    "ImageFolder",
-    "Pairs",
     "Run",
-    "Unpaired",
     "differences",
     "load",
     "parse",

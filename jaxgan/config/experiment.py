@@ -5,11 +5,21 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import Field, SerializeAsAny
 
-from jaxgan.config.data import Data, Feed
+from jaxgan.data.sources import DATA, Data
 from jaxgan.families import FAMILIES, GAN, Family
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.optimizers import Adam, Optimizer
 from jaxgan.settings import Count, Model, Whole
+
+
+class Feed(Model):
+    """How examples reach the device. None of it changes their order."""
+
+    resident: bool | None = None
+    """Keep all of the data on the device; by default whenever it is smaller than `resident_megabytes`."""
+    resident_megabytes: Count = 2048
+    workers: Whole = 2
+    """Processes that read data which is not resident; 0 reads in threads of the main process."""
 
 
 class Run(Model):
@@ -59,7 +69,7 @@ class Experiment(Model):
     """Examples in each player's turn, over all devices."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
-    data: Data
+    data: Annotated[SerializeAsAny[Data], DATA]
     feed: Feed = Feed()
     generator: Annotated[SerializeAsAny[Network], NETWORKS["generator"]]
     discriminator: Annotated[SerializeAsAny[Network], NETWORKS["discriminator"]]

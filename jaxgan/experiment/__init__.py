@@ -8,7 +8,6 @@ from jaxgan.experiment.build import (
     held_out,
     initial,
     of_manifest,
-    open_source,
     source_of,
 )
 
@@ -20,6 +19,5 @@ __all__ = [
     "held_out",
     "initial",
     "of_manifest",
-    "open_source",
     "source_of",
 ]

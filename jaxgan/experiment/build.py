@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, game
-from jaxgan.data import sources
-from jaxgan.data.sources import Field, Garments, Glyphs, derived, folders
+from jaxgan.data.sources import Field, Source, derived
 from jaxgan.errors import InputError
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
@@ -39,7 +38,7 @@ def build(
         raise InputError(
             f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
         )
-    fields = fields or sources.labelled(settings.data.resolution, settings.data.channels)
+    fields = fields or settings.data.fields
     given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
     parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
     built = settings.game.build(parts, Facts(fields, classes, examples))
@@ -49,7 +48,7 @@ def build(
     return built._replace(config=settings, fields=fields)
 
 
-def facts(source: sources.Source) -> dict[str, Any]:
+def facts(source: Source) -> dict[str, Any]:
     """What a run's manifest says of its data, for `of_manifest`."""
     return {
         "data_fingerprint": source.fingerprint,
@@ -82,7 +81,7 @@ def initial(built: Built) -> State:
     return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
-def source_of(settings: config.Experiment, split: str | None = None) -> sources.Source:
+def source_of(settings: config.Experiment, split: str | None = None) -> Source:
     """The data that an experiment is trained on, or another split of it.
 
     Raises:
@@ -90,13 +89,11 @@ def source_of(settings: config.Experiment, split: str | None = None) -> sources.
     """
     data = settings.data
     if split is not None and split != getattr(data, "split", None):
-        if not hasattr(data, "split"):
-            raise InputError("a folder of images has no splits; leave out --split")
-        return open_source(data.model_copy(update={"split": split}))
-    return settings.game.examples(open_source(data))
+        return data.of_split(split).open()
+    return settings.game.examples(data.open())
 
 
-def held_out(settings: config.Experiment) -> sources.Source | None:
+def held_out(settings: config.Experiment) -> Source | None:
     """The split "test" of an experiment's data, if it is trained on another and there is one."""
     if getattr(settings.data, "split", "test") == "test":
         return None
@@ -136,39 +133,3 @@ def answered(built: Built) -> bool:
     data = built.config.data
     hidden = getattr(data, "unpaired", False) or getattr(data, "task", None) == "unpaired-edges"
     return built.given == ("input",) or (built.given == ("other",) and hidden)
-
-
-def open_source(data: config.Data) -> sources.Source:
-    """The source that a configuration names.
-
-    Raises:
-      InputError: If it is not as the configuration says.
-    """
-    size = (data.resolution, data.channels)
-    if isinstance(data, config.Embedded):
-        if data.task == "captions":
-            return Garments(data.split, *size, data.text_length)
-        source: sources.Source = sources.Embedded(data.split, *size)
-        if data.task != "none":
-            source = derived.Edges(source)
-        unpaired, scale = data.task == "unpaired-edges", data.scale
-    elif isinstance(data, config.ImageFolder):
-        source, unpaired, scale = sources.ImageFolder(data.path, *size), False, data.scale
-    elif isinstance(data, config.Pairs):
-        of_input = (data.input_resolution, data.input_channels)
-        source = folders.Pairs(data.path, data.inputs, *size, *of_input, data.direction)
-        unpaired, scale = data.unpaired, None
-    elif isinstance(data, config.Unpaired):
-        return folders.Unpaired(data.path, data.other, *size)
-    elif isinstance(data, config.Captions):
-        return folders.Captions(data.path, *size, data.text_length)
-    elif isinstance(data, config.Glyphs):
-        return Glyphs(sources.TFDS(data.name, data.directory, data.split, *size), data.split)
-    else:
-        keys = ("image", "input", "input_resolution", "input_channels", "text_length")
-        chosen = {key: getattr(data, key) for key in keys}
-        source = sources.TFDS(data.name, data.directory, data.split, *size, **chosen)
-        unpaired, scale = data.unpaired, data.scale
-    if unpaired:
-        source = derived.HiddenPairs(source)
-    return derived.Degraded(source, scale) if scale else source

@@ -1,29 +1,61 @@
-"""Where examples come from: the embedded set, anything TFDS prepared as ArrayRecord, and folders of images."""
+"""Where examples come from: the embedded set, anything TFDS prepared as ArrayRecord, and folders of images.
 
-from jaxgan.data.sources.base import Example, Field, Source, digest_files, example_bytes, labelled
-from jaxgan.data.sources.embedded import Embedded
-from jaxgan.data.sources.folder import ImageFolder, scan
-from jaxgan.data.sources.folders import Captions, Pairs, Unpaired
+A source that settings can name is registered by its own file, see `jaxgan.data.sources.base`; every file of this folder
+is imported.
+"""
+
+import importlib
+import pkgutil
+
+from jaxgan.data.sources.base import (
+    DATA,
+    Data,
+    Example,
+    Field,
+    ImageData,
+    Source,
+    digest_files,
+    example_bytes,
+    labelled,
+    source,
+)
+from jaxgan.data.sources.embedded import Embedded, EmbeddedData
+from jaxgan.data.sources.folder import FolderData, ImageFolder, scan
+from jaxgan.data.sources.folders import Captions, CaptionsData, Pairs, PairsData, Unpaired, UnpairedData
 from jaxgan.data.sources.garments import Garments
-from jaxgan.data.sources.glyphs import Glyphs
-from jaxgan.data.sources.tfds import EMBEDDED_BY, TFDS, as_they_are
+from jaxgan.data.sources.glyphs import Glyphs, GlyphsData
+from jaxgan.data.sources.tfds import EMBEDDED_BY, TFDS, TFDSData, as_they_are
 
 __all__ = [
+    "DATA",
     "EMBEDDED_BY",
     "TFDS",
     "Captions",
+    "CaptionsData",
+    "Data",
     "Embedded",
+    "EmbeddedData",
     "Example",
     "Field",
+    "FolderData",
     "Garments",
     "Glyphs",
+    "GlyphsData",
+    "ImageData",
     "ImageFolder",
     "Pairs",
+    "PairsData",
     "Source",
+    "TFDSData",
     "Unpaired",
+    "UnpairedData",
     "as_they_are",
     "digest_files",
     "example_bytes",
     "labelled",
     "scan",
+    "source",
 ]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

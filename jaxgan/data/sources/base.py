@@ -1,19 +1,35 @@
-"""What a source is: a plain random-access sequence of examples.
+"""What a source is, a plain random-access sequence of examples, and how settings name it.
 
 A source pickles (grain sends it to worker processes), and its `fingerprint` names what it holds, so that a run can tell
-that its data changed.
+that its data changed. Its settings are registered beside it:
+
+    @source("digits")
+    class DigitsData(ImageData):
+        path: str
+
+        def open(self) -> Source:
+            return Digits(self.path, self.resolution, self.channels)
 """
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
+from jaxgan.errors import InputError
+from jaxgan.settings import Count, Model, Registry, derived
+
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
+DATA = Registry("source")
+"""What `source = "..."` of a config's `[data]` can name."""
+
+Class = TypeVar("Class", bound=type)
+Scale = Literal[2, 4]
 
 Example = Mapping[str, Any]
 """One example: an array for each of the source's fields."""
@@ -71,3 +87,69 @@ def digest_files(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:
         for _, path, _ in entries:
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+class Data(Model):
+    """Settings of data: where examples come from."""
+
+    source: str = ""
+    """The name that the settings are registered by."""
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """The fields of the examples where the settings alone tell them, otherwise none."""
+        return {}
+
+    @abstractmethod
+    def open(self) -> Source:
+        """The source.
+
+        Raises:
+          InputError: The data is not as the settings say.
+        """
+
+    def of_split(self, split: str) -> Self:
+        """The same settings for another split of the data.
+
+        Raises:
+          InputError: The data has no splits.
+        """
+        if "split" not in type(self).model_fields:
+            raise InputError(f"data of source {self.source!r} has no splits; leave out --split")
+        return self.model_copy(update={"split": split})
+
+
+class ImageData(Data):
+    """Settings of square images."""
+
+    resolution: Count
+    channels: Literal[1, 3] = 3
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels of a side, and channels."""
+        return self.resolution, self.channels
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """The fields of square images with labels."""
+        return labelled(*self.size)
+
+
+def source(name: str) -> Callable[[Class], Class]:
+    """Registers settings of data under a name.
+
+    Returns:
+      A decorator that gives the class with the field `source` of that name.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+
+    def register(cls: Class) -> Class:
+        fields: Any = {"source": (Literal[name], name)}
+        kind = derived(cls, cls, **fields)
+        DATA.add(kind)
+        return kind
+
+    return register

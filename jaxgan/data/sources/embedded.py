@@ -4,14 +4,16 @@ import functools
 import hashlib
 import lzma
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images
-from jaxgan.data.sources.base import Example, Field, labelled
+from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, labelled, source
+from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
 from jaxgan.errors import InputError
+from jaxgan.settings import Count
 
 
 class Embedded:
@@ -70,6 +72,36 @@ class Embedded:
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The originals, read-only, whatever `resolution`: pixels uint8 [n, 28, 28], labels uint8 [n]."""
         return _embedded()[self.split]
+
+
+@source("embedded")
+class EmbeddedData(ImageData):
+    """The images inside the package: 10,000 train and 2,000 test images of Fashion-MNIST, 28x28, grey."""
+
+    split: Literal["train", "test"] = "train"
+    resolution: Count = 28
+    channels: Literal[1, 3] = 1
+    task: Literal["none", "edges", "unpaired-edges", "captions"] = "none"
+    """What each example has besides: its line drawing ("input"); that of another one ("other"); a caption ("text")."""
+    text_length: Count = 64
+    """Bytes of a caption; longer ones are cut."""
+    scale: Scale | None = None
+    """Super-resolution: "input" is the image shrunken so many times."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.scale and self.task != "none":
+            raise ValueError("has a scale and a task; leave out scale or set task to 'none'")
+
+    def open(self) -> Source:
+        """The images, and what the task adds to them."""
+        if self.task == "captions":
+            from jaxgan.data.sources.garments import Garments  # which changes these images
+
+            return Garments(self.split, *self.size, self.text_length)
+        found = Embedded(self.split, *self.size)
+        if self.task != "none":
+            return HiddenPairs(Edges(found)) if self.task == "unpaired-edges" else Edges(found)
+        return Degraded(found, self.scale) if self.scale else found
 
 
 @functools.cache

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data import images
-from jaxgan.data.sources.base import Example, Field, digest_files, labelled
+from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, digest_files, labelled, source
+from jaxgan.data.sources.derived import Degraded
 from jaxgan.errors import InputError
 
 _SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
@@ -56,6 +57,20 @@ class ImageFolder:
     def stored(self, index: int) -> tuple[str, Path]:
         """Where an image is, in words, and its file."""
         return str(self.path / self.files[index]), self.path / self.files[index]
+
+
+@source("folder")
+class FolderData(ImageData):
+    """A folder of images, whose subfolders are classes."""
+
+    path: str
+    scale: Scale | None = None
+    """Super-resolution: "input" is the image shrunken so many times."""
+
+    def open(self) -> Source:
+        """The images, with themselves shrunken where there is a scale."""
+        found = ImageFolder(self.path, *self.size)
+        return Degraded(found, self.scale) if self.scale else found
 
 
 def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:

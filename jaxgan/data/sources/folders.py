@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgan.data import images, order, text
-from jaxgan.data.sources.base import Example, Field, digest_files, labelled
+from jaxgan.data.sources.base import Example, Field, ImageData, Source, digest_files, labelled, source
+from jaxgan.data.sources.derived import HiddenPairs
 from jaxgan.data.sources.folder import images_below, scan
 from jaxgan.errors import InputError
+from jaxgan.settings import Count
 
 
 class Pairs:
@@ -84,6 +86,36 @@ class Pairs:
         return {"real": image, "label": self._labels[index], "input": given}
 
 
+@source("pairs")
+class PairsData(ImageData):
+    """Images and what they are made from ("input"): in two folders, or side by side in one file each."""
+
+    path: str
+    """Folder of the images, or of the files that hold both."""
+    inputs: str | None = None
+    """Folder of the inputs, named like their images."""
+    layout: Literal["folders", "side-by-side"] = "folders"
+    direction: Literal["left-to-right", "right-to-left"] = "left-to-right"
+    """Side by side: from which half to which half."""
+    input_resolution: Count | None = None
+    """As the images if not given."""
+    input_channels: Literal[1, 3] | None = None
+    unpaired: bool = False
+    """Hides the pairs: "other", the input of another image, in the place of "input"."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.layout == "folders" and self.inputs is None:
+            raise ValueError("lacks inputs, the second folder; name it, or set layout to 'side-by-side'")
+        if self.layout == "side-by-side" and self.inputs is not None:
+            raise ValueError("has inputs, but layout 'side-by-side' has one folder; leave out one of them")
+
+    def open(self) -> Source:
+        """The pairs, hidden where that is asked."""
+        of_input = (self.input_resolution, self.input_channels)
+        found = Pairs(self.path, self.inputs, *self.size, *of_input, self.direction)
+        return HiddenPairs(found) if self.unpaired else found
+
+
 class Unpaired:
     """Images of two domains that do not belong together: "real" and "other".
 
@@ -140,6 +172,19 @@ class Unpaired:
         }
 
 
+@source("unpaired")
+class UnpairedData(ImageData):
+    """Images of two kinds, in two folders, that do not belong together."""
+
+    path: str
+    other: str
+    """Folder of the other kind."""
+
+    def open(self) -> Source:
+        """The images of both folders."""
+        return Unpaired(self.path, self.other, *self.size)
+
+
 class Captions:
     """A folder of images with a caption each ("text"): a .txt file beside it, of which the first line counts, or one
     metadata.jsonl in the folder, with "file_name" and "text" in each line.
@@ -184,6 +229,19 @@ class Captions:
             "label": self._labels[index],
             "text": text.encode(self.captions[index], self.text_length),
         }
+
+
+@source("captions")
+class CaptionsData(ImageData):
+    """A folder of images with a caption each, in a .txt beside it or in metadata.jsonl."""
+
+    path: str
+    text_length: Count = 64
+    """Bytes of a caption; longer ones are cut."""
+
+    def open(self) -> Source:
+        """The images and their captions."""
+        return Captions(self.path, *self.size, self.text_length)
 
 
 def captions(folder: Path, files: list[str]) -> list[str]:

@@ -4,12 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from jaxgan.data.sources.base import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, ImageData, Source, source
 from jaxgan.data.sources.derived import Derived
+from jaxgan.data.sources.tfds import TFDS
+from jaxgan.settings import Count
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 """Some of the fonts that come with matplotlib."""
@@ -85,3 +88,18 @@ def _file(name: str) -> Path:
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_file(name), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@source("glyphs")
+class GlyphsData(ImageData):
+    """Real digits, prepared as `TFDS` has them, and others drawn with fonts, which do not belong together."""
+
+    name: str | None = None
+    directory: str | None = None
+    split: str = "train"
+    resolution: Count = 28
+    channels: Literal[1, 3] = 1
+
+    def open(self) -> Source:
+        """The digits of both kinds."""
+        return Glyphs(TFDS(self.name, self.directory, self.split, *self.size), self.split)

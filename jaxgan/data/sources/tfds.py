@@ -5,15 +5,17 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, text
-from jaxgan.data.sources.base import Example, Field, digest_files, labelled
+from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, digest_files, labelled, source
+from jaxgan.data.sources.derived import Degraded, HiddenPairs
 from jaxgan.data.sources.folder import ImageFolder
 from jaxgan.errors import InputError
+from jaxgan.settings import Count
 
 if TYPE_CHECKING:
     from jaxgan.data import arrayrecord
@@ -158,6 +160,41 @@ class TFDS:
             if self._records is None:
                 self._records = arrayrecord.Records(self.directory, self.split, self._features)
         return self._records
+
+
+@source("tfds")
+class TFDSData(ImageData):
+    """A dataset prepared as ArrayRecord, by `jaxgan prepare` or TFDS: by its folder, or by name (and TFDS's folder)."""
+
+    name: str | None = None
+    directory: str | None = None
+    split: str = "train"
+    image: str | None = None
+    """The feature that is the image, by default the one named so, or the only one."""
+    input: str | None = None
+    """The feature that it is made from, by default the one named so."""
+    input_resolution: Count | None = None
+    """As the images if not given."""
+    input_channels: Literal[1, 3] | None = None
+    text_length: Count = 64
+    """Bytes of a caption; longer ones are cut."""
+    unpaired: bool = False
+    """Hides the pairs: "other", the input of another image, in the place of "input"."""
+    scale: Scale | None = None
+    """Super-resolution: "input" is the image shrunken so many times."""
+
+    def model_post_init(self, context: Any) -> None:
+        if self.scale and (self.unpaired or self.input):
+            raise ValueError("has a scale, which makes the input; leave out scale, or unpaired and input")
+
+    def open(self) -> Source:
+        """The images, their pairs hidden or themselves shrunken where that is asked."""
+        keys = ("image", "input", "input_resolution", "input_channels", "text_length")
+        chosen = {key: getattr(self, key) for key in keys}
+        found = TFDS(self.name, self.directory, self.split, *self.size, **chosen)
+        if self.unpaired:
+            return HiddenPairs(found)
+        return Degraded(found, self.scale) if self.scale else found
 
 
 def as_they_are(open_at: Callable[[int, int], "ImageFolder | TFDS"]) -> "ImageFolder | TFDS":
