@@ -23,7 +23,7 @@ class Choices:
     """The ways of one backend. The defaults are stock."""
 
     formulations: bool = False
-    """Whether convolutions are computed by `jaxgan.layers.formulations` (tiles, patches, plain gradients)."""
+    """Whether convolutions are computed by `jaxgan.layers.convolutions` (tiles, patches, plain gradients)."""
     dense_gradients: bool = False
     """Whether dense layers compute the gradient of their kernel as it lies in memory."""
     taps: bool = False

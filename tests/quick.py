@@ -60,14 +60,14 @@ def as_users() -> Iterator[None]:
 def quickly() -> Iterator[None]:
     """Compiles all sooner, the library's own programs too, convolutions the plain way. Not for tests of bits."""
     from jaxgan import backends
-    from jaxgan.layers import formulations
+    from jaxgan.layers.convolutions import choice
 
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(backends, "compiler_options", lambda *_: _options)
-            patch.setattr(formulations, "tiles_that_pay", lambda *_: 0)
-            patch.setattr(formulations, "products_pay", lambda *_: False)
+            patch.setattr(choice, "tiles_that_pay", lambda *_: 0)
+            patch.setattr(choice, "products_pay", lambda *_: False)
             yield
     finally:
         jax.config.update("jax_disable_most_optimizations", False)

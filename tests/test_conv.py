@@ -10,7 +10,8 @@ from jax import lax
 from quick import quick_jit, slow
 
 from jaxgan.layers import Conv, ConvTranspose, conv, conv_transpose
-from jaxgan.layers.formulations import OHWI, Window, conv_by_tiles, stock_transposed, transposed_by_tiles
+from jaxgan.layers.convolutions.plain import OHWI, Window, stock_transposed
+from jaxgan.layers.convolutions.tiles import conv_by_tiles, transposed_by_tiles
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 CASES = [

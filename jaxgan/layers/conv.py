@@ -1,6 +1,6 @@
 """Convolution and transposed convolution, fast on a CPU too, with exact gradients of every order.
 
-Kernels are `[D, kh, kw, C]`; `jaxgan.layers.formulations` says why, and what is computed where.
+Kernels are `[D, kh, kw, C]`; `jaxgan.layers.convolutions` says why, and what is computed where.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgan import backends
-from jaxgan.layers import formulations as ways
-from jaxgan.layers.formulations import Pads, Window
+from jaxgan.layers.convolutions import choice, patches, plain, tiles
+from jaxgan.layers.convolutions.plain import Pads, Window
 
 Initializer = Callable[..., jax.Array]
 
@@ -53,10 +53,10 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
             f"conv: a {kernel} window with stride {stride} and padding {win.pads} does not fit {size}"
         )
     if not backends.choices().formulations:
-        return ways.stock(x, w, win)
-    if m := ways.tiles_that_pay(win, x, w):
-        return ways.conv_by_tiles(x, w, win, m)
-    return ways.conv_by_products(x, w, win) if ways.products_pay(win) else ways.plain(x, w, win)
+        return plain.stock(x, w, win)
+    if m := choice.tiles_that_pay(win, x, w):
+        return tiles.conv_by_tiles(x, w, win, m)
+    return patches.conv_by_products(x, w, win) if choice.products_pay(win) else plain.plain(x, w, win)
 
 
 def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str | Pads = "SAME") -> jax.Array:
@@ -92,11 +92,13 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
         raise ValueError(f"conv_transpose: padding {pads} leaves nothing of a {x.shape[1:3]} image")
     win = Window(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
     if not backends.choices().formulations:
-        return ways.stock_transposed(x, w, win)
-    if m := ways.tiles_that_pay(win, x, w):
-        return ways.transposed_by_tiles(x, w, win, m)
+        return plain.stock_transposed(x, w, win)
+    if m := choice.tiles_that_pay(win, x, w):
+        return tiles.transposed_by_tiles(x, w, win, m)
     return (
-        ways.transposed_by_products(x, w, win) if ways.products_pay(win) else ways.plain_transposed(x, w, win)
+        patches.transposed_by_products(x, w, win)
+        if choice.products_pay(win)
+        else plain.plain_transposed(x, w, win)
     )
 
 

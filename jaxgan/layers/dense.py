@@ -7,7 +7,7 @@ import jax
 from jax import lax
 
 from jaxgan import backends
-from jaxgan.layers.formulations import times
+from jaxgan.layers.products import times
 
 
 def product(x: jax.Array, w: jax.Array, dimension_numbers: Any, precision: Any = None) -> jax.Array:
