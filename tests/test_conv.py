@@ -10,7 +10,7 @@ from jax import lax
 from quick import quick_jit, slow
 
 from jaxgan.layers import Conv, ConvTranspose, conv, conv_transpose
-from jaxgan.layers.convolutions.plain import OHWI, Window, stock_transposed
+from jaxgan.layers.convolutions.plain import OHWI, Geometry, stock_transposed
 from jaxgan.layers.convolutions.tiles import conv_by_tiles, transposed_by_tiles
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
@@ -61,11 +61,11 @@ def test_conv_transpose_is_the_adjoint_of_conv(k, s, p, h, rng):
     pads = ((p, p), (p, p)) if isinstance(p, int) else p
     if p == "SAME":
         pads = tuple(map(tuple, lax.padtype_to_pads(shape[1:3], (k, k), (s, s), "SAME")))
-    win = Window((k, k), shape[1:3], s, pads)
+    geo = Geometry((k, k), shape[1:3], s, pads)
 
     @quick_jit
     def maps(x, w, y):
-        return conv_transpose(x, w, s, p), stock(y, w, s, p), stock_transposed(x, w, win)
+        return conv_transpose(x, w, s, p), stock(y, w, s, p), stock_transposed(x, w, geo)
 
     out, back, other = maps(x, w, y)
     assert back.shape == x.shape
@@ -95,14 +95,14 @@ def derivatives(op):
 @pytest.mark.parametrize(("s", "p", "h"), [slow(*each) if each != TILES[-1] else each for each in TILES])
 def test_products_of_a_tile_are_the_convolution(s, p, h, rng):
     """Also of outputs that tiles do not divide; to the second order, as large as XLA's within a few units."""
-    win = Window((2 * s, 2 * s), (h, h + 1), s, p)
+    geo = Geometry((2 * s, 2 * s), (h, h + 1), s, p)
 
     def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
     x, by_x = normal(2, 2, h, h + 1, 3)
     w, by_w = normal(2, 4, 2 * s, 2 * s, 3) / (2 * s)
-    g, by_g = normal(2, 2, *win.out, 4)
+    g, by_g = normal(2, 2, *geo.out, 4)
 
     def both(op, transposed):
         @quick_jit
@@ -112,11 +112,11 @@ def test_products_of_a_tile_are_the_convolution(s, p, h, rng):
 
         return run(x, w, g, by_x, by_w, by_g)
 
-    expected = both(lambda x, w: stock(x, w, s, p), lambda g, w: stock_transposed(g, w, win))
+    expected = both(lambda x, w: stock(x, w, s, p), lambda g, w: stock_transposed(g, w, geo))
     for m in (2, 4):
         found = both(
-            lambda x, w, m=m: conv_by_tiles(x, w, win, m),
-            lambda g, w, m=m: transposed_by_tiles(g, w, win, m),
+            lambda x, w, m=m: conv_by_tiles(x, w, geo, m),
+            lambda g, w, m=m: transposed_by_tiles(g, w, geo, m),
         )
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * m * float(np.abs(b).max()))

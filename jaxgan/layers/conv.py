@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxgan import backends
 from jaxgan.layers.convolutions import choice, patches, plain, tiles
-from jaxgan.layers.convolutions.plain import Pads, Window
+from jaxgan.layers.convolutions.plain import Geometry, Pads
 
 Initializer = Callable[..., jax.Array]
 
@@ -33,30 +33,30 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
     Args:
       x: Images `[N, H, W, C]`.
       w: Kernel `[D, kh, kw, C]`.
-      stride: Step of the window, in both directions.
+      stride: Step from patch to patch, in both directions.
       padding: Zeros on each side, one number for all four, `((top, bottom), (left, right))`, "SAME" or "VALID".
 
     Returns:
       `[N, H', W', D]`, differentiable any number of times in reverse mode.
 
     Raises:
-      ValueError: If the channels of `x` and `w` differ or the window does not fit the padded image.
+      ValueError: If the channels of `x` and `w` differ or the kernel does not fit the padded image.
     """
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[3]:
         raise ValueError(
             f"conv needs images [N, H, W, C] and a kernel [D, kh, kw, C], got {x.shape} and {w.shape}"
         )
     kernel, size = (w.shape[1], w.shape[2]), (x.shape[1], x.shape[2])
-    win = Window(kernel, size, stride, _resolve(padding, kernel, size, stride))
-    if min(win.out) < 1:
+    geo = Geometry(kernel, size, stride, _resolve(padding, kernel, size, stride))
+    if min(geo.out) < 1:
         raise ValueError(
-            f"conv: a {kernel} window with stride {stride} and padding {win.pads} does not fit {size}"
+            f"conv: a {kernel} kernel with stride {stride} and padding {geo.pads} does not fit {size}"
         )
     if not backends.choices().formulations:
-        return plain.stock(x, w, win)
-    if m := choice.tiles_that_pay(win, x, w):
-        return tiles.conv_by_tiles(x, w, win, m)
-    return patches.conv_by_products(x, w, win) if choice.products_pay(win) else plain.plain(x, w, win)
+        return plain.stock(x, w, geo)
+    if m := choice.tiles_that_pay(geo, x, w):
+        return tiles.conv_by_tiles(x, w, geo, m)
+    return patches.conv_by_products(x, w, geo) if choice.products_pay(geo) else plain.plain(x, w, geo)
 
 
 def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str | Pads = "SAME") -> jax.Array:
@@ -65,7 +65,7 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
     Args:
       x: Images `[N, H, W, D]`.
       w: Kernel `[D, kh, kw, C]`, laid out as for the convolution that it transposes.
-      stride: Step of the window of that convolution.
+      stride: Stride of that convolution.
       padding: Padding of that convolution.
 
     Returns:
@@ -90,15 +90,15 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
         )
     if min(size) < 1:
         raise ValueError(f"conv_transpose: padding {pads} leaves nothing of a {x.shape[1:3]} image")
-    win = Window(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
+    geo = Geometry(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
     if not backends.choices().formulations:
-        return plain.stock_transposed(x, w, win)
-    if m := choice.tiles_that_pay(win, x, w):
-        return tiles.transposed_by_tiles(x, w, win, m)
+        return plain.stock_transposed(x, w, geo)
+    if m := choice.tiles_that_pay(geo, x, w):
+        return tiles.transposed_by_tiles(x, w, geo, m)
     return (
-        patches.transposed_by_products(x, w, win)
-        if choice.products_pay(win)
-        else plain.plain_transposed(x, w, win)
+        patches.transposed_by_products(x, w, geo)
+        if choice.products_pay(geo)
+        else plain.plain_transposed(x, w, geo)
     )
 
 

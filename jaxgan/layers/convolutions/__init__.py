@@ -9,19 +9,19 @@ XLA's own derivatives of convolutions are exact too, but on CPU they run a naive
 (transposed convolutions) or lose their canonical layout (inside a loop): up to 80 times slower. So on CPU there are
 three other ways, and elsewhere the three maps are left to XLA:
 
-- Windows of two strides (DCGAN's 4x4 with stride 2) in tiles of outputs (`tiles`): nine matrix products where the
+- Kernels of two strides (DCGAN's 4x4 with stride 2) in tiles of outputs (`tiles`): nine matrix products where the
   definition has sixteen, or twenty-five where it has sixty-four.
-- Other windows that overlap little (1x1, and strides that divide the kernel) as matrix products with the patches of
-  the image (`patches`). The patches are kept for the weight gradient, which is a product with them too.
-- Other windows (3x3 with stride 1) as each of the three maps written as one stride-1 or kernel-dilated convolution
+- Other kernels whose patches of the image overlap little (1x1, and strides that divide the kernel) as matrix products
+  with the patches (`patches`). They are kept for the weight gradient, which is a product with them too.
+- Other kernels (3x3 with stride 1) as each of the three maps written as one stride-1 or kernel-dilated convolution
   with explicit transposes, which keeps XLA's fast kernel (`plain`, which has XLA's own three maps too).
 
 `choice` says which of them is the fastest. For example:
 
-    win = Window(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    m = tiles_that_pay(win, x, w)  # 2
-    y = conv_by_tiles(x, w, win, m)  # [16, 8, 8, 32]
+    m = tiles_that_pay(geo, x, w)  # 2
+    y = conv_by_tiles(x, w, geo, m)  # [16, 8, 8, 32]
 
 Kernels are `[D, kh, kw, C]`: a filter's weights lie in memory as the patch that they meet, and so does their gradient.
 Read the other way round (D in, C out) the same kernel is that of the transposed convolution.

@@ -2,10 +2,10 @@
 
 For example:
 
-    win = Window(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    tiles_that_pay(win, x, w)  # 2
-    products_pay(win)  # True: patches are the next best
+    tiles_that_pay(geo, x, w)  # 2
+    products_pay(geo)  # True: patches are the next best
 """
 
 import math
@@ -14,30 +14,30 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.layers.convolutions.filtering import POINTS
-from jaxgan.layers.convolutions.plain import Window
+from jaxgan.layers.convolutions.plain import Geometry
 from jaxgan.layers.convolutions.tiles import tiling
 
 
-def products_pay(win: Window) -> bool:
-    """Whether windows overlap so little that products with patches are the fastest way on a CPU."""
-    return win.kernel == (1, 1) == (win.stride,) * 2 or (
-        win.stride > 1 and not any(k % win.stride for k in win.kernel)
+def products_pay(geo: Geometry) -> bool:
+    """Whether patches overlap so little that products with them are the fastest way on a CPU."""
+    return geo.kernel == (1, 1) == (geo.stride,) * 2 or (
+        geo.stride > 1 and not any(k % geo.stride for k in geo.kernel)
     )
 
 
-def tiles_that_pay(win: Window, x: jax.Array, w: jax.Array) -> int:
+def tiles_that_pay(geo: Geometry, x: jax.Array, w: jax.Array) -> int:
     """The fastest tiles, m by m outputs; 0 where patches are faster: with few channels, or few outputs in a batch.
 
     Nor do tiles round well enough in 16 bits. Large tiles are for maps that they fit, of batches that outweigh the
     sums over kernels.
     """
-    outputs = x.shape[0] * math.prod(win.out)
+    outputs = x.shape[0] * math.prod(geo.out)
     if (
-        win.kernel != (2 * win.stride,) * 2
+        geo.kernel != (2 * geo.stride,) * 2
         or min(w.shape[0], w.shape[3]) < 16
         or outputs < 1024
         or jnp.finfo(x.dtype).bits < 32
     ):
         return 0
-    products = {m: math.prod((m + 1) * tiles for tiles in tiling(win, m)) for m in POINTS}
+    products = {m: math.prod((m + 1) * tiles for tiles in tiling(geo, m)) for m in POINTS}
     return min(products, key=lambda m: products[m]) if outputs >= 2048 else 2

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Minimal filtering: over blocks of stride by stride pixels, a window of two strides is one of two blocks, and m such
-# windows side by side see m + 1 blocks d:
+# Minimal filtering: over blocks of stride by stride pixels, a patch of two strides is one of two blocks, and m such
+# patches side by side see m + 1 blocks d:
 #     y[k] = d[k] g[0] + d[k + 1] g[1]   for k < m
 # is linear in the products of m + 1 sums over d with m + 1 sums over g: 3 for 4 products where m = 2, 5 for 8 where
 # m = 4, and in both directions at once 9 for 16 and 25 for 64. The sums interpolate polynomials at m points and at

@@ -1,13 +1,13 @@
 """XLA's own convolutions: as XLA differentiates them, and with derivatives that keep its fast kernel on a CPU.
 
-Here is also what all ways share: `Window`, and `pad`.
+Here is also what all ways share: `Geometry`, and `pad`.
 
 For example:
 
-    win = Window(kernel=(3, 3), size=(8, 8), stride=1, pads=((1, 1), (1, 1)))
+    geo = Geometry(kernel=(3, 3), size=(8, 8), stride=1, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((5, 3, 3, 4))
-    y = plain(x, w, win)  # [2, 8, 8, 5], as stock(x, w, win)
-    dx = plain_transposed(y, w, win)  # [2, 8, 8, 4]
+    y = plain(x, w, geo)  # [2, 8, 8, 5], as stock(x, w, geo)
+    dx = plain_transposed(y, w, geo)  # [2, 8, 8, 4]
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 OHWI = ("NHWC", "OHWI", "NHWC")
 
 
-class Window(NamedTuple):
+class Geometry(NamedTuple):
     """What is static about a convolution: kernel, input size, stride and padding, each for height and width."""
 
     kernel: tuple[int, int]
@@ -55,29 +55,29 @@ def _plain(x: jax.Array, w: jax.Array, pads: Sequence[tuple[int, int]], **kwargs
     return lax.conv_general_dilated(x, w, padding=pads, dimension_numbers=NHWC, **kwargs)
 
 
-def stock(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
+def stock(x: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
     """XLA's own convolution, `[N, H, W, C]` to `[N, H', W', D]`."""
-    strides = (win.stride, win.stride)
-    return lax.conv_general_dilated(x, w, strides, win.pads, dimension_numbers=OHWI)
+    strides = (geo.stride, geo.stride)
+    return lax.conv_general_dilated(x, w, strides, geo.pads, dimension_numbers=OHWI)
 
 
-def stock_transposed(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
+def stock_transposed(g: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
     """XLA's own transposed convolution, `[N, H', W', D]` to `[N, H, W, C]`."""
-    x = jax.ShapeDtypeStruct((g.shape[0], *win.size, w.shape[3]), g.dtype)
-    (dx,) = jax.linear_transpose(lambda x: stock(x, w, win), x)(g)
+    x = jax.ShapeDtypeStruct((g.shape[0], *geo.size, w.shape[3]), g.dtype)
+    (dx,) = jax.linear_transpose(lambda x: stock(x, w, geo), x)(g)
     return dx
 
 
-def _forward(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
-    return _plain(x, w.transpose(1, 2, 3, 0), win.pads, window_strides=(win.stride, win.stride))
+def _forward(x: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
+    return _plain(x, w.transpose(1, 2, 3, 0), geo.pads, window_strides=(geo.stride, geo.stride))
 
 
-def _input_gradient(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
+def _input_gradient(g: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
     """Each of the stride^2 phases of the output is a stride-1 convolution of `g`; depth to space interleaves them."""
-    s, (kh, kw), (height, width) = win.stride, win.kernel, win.size
+    s, (kh, kw), (height, width) = geo.stride, geo.kernel, geo.size
     taps = [-(-k // s) for k in (kh, kw)]  # taps of one phase
-    first = [low // s for low, _ in win.pads]
-    count = [(low + n - 1) // s - f + 1 for n, (low, _), f in zip(win.size, win.pads, first, strict=True)]
+    first = [low // s for low, _ in geo.pads]
+    count = [(low + n - 1) // s - f + 1 for n, (low, _), f in zip(geo.size, geo.pads, first, strict=True)]
     pads = []
     for n, t, f, c in zip(g.shape[1:3], taps, first, count, strict=True):
         pads.append((t - 1 - f, c - n + f))
@@ -88,51 +88,51 @@ def _input_gradient(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
     y = _plain(g, w, pads)
     y = y.reshape(-1, count[0], count[1], s, s, ci).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(-1, count[0] * s, count[1] * s, ci)
-    top, left = (low - s * f for (low, _), f in zip(win.pads, first, strict=True))
+    top, left = (low - s * f for (low, _), f in zip(geo.pads, first, strict=True))
     return y[:, top : top + height, left : left + width]
 
 
-def _weight_gradient(x: jax.Array, g: jax.Array, win: Window) -> jax.Array:
+def _weight_gradient(x: jax.Array, g: jax.Array, geo: Geometry) -> jax.Array:
     """The batch is summed over as channels, and `g`, dilated by the stride, is the kernel."""
-    s = win.stride
+    s = geo.stride
     pads = [
         (low, s * (o - 1) + k - n - low)
-        for n, k, o, (low, _) in zip(win.size, win.kernel, g.shape[1:3], win.pads, strict=True)
+        for n, k, o, (low, _) in zip(geo.size, geo.kernel, g.shape[1:3], geo.pads, strict=True)
     ]
     y = _plain(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pads, rhs_dilation=(s, s))
     return y.transpose(3, 1, 2, 0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def plain(x: jax.Array, w: jax.Array, win: Window) -> jax.Array:
-    """The convolution, for windows that overlap much."""
-    return _forward(x, w, win)
+def plain(x: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
+    """The convolution, for patches that overlap much."""
+    return _forward(x, w, geo)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def plain_transposed(g: jax.Array, w: jax.Array, win: Window) -> jax.Array:
-    """The transposed convolution, for windows that overlap much."""
-    return _input_gradient(g, w, win)
+def plain_transposed(g: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
+    """The transposed convolution, for patches that overlap much."""
+    return _input_gradient(g, w, geo)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _correlate(x: jax.Array, g: jax.Array, win: Window) -> jax.Array:
-    return _weight_gradient(x, g, win)
+def _correlate(x: jax.Array, g: jax.Array, geo: Geometry) -> jax.Array:
+    return _weight_gradient(x, g, geo)
 
 
 def _keep(f: Any) -> Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]:
-    return lambda a, b, win: (f(a, b, win), (a, b))
+    return lambda a, b, geo: (f(a, b, geo), (a, b))
 
 
 plain.defvjp(
     _keep(plain),
-    lambda win, kept, dy: (plain_transposed(dy, kept[1], win), _correlate(kept[0], dy, win)),
+    lambda geo, kept, dy: (plain_transposed(dy, kept[1], geo), _correlate(kept[0], dy, geo)),
 )
 plain_transposed.defvjp(
     _keep(plain_transposed),
-    lambda win, kept, dx: (plain(dx, kept[1], win), _correlate(dx, kept[0], win)),
+    lambda geo, kept, dx: (plain(dx, kept[1], geo), _correlate(dx, kept[0], geo)),
 )
 _correlate.defvjp(
     _keep(_correlate),
-    lambda win, kept, dw: (plain_transposed(kept[1], dw, win), plain(kept[0], dw, win)),
+    lambda geo, kept, dw: (plain_transposed(kept[1], dw, geo), plain(kept[0], dw, geo)),
 )

@@ -2,10 +2,10 @@
 
 For example:
 
-    win = Window(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    y = conv_by_tiles(x, w, win, 2)  # [16, 8, 8, 32], in 4 by 4 tiles of 2 by 2 outputs
-    dx = transposed_by_tiles(y, w, win, 2)  # [16, 16, 16, 16]
+    y = conv_by_tiles(x, w, geo, 2)  # [16, 8, 8, 32], in 4 by 4 tiles of 2 by 2 outputs
+    dx = transposed_by_tiles(y, w, geo, 2)  # [16, 16, 16, 16]
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgan.layers.convolutions.filtering import FILTERINGS, sums
-from jaxgan.layers.convolutions.plain import Window, pad
+from jaxgan.layers.convolutions.plain import Geometry, pad
 from jaxgan.layers.products import times, times_transposed
 
 Grid = tuple[tuple[jax.Array, ...], ...]
@@ -27,20 +27,20 @@ def _kept(x: jax.Array, dim: int) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, int(i == dim), 0) for i in range(x.ndim)])
 
 
-def tiling(win: Window, m: int) -> tuple[int, int]:
+def tiling(geo: Geometry, m: int) -> tuple[int, int]:
     """How many tiles of m outputs cover the height and the width of all."""
-    rows, columns = win.out
+    rows, columns = geo.out
     return -(-rows // m), -(-columns // m)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _tiles(x: jax.Array, win: Window, m: int) -> Grid:
+def _tiles(x: jax.Array, geo: Geometry, m: int) -> Grid:
     """What the products read, each `[N * tiles, stride * stride * C]`."""
-    s, (n, *size, channels), (rows, columns) = win.stride, x.shape, tiling(win, m)
+    s, (n, *size, channels), (rows, columns) = geo.stride, x.shape, tiling(geo, m)
     factors, high, wide = FILTERINGS[m].inputs, m * rows + 1, m * columns + 1
     ends = [
         (low, s * blocks - length - low)
-        for length, (low, _), blocks in zip(size, win.pads, (high, wide), strict=True)
+        for length, (low, _), blocks in zip(size, geo.pads, (high, wide), strict=True)
     ]
     x = pad(x, ends).reshape(n, high, s, wide, s * channels)
 
@@ -56,14 +56,14 @@ def _tiles(x: jax.Array, win: Window, m: int) -> Grid:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _untile(v: Grid, win: Window, m: int) -> jax.Array:
+def _untile(v: Grid, geo: Geometry, m: int) -> jax.Array:
     """The transpose of `_tiles`, `[N, H, W, C]`."""
-    s, (rows, columns) = win.stride, tiling(win, m)
+    s, (rows, columns) = geo.stride, tiling(geo, m)
     channels = v[0][0].shape[-1] // (s * s)
     factors = FILTERINGS[m].inputs.T
 
-    # The last window may end one block beyond the tiles.
-    tall, broad = (tiles + (m * tiles == n) for tiles, n in zip((rows, columns), win.out, strict=True))
+    # The last patch may end one block beyond the tiles.
+    tall, broad = (tiles + (m * tiles == n) for tiles, n in zip((rows, columns), geo.out, strict=True))
 
     def blocks(parts: Sequence[jax.Array], dim: int, tiles: int) -> jax.Array:
         """The blocks of so many tiles along a dimension: the last of a tile is the first of the next."""
@@ -82,13 +82,13 @@ def _untile(v: Grid, win: Window, m: int) -> jax.Array:
     x = jnp.transpose(x, (0, 1, 3, 2, 4)).reshape(-1, s * m * tall, s * m * broad, channels)
     ends = [
         (-low, length + low - s * m * tiles)
-        for length, (low, _), tiles in zip(win.size, win.pads, (tall, broad), strict=True)
+        for length, (low, _), tiles in zip(geo.size, geo.pads, (tall, broad), strict=True)
     ]
     return pad(x, ends)
 
 
-_tiles.defvjp(lambda x, win, m: (_tiles(x, win, m), None), lambda win, m, _, dv: (_untile(dv, win, m),))
-_untile.defvjp(lambda v, win, m: (_untile(v, win, m), None), lambda win, m, _, dx: (_tiles(dx, win, m),))
+_tiles.defvjp(lambda x, geo, m: (_tiles(x, geo, m), None), lambda geo, m, _, dv: (_untile(dv, geo, m),))
+_untile.defvjp(lambda v, geo, m: (_untile(v, geo, m), None), lambda geo, m, _, dx: (_tiles(dx, geo, m),))
 
 
 def _in_turns(parts: Sequence[jax.Array], dim: int, size: int) -> jax.Array:
@@ -106,20 +106,20 @@ def _in_turns(parts: Sequence[jax.Array], dim: int, size: int) -> jax.Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gather(u: Grid, win: Window, m: int) -> jax.Array:
+def _gather(u: Grid, geo: Geometry, m: int) -> jax.Array:
     """The outputs that the products make, `[N, H', W', D]`."""
-    (rows, columns), features = tiling(win, m), u[0][0].shape[-1]
+    (rows, columns), features = tiling(geo, m), u[0][0].shape[-1]
     factors = FILTERINGS[m].outputs
     by_column = [sums(factors, column) for column in zip(*u, strict=True)]
     by_both = [sums(factors, row) for row in zip(*by_column, strict=True)]
     grid = jax.tree.map(lambda y: y.reshape(-1, rows, columns, features), by_both)
-    return _in_turns([_in_turns(row, 2, win.out[1]) for row in grid], 1, win.out[0])
+    return _in_turns([_in_turns(row, 2, geo.out[1]) for row in grid], 1, geo.out[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _scatter(y: jax.Array, win: Window, m: int) -> Grid:
+def _scatter(y: jax.Array, geo: Geometry, m: int) -> Grid:
     """The transpose of `_gather`, each `[N * tiles, D]`."""
-    (n, *size, features), (rows, columns) = y.shape, tiling(win, m)
+    (n, *size, features), (rows, columns) = y.shape, tiling(geo, m)
     factors = FILTERINGS[m].outputs.T
     y = pad(y, [(0, m * rows - size[0]), (0, m * columns - size[1])])
     y = y.reshape(n, rows, m, columns, m, features)
@@ -130,8 +130,8 @@ def _scatter(y: jax.Array, win: Window, m: int) -> Grid:
     )
 
 
-_gather.defvjp(lambda u, win, m: (_gather(u, win, m), None), lambda win, m, _, dy: (_scatter(dy, win, m),))
-_scatter.defvjp(lambda y, win, m: (_scatter(y, win, m), None), lambda win, m, _, du: (_gather(du, win, m),))
+_gather.defvjp(lambda u, geo, m: (_gather(u, geo, m), None), lambda geo, m, _, dy: (_scatter(dy, geo, m),))
+_scatter.defvjp(lambda y, geo, m: (_scatter(y, geo, m), None), lambda geo, m, _, du: (_gather(du, geo, m),))
 
 
 def _kernels(w: jax.Array, s: int, m: int) -> Grid:
@@ -145,13 +145,13 @@ def _kernels(w: jax.Array, s: int, m: int) -> Grid:
     return tuple(tuple(sums(taps, column)) for column in zip(*by_row, strict=True))
 
 
-def conv_by_tiles(x: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
+def conv_by_tiles(x: jax.Array, w: jax.Array, geo: Geometry, m: int) -> jax.Array:
     """The convolution `[N, H, W, C]` to `[N, H', W', D]`, for kernels of two strides, in tiles of m by m outputs."""
-    products = jax.tree.map(times_transposed, _tiles(x, win, m), _kernels(w, win.stride, m))
-    return _gather(products, win, m)  # pyright: ignore[reportReturnType]
+    products = jax.tree.map(times_transposed, _tiles(x, geo, m), _kernels(w, geo.stride, m))
+    return _gather(products, geo, m)  # pyright: ignore[reportReturnType]
 
 
-def transposed_by_tiles(g: jax.Array, w: jax.Array, win: Window, m: int) -> jax.Array:
+def transposed_by_tiles(g: jax.Array, w: jax.Array, geo: Geometry, m: int) -> jax.Array:
     """The transposed convolution `[N, H', W', D]` to `[N, H, W, C]`, for kernels of two strides."""
-    products = jax.tree.map(times, _scatter(g, win, m), _kernels(w, win.stride, m))
-    return _untile(products, win, m)  # pyright: ignore[reportReturnType]
+    products = jax.tree.map(times, _scatter(g, geo, m), _kernels(w, geo.stride, m))
+    return _untile(products, geo, m)  # pyright: ignore[reportReturnType]
