@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgan import backends
-from jaxgan.layers.convolutions import choice, patches, plain, tiles
+from jaxgan.layers.convolutions.choice import convolution, transposed
 from jaxgan.layers.convolutions.plain import Geometry, Pads
 
 Initializer = Callable[..., jax.Array]
@@ -52,11 +51,7 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1, padding: int | str | Pads 
         raise ValueError(
             f"conv: a {kernel} kernel with stride {stride} and padding {geo.pads} does not fit {size}"
         )
-    if not backends.choices().formulations:
-        return plain.stock(x, w, geo)
-    if m := choice.tiles_that_pay(geo, x, w):
-        return tiles.conv_by_tiles(x, w, geo, m)
-    return patches.conv_by_products(x, w, geo) if choice.products_pay(geo) else plain.plain(x, w, geo)
+    return convolution(x, w, geo)
 
 
 def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str | Pads = "SAME") -> jax.Array:
@@ -90,16 +85,7 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int, padding: int | str |
         )
     if min(size) < 1:
         raise ValueError(f"conv_transpose: padding {pads} leaves nothing of a {x.shape[1:3]} image")
-    geo = Geometry(kernel, size, stride, pads)  # pyright: ignore[reportArgumentType]
-    if not backends.choices().formulations:
-        return plain.stock_transposed(x, w, geo)
-    if m := choice.tiles_that_pay(geo, x, w):
-        return tiles.transposed_by_tiles(x, w, geo, m)
-    return (
-        patches.transposed_by_products(x, w, geo)
-        if choice.products_pay(geo)
-        else plain.plain_transposed(x, w, geo)
-    )
+    return transposed(x, w, Geometry(kernel, size, stride, pads))  # pyright: ignore[reportArgumentType]
 
 
 class Conv(nn.Module):

@@ -16,12 +16,12 @@ three other ways, and elsewhere the three maps are left to XLA:
 - Other kernels (3x3 with stride 1) as each of the three maps written as one stride-1 or kernel-dilated convolution
   with explicit transposes, which keeps XLA's fast kernel (`plain`, which has XLA's own three maps too).
 
-`choice` says which of them is the fastest. For example:
+`choice` takes the fastest of them. For example:
 
     geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    m = tiles_that_pay(geo, x, w)  # 2
-    y = conv_by_tiles(x, w, geo, m)  # [16, 8, 8, 32]
+    y = convolution(x, w, geo)  # [16, 8, 8, 32], in the fastest way
+    y = conv_by_tiles(x, w, geo, 2)  # the same to rounding, as are conv_by_products, plain and stock
 
 Kernels are `[D, kh, kw, C]`: a filter's weights lie in memory as the patch that they meet, and so does their gradient.
 Read the other way round (D in, C out) the same kernel is that of the transposed convolution.

@@ -1,11 +1,12 @@
-"""Which way to compute a convolution is the fastest on a CPU, by shapes alone.
+"""The choice between the ways to compute a convolution: by `jaxgan.backends` and, on a CPU, by shapes.
 
 For example:
 
     geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
     x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
     tiles_that_pay(geo, x, w)  # 2
-    products_pay(geo)  # True: patches are the next best
+    y = convolution(x, w, geo)  # [16, 8, 8, 32]; on a CPU conv_by_tiles(x, w, geo, 2)
+    dx = transposed(y, w, geo)  # [16, 16, 16, 16]
 """
 
 import math
@@ -13,9 +14,11 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxgan import backends
 from jaxgan.layers.convolutions.filtering import POINTS
-from jaxgan.layers.convolutions.plain import Geometry
-from jaxgan.layers.convolutions.tiles import tiling
+from jaxgan.layers.convolutions.patches import conv_by_products, transposed_by_products
+from jaxgan.layers.convolutions.plain import Geometry, plain, plain_transposed, stock, stock_transposed
+from jaxgan.layers.convolutions.tiles import conv_by_tiles, tiling, transposed_by_tiles
 
 
 def products_pay(geo: Geometry) -> bool:
@@ -41,3 +44,21 @@ def tiles_that_pay(geo: Geometry, x: jax.Array, w: jax.Array) -> int:
         return 0
     products = {m: math.prod((m + 1) * tiles for tiles in tiling(geo, m)) for m in POINTS}
     return min(products, key=lambda m: products[m]) if outputs >= 2048 else 2
+
+
+def convolution(x: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
+    """The convolution `[N, H, W, C]` to `[N, H', W', D]`, in the fastest way."""
+    if not backends.choices().formulations:
+        return stock(x, w, geo)
+    if m := tiles_that_pay(geo, x, w):
+        return conv_by_tiles(x, w, geo, m)
+    return conv_by_products(x, w, geo) if products_pay(geo) else plain(x, w, geo)
+
+
+def transposed(g: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
+    """The transposed convolution `[N, H', W', D]` to `[N, H, W, C]`, in the fastest way."""
+    if not backends.choices().formulations:
+        return stock_transposed(g, w, geo)
+    if m := tiles_that_pay(geo, g, w):
+        return transposed_by_tiles(g, w, geo, m)
+    return transposed_by_products(g, w, geo) if products_pay(geo) else plain_transposed(g, w, geo)
