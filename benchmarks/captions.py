@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxgan import experiment
+from jaxgan import domains, experiment
 from jaxgan.data.sources import garments
-from jaxgan.domains.image import decode, to_uint8
 from jaxgan.game import Keys
 from jaxgan.sampling import sample
 from jaxgan.scoring import features
@@ -48,7 +47,7 @@ def restored(image: np.ndarray) -> np.ndarray:
 def classes(images: np.ndarray) -> np.ndarray:
     """The class of each of images uint8 [N, 28, 28, 1], int [N], as the shipped classifier sees it."""
     whole = np.stack([restored(image[..., 0]) for image in images])[..., None]
-    return features.load("fashion-cnn", 28, 1).extract([whole]).logits.argmax(1)
+    return features.load("fashion-cnn", (28, 28, 1)).extract([whole]).logits.argmax(1)
 
 
 def shares(images: np.ndarray, asked: Sequence[garments.Attributes]) -> dict[str, float]:
@@ -71,14 +70,16 @@ def shares(images: np.ndarray, asked: Sequence[garments.Attributes]) -> dict[str
 def of_captions(trained: sample.Trained, examples: dict[str, np.ndarray], seed: int) -> np.ndarray:
     """An image for each example's text, or its label where the run knows no text: uint8 [N, H, W, C]."""
     state, key, count = trained.state.averaged(), jax.random.key(seed), len(examples["label"])
-    make = jax.jit(lambda state, batch, keys: trained.built.game.sample(state, keys, decode(batch)))
+    make = jax.jit(
+        lambda state, batch, keys: trained.built.game.sample(state, keys, domains.Image().decode(batch))
+    )
 
     def parts(size: int = 100) -> Iterator[np.ndarray]:
         for i in range(0, count, size):
             at = np.minimum(np.arange(i, i + size), count - 1)
             batch = {name: jnp.asarray(x[at]) for name, x in examples.items()}
             made: Any = make(state, batch, Keys.of(key, size, i))
-            yield to_uint8(np.asarray(made))[: count - i]
+            yield domains.Image().encode(np.asarray(made))[: count - i]
 
     return np.concatenate(list(parts()))
 

@@ -110,7 +110,7 @@ def main() -> None:
     images, labels = images[shuffled, ..., None], labels[shuffled]
     n, m = (60, 40) if options.toy else (5000, 2500)
     train, fresh, fresh_labels = images[:n], images[n : n + m], labels[n : n + m]
-    network = features.load("auto", 28, 1)
+    network = features.load("auto", (28, 28, 1))
     real, test = (network.extract([x]) for x in (train, test_images[:m, ..., None]))
     for kind, levels in LEVELS.items():
         for level in levels:

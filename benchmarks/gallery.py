@@ -14,6 +14,7 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from typing import Any, NamedTuple
 import captions
 import harness
 import numpy as np
-from PIL import Image
 
 from jaxgan import experiment, report
 from jaxgan.networks.classifier import Classifier
@@ -65,7 +65,9 @@ def refined_rows(run: Path) -> list[Row]:
     chosen = [source[i] for i in range(10_000)]
     drawn, digit = (np.stack([x[name] for x in chosen]) for name in ("other", "other_label"))
     make = sample.maker(trained.built, examples={"other": drawn})
-    refined = np.concatenate(list(sample.batches(make, trained.state.averaged(), len(drawn), 0)))
+    refined = np.concatenate(
+        list(sample.batches(trained.built, make, trained.state.averaged(), len(drawn), 0))
+    )
     real = [test[i] for i in range(len(test))]
     images, labels = (np.stack([x[name] for x in real]) for name in ("real", "label"))
     classifier, found = Classifier(10), []
@@ -167,10 +169,10 @@ def measure(name: str, entry: Entry, extra: Sequence[str]) -> None:
     seconds = None if earlier is None else seconds + earlier
     picture = harness.ROOT / "docs" / "gallery" / f"{name}.png"
     jaxgan("sample", str(run), *entry.sample, "--out", str(picture))
-    with Image.open(picture) as drawn:
-        drawn.resize((ZOOM * drawn.width, ZOOM * drawn.height), Image.Resampling.NEAREST).save(picture)
-    for i, (_, png, _) in enumerate(report.of_family(sample.load(run, print)), 1):
-        picture.with_stem(f"{name}-{i}").write_bytes(png)
+    harness.enlarge(picture, picture, ZOOM)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, (_, (file,)) in enumerate(report.of_family(sample.load(run, print), Path(folder)), 1):
+            harness.enlarge(file, picture.with_stem(f"{name}-{i}"))
     lines = json.loads(jaxgan("evaluate", str(run), *entry.evaluate, "--quiet", "--json"))
     document = {
         "benchmark": "gallery",

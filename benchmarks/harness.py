@@ -28,10 +28,12 @@ import float64
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image as Picture
 from text_table import table as table
 
 from jaxgan import __version__, game
 from jaxgan.data.feed import feeds
+from jaxgan.domains import Image
 from jaxgan.game import Game, State
 from jaxgan.parallel import Layout, Spread
 from jaxgan.training.window import program
@@ -178,7 +180,7 @@ class Steps:
         self._rest = (fed[0].whole, parts, counts)
         self._over, self._fed, self._longest = over, fed, longest or steps
         start = time.perf_counter()
-        self._window = program(rules, fed[0], over, batch_size, 100)
+        self._window = program(rules, Image(), fed[0], over, batch_size, 100)
         self._window.compile(self.state, *self._rest)
         self.compile_seconds = time.perf_counter() - start
 
@@ -409,3 +411,15 @@ def _output(*command: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+LEAST = 560
+"""Pixels of the longer side of a picture that people see, at least."""
+
+
+def enlarge(picture: Path, out: Path, times: int | None = None) -> None:
+    """Writes a picture larger, every pixel a square of pixels: so many times, by default to `LEAST`."""
+    with Picture.open(picture) as drawn:
+        times = times or -(-LEAST // max(drawn.size))
+        size = times * drawn.width, times * drawn.height
+        drawn.resize(size, Picture.Resampling.NEAREST).save(out)

@@ -8,7 +8,7 @@ as in Chen et al., 2016, section 7.2; k-means, with as many clusters and on pixe
 """
 
 import argparse
-import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,12 @@ from typing import Any
 import harness
 import jax
 import numpy as np
-from PIL import Image
 from scipy.cluster.vq import kmeans2
 from scipy.optimize import linear_sum_assignment
 from text_table import table
 
 from jaxgan import experiment, report
 from jaxgan.data import stream
-from jaxgan.domains.image import decode
 from jaxgan.sampling import sample
 
 
@@ -58,19 +56,20 @@ def measure(path: Path, pictures: Path | None) -> dict[str, Any]:
     held = experiment.held_out(built.config)
     assert held is not None
     train, test = (stream.load(x, progress=False) for x in (source, held))
-    facts = {"resolution": source.resolution, "channels": source.channels}
+    facts = built.domain.facts(source.fields["real"].shape)
     module = built.config.discriminator.build(**facts, classes=count + built.config.game.continuous)
 
     @jax.jit
     def read(images: Any) -> Any:
         _, told = module.apply(
-            state.variables("discriminator"), decode({"real": images})["real"], train=False
+            state.variables("discriminator"), built.domain.decode({"real": images})["real"], train=False
         )
         return told[:, :count].argmax(1)
 
     if pictures is not None:
-        for i, (_, png, _) in enumerate(report.of_family(trained)):
-            Image.open(io.BytesIO(png)).save(pictures / f"{built.config.name}-{i + 1}.png")
+        with tempfile.TemporaryDirectory() as folder:
+            for i, (_, (file,)) in enumerate(report.of_family(trained, Path(folder))):
+                harness.enlarge(file, pictures / f"{built.config.name}-{i + 1}.png")
     return {
         "run": built.config.name,
         "seed": built.config.seed,

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import families, game, networks
-from jaxgan.domains.image import decode
+from jaxgan import domains, families, game, networks
 from jaxgan.game import Game, Keys, State
 
 PLAYERS = ("discriminator", "generator")
@@ -146,7 +145,7 @@ def draws(case: Case) -> Iterator[Draw]:
     for seed in range(DRAWS):
         shape = (played.turns, case.examples, *example["real"].shape[1:])
         images = jnp.asarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
-        batch = decode({"real": images})
+        batch = domains.Image().decode({"real": images})
         before = init(jax.random.key(seed), example)
         # Flax names what parameters are made in before this process can say so.
         before = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == "float32" else x, before)

@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import config, experiment, game
-from jaxgan.domains.image import decode
+from jaxgan import config, domains, experiment, game
 from jaxgan.parallel import Spread
 
 MLP, DCGAN = "mlp", "default"
@@ -136,7 +135,9 @@ class Single:
         rules = experiment.build(settings, ["class"] * classes, IMAGES).game
 
         def step(state: Any, data: Any, index: Any) -> Any:
-            return game.step(rules, state, decode({name: array[index] for name, array in data.items()}))
+            return game.step(
+                rules, state, domains.Image().decode({name: array[index] for name, array in data.items()})
+            )
 
         shape = (total, rules.turns, settings.batch_size)
         self._indices = list(np.random.default_rng(0).integers(0, IMAGES, shape, np.int32))

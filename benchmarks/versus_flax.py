@@ -18,7 +18,7 @@ import optax
 import proof
 from proof import PLAYERS, Case
 
-from jaxgan.domains.image import decode
+from jaxgan import domains
 
 CASES = {
     "mlp-64": Case("mlp", 28, 1, 64, 128, steps=300),
@@ -179,7 +179,7 @@ class Window:
     def __init__(self, tutorial: Tutorial, images: np.ndarray, case: Case) -> None:
         self.tutorial, self.steps = tutorial, case.steps
         batches = jnp.asarray(images[: 2 * case.batch_size])
-        self.real = [decode({"real": part})["real"] for part in jnp.split(batches, 2)]
+        self.real = [domains.Image().decode({"real": part})["real"] for part in jnp.split(batches, 2)]
         self.z = list(jax.random.normal(jax.random.key(1), (2, case.batch_size, case.latent)))
 
     def __call__(self) -> int:

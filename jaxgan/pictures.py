@@ -1,71 +1,15 @@
-"""Pictures of a run: sample grids and training curves."""
+"""Plots of a run: curves, scores and points."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from jaxgan.errors import replacing
 
 POINTS = 4000
 """Most points of a curve, about; longer logs are thinned."""
-
-
-def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
-    """Images uint8 `[N, H, W, C]` side by side on white, in rows of `columns` (by default as square as possible)."""
-    n, h, w, c = images.shape
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
-    for i, image in enumerate(images):
-        y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
-        sheet[y : y + h, x : x + w] = image
-    return Image.fromarray(sheet[..., 0] if c == 1 else sheet)
-
-
-def sheet(
-    made: np.ndarray,
-    classes: int = 0,
-    given: Sequence[str] = (),
-    examples: Mapping[str, np.ndarray] | None = None,
-    columns: int | None = None,
-) -> Image.Image:
-    """Samples as a grid: a column for each class; or beside each what it was made from, and the real image.
-
-    Args:
-      made: uint8 `[N, H, W, C]`.
-      classes: That samples are conditional on, in turn; 0 for none.
-      given: The fields of `examples` that samples were made from.
-      examples: As of `jaxgan.experiment.examples`; sample i is of example i, counted around.
-      columns: Of the grid, if not the above; of samples with what is beside them.
-    """
-    if examples is None:
-        return grid(made, columns or classes or None)
-    size, real = (made.shape[1], made.shape[2]), examples["real"]
-    at = np.arange(len(made)) % len(real)
-    beside = [examples[name][at] for name in given if examples[name].ndim == 4]
-    parts = [_fitted(x, size) for x in (*beside, made, real[at])]
-    rows = np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
-    return grid(rows, (columns or max(1, round(math.sqrt(len(made) / len(parts))))) * len(parts))
-
-
-def _fitted(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Images in colour, and enlarged by whole pixels or shrunken to a size."""
-    x = np.repeat(images, 3, 3) if images.shape[3] == 1 else images
-    if x.shape[1:3] == size:
-        return x
-    height, width = size
-    near = Image.Resampling.NEAREST
-    return np.stack([np.asarray(Image.fromarray(image).resize((width, height), near)) for image in x])
-
-
-def save(image: Image.Image, path: Path) -> None:
-    """Writes a PNG at once, so that it is never half there."""
-    with replacing(path) as partial:
-        image.save(partial, format="PNG")
 
 
 def write(figure: Any, path: Path) -> None:

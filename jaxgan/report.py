@@ -1,12 +1,13 @@
 """Runs as one HTML file that needs nothing else: curves, pictures, scores, and how to repeat them."""
 
 import base64
+import csv
 import html
 import io
 import json
 import shlex
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import experiment, families, pictures
+from jaxgan import domains, experiment, families, pictures
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
-from jaxgan.domains.image import decode, to_uint8
+from jaxgan.domains import Shown
 from jaxgan.errors import InputError, replacing
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.sampling import sample
@@ -37,6 +38,18 @@ WALK, WALKS = 10, 5
 """Images in a walk between latents, and walks."""
 LOOKED_AT, LOOKED_AT_BYTES = 2000, 2**24
 """Held-out examples of which a family makes its pictures, at most, and their bytes."""
+LINES = 40
+"""Lines of a file of text or of a table that are shown, at most."""
+MEDIA = {
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".jpg": "image/jpeg",
+    ".svg": "image/svg+xml",
+    ".wav": "audio/wav",
+    ".ogg": "audio/ogg",
+    ".mp4": "video/mp4",
+}
+"""What browsers show and play, by the ending of a file."""
 
 Say = Callable[[str], None]
 
@@ -61,10 +74,10 @@ nav a { margin-right: 1rem; }
 SCRIPT = """
 for (const slider of document.querySelectorAll("input[type=range]")) {
   const frames = JSON.parse(document.getElementById(slider.dataset.frames).textContent);
-  const image = document.getElementById(slider.dataset.image);
+  const place = document.getElementById(slider.dataset.place);
   const label = document.getElementById(slider.dataset.label);
-  const show = () => { const [step, data] = frames[slider.value];
-    image.src = "data:image/png;base64," + data; label.textContent = "step " + step; };
+  const show = () => { const [step, shown] = frames[slider.value];
+    place.innerHTML = shown; label.textContent = "step " + step; };
   slider.addEventListener("input", show);
 }
 """
@@ -128,7 +141,7 @@ def _run(path: Path, number: int, say: Say) -> str:
     if over_time:
         drawn = _drawn(lambda file: pictures.scores(over_time, file))
         parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
-    parts += [_slider(folder, number), _samples(trained)]
+    parts += [_slider(folder, trained.built, number), _samples(trained)]
     again = shlex.join(["jaxgan", "train", str(folder.config), "--run-dir", "NEW"])
     command = shlex.join(manifest.get("command", []))
     parts += [
@@ -196,8 +209,6 @@ def _by_step(scored: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 def _drawn(draw: Callable[[Path], None]) -> bytes:
     """What a function draws into a file."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         draw(file)
@@ -205,84 +216,133 @@ def _drawn(draw: Callable[[Path], None]) -> bytes:
 
 
 def _figure(png: bytes, caption: str, kind: str = "") -> str:
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure class="wide"><img class="{kind}" alt="{_text(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{_text(caption)}</figcaption></figure>"
-    )
+    shown = f'<img class="{kind}" alt="{_text(caption)}" src="{_data(png, ".png")}">'
+    return _captioned(shown, caption)
 
 
-def _enlarged(sheet: Image.Image) -> bytes:
-    """A PNG, of small pictures with every pixel made a square of pixels."""
-    times = -(-SIDE // max(sheet.size))
-    held = io.BytesIO()
-    sheet.resize((sheet.width * times, sheet.height * times), Image.Resampling.NEAREST).save(held, "PNG")
-    return held.getvalue()
+def _captioned(shown: str, caption: str) -> str:
+    return f'<figure class="wide">{shown}<figcaption>{_text(caption)}</figcaption></figure>'
 
 
-def _slider(folder: RunDirectory, number: int) -> str:
-    files = sorted(folder.samples.glob("step_*.png")) if folder.samples.is_dir() else []
-    if not files:
-        return ""
-    chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(FRAMES, len(files)))})
-    frames = [
-        (int(files[i].stem.removeprefix("step_")), base64.b64encode(files[i].read_bytes()).decode())
-        for i in chosen
-    ]
-    step, last = frames[-1]
-    with Image.open(files[-1]) as image:
-        width = image.width * -(-SIDE // max(image.size))
-    return (
-        f'<h2>Samples over time</h2><figure><img class="pixels" id="image{number}" alt="sample grid" '
-        f'style="width: {width}px" src="data:image/png;base64,{last}"><figcaption id="label{number}">step {step}'
-        f'</figcaption></figure><input type="range" aria-label="step" min="0" max="{len(frames) - 1}" '
-        f'value="{len(frames) - 1}" data-frames="frames{number}" data-image="image{number}" '
-        f'data-label="label{number}"><script type="application/json" id="frames{number}">{json.dumps(frames)}</script>'
-    )
+def _data(content: bytes, ending: str) -> str:
+    return f"data:{MEDIA[ending]};base64,{base64.b64encode(content).decode()}"
+
+
+def _times(png: bytes) -> tuple[int, int]:
+    """How many times larger a picture is shown, small ones with every pixel a square of pixels; and its width then."""
+    with Image.open(io.BytesIO(png)) as image:
+        times = -(-SIDE // max(image.size))
+        return times, image.width * times
+
+
+def _embedded(file: Path) -> str:
+    """A file in the page: pictures are shown, sounds and films played, tables and texts read."""
+    kind, content = MEDIA.get(file.suffix, ""), file.read_bytes()
+    if file.suffix == ".png":
+        times, width = _times(content)
+        look = f'class="pixels" style="width: {width}px"' if times > 1 else 'class="drawn"'
+        return f'<img {look} alt="samples" src="{_data(content, ".png")}">'
+    if kind.startswith("image/"):
+        return f'<img alt="samples" src="{_data(content, file.suffix)}">'
+    if kind:
+        player = kind.split("/")[0]
+        return f'<{player} controls src="{_data(content, file.suffix)}"></{player}>'
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError:
+        return f'<p class="note">{_text(file.name)} cannot be shown here.</p>'
+    more = f'<p class="note">{len(lines) - LINES:,} more lines</p>' if len(lines) > LINES else ""
+    if file.suffix != ".csv":
+        return f"<pre>{_text(chr(10).join(lines[:LINES]))}</pre>{more}"
+    rows = ("".join(f"<td>{_text(cell)}</td>" for cell in row) for row in csv.reader(lines[:LINES]))
+    return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>{more}'
+
+
+def _sheet(domain: domains.Domain, shown: Shown) -> str:
+    """Samples as the domain shows them, in all of its ways."""
+    with tempfile.TemporaryDirectory() as folder:
+        return "".join(map(_embedded, _written(domain, shown, Path(folder), "sheet")))
+
+
+def _written(domain: domains.Domain, shown: Shown, folder: Path, name: str) -> list[Path]:
+    files = [folder / f"{name}{ending}" for ending in domain.sheets]
+    for file in files:
+        domain.write(shown, file)
+    return files
+
+
+def _slider(folder: RunDirectory, built: families.Built, number: int) -> str:
+    """Sheets of samples over time, one way of showing them below the other."""
+    parts = []
+    for ending in built.domain.sheets:
+        files = sorted(folder.samples.glob(f"step_*{ending}")) if folder.samples.is_dir() else []
+        if not files:
+            continue
+        chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(FRAMES, len(files)))})
+        frames = [(int(files[i].stem.removeprefix("step_")), _embedded(files[i])) for i in chosen]
+        step, last = frames[-1]
+        name = f"{number}{ending.removeprefix('.')}"
+        held = json.dumps(frames).replace("</", "<\\/")
+        parts.append(
+            f'<figure><div id="place{name}">{last}</div><figcaption id="label{name}">step {step}</figcaption></figure>'
+            f'<input type="range" aria-label="step" min="0" max="{len(frames) - 1}" value="{len(frames) - 1}" '
+            f'data-frames="frames{name}" data-place="place{name}" data-label="label{name}">'
+            f'<script type="application/json" id="frames{name}">{held}</script>'
+        )
+    return "\n".join(["<h2>Samples over time</h2>", *parts]) if parts else ""
 
 
 def _samples(trained: sample.Trained) -> str:
-    classes = trained.built.classes
+    built = trained.built
+    classes, domain = built.classes, built.domain
     count = max(SHOWN, classes * 6 if classes else 36)
-    made, built = sample.images(trained, count, 0), trained.built
+    made = sample.images(trained, count, 0)
     plain = "one column for each class" if classes else "one latent each"
     if built.given:
-        plain = f"what it was made from ({', '.join(built.given)}), the sample, and the real image"
-    sheet = pictures.sheet(made, classes, built.given, experiment.examples(built, count))
-    parts = ["<h2>Samples of the last checkpoint</h2>", _figure(_enlarged(sheet), plain, "pixels")]
+        plain = f"what it was made from ({', '.join(built.given)}), the sample, and the real one"
+    shown = experiment.shown(built, made, experiment.examples(built, count))
+    parts = ["<h2>Samples of the last checkpoint</h2>", _captioned(_sheet(domain, shown), plain)]
     if built.latents:
-        walks = _enlarged(pictures.grid(sample.images(trained, WALK * WALKS, 0, walk=WALK), WALK))
+        walks = Shown(sample.images(trained, WALK * WALKS, 0, walk=WALK), columns=WALK)
         text = "each row walks from one latent to the next"
-        parts += ["<h2>Walks between latents</h2>", _figure(walks, text, "pixels")]
-    parts += ["<h2>Nearest training images</h2>", _neighbours(trained, made[:SHOWN])]
+        parts += ["<h2>Walks between latents</h2>", _captioned(_sheet(domain, walks), text)]
+    parts += [f"<h2>Nearest training {domain.plural}</h2>", _neighbours(trained, made[:SHOWN])]
     return "\n".join([*parts, *_pictures(trained)])
 
 
 def _pictures(trained: sample.Trained) -> list[str]:
-    """What the family shows of held-out images, and how well a network that learns classes tells them."""
+    """What the family shows of held-out examples, and how well a network that learns classes tells them."""
     built = trained.built
     if not built.pictures and built.classify is None:
         return []
     source, kind = _shown(trained)
-    parts = [f"<h2>Of {kind} images</h2>"]
+    parts = [f"<h2>Of {kind} {built.domain.plural}</h2>"]
     if built.classify is not None:
         error, deviation = classification.error(trained, source)
-        text = f"The classes of {len(source):,} {kind} images are told with an error of {error:.1%} +- {deviation:.1%}."
+        told = f"The classes of {len(source):,} {kind} {built.domain.plural} are told"
+        text = f"{told} with an error of {error:.1%} +- {deviation:.1%}."
         parts.append(f"<p>{text}</p>")
-    return [*parts, *(_figure(png, caption, css) for caption, png, css in of_family(trained))]
+    with tempfile.TemporaryDirectory() as folder:
+        for caption, files in of_family(trained, Path(folder)):
+            parts.append(_captioned("".join(map(_embedded, files)), caption))
+    return parts
 
 
 def _shown(trained: sample.Trained) -> tuple[Source, str]:
-    """The held-out images, or those of training where there are none."""
+    """The held-out examples, or those of training where there are none."""
     held = experiment.held_out(trained.built.config)
     return (held, "held-out") if held else (experiment.source_of(trained.built.config), "training")
 
 
-def of_family(trained: sample.Trained) -> Iterator[tuple[str, bytes, str]]:
-    """The pictures that the run's family makes of held-out images (`Built.pictures`).
+def of_family(trained: sample.Trained, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """The pictures that the run's family makes of held-out examples (`Built.pictures`), as files.
+
+    Args:
+      trained: The run.
+      folder: Where the files go: 1.png and so on, or of other endings, as the domain shows examples.
 
     Yields:
-      The caption, the PNG, and "pixels" where it is of small images, enlarged, or "drawn".
+      A caption, and the files of that picture.
 
     Raises:
       InputError: If the data cannot be read.
@@ -293,30 +353,31 @@ def of_family(trained: sample.Trained) -> Iterator[tuple[str, bytes, str]]:
     source, _ = _shown(trained)
     count = max(1, min(LOOKED_AT, len(source), LOOKED_AT_BYTES // example_bytes(source)))
     batch = {name: x[0] for name, x in next(stream.batches(source, 0, 0, 1, 1, count)).items()}
-    for caption, make in built.pictures.items():
-        picture = make(state, decode(batch))
+    for i, (caption, make) in enumerate(built.pictures.items(), 1):
+        picture = make(state, built.domain.decode(batch))
         if isinstance(picture, families.Sheet):
-            sheet = pictures.grid(to_uint8(np.asarray(picture.images)), picture.columns)
-            yield caption, _enlarged(sheet), "pixels"
+            shown = Shown(built.domain.encode(np.asarray(picture.examples)), columns=picture.columns)
+            yield caption, _written(built.domain, shown, folder, str(i))
         else:
             points, label, behind = map(np.asarray, picture)
-            draw = partial(pictures.scatter, points, label, source.classes, behind=behind)
-            yield caption, _drawn(lambda file, draw=draw: draw(path=file)), "drawn"
+            file = folder / f"{i}.png"
+            pictures.scatter(points, label, source.classes, file, behind)
+            yield caption, [file]
 
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
-    """Rows of a sample, then the training images nearest to it."""
-    source = experiment.source_of(trained.built.config)
+    """Rows of a sample, then the training examples nearest to it."""
+    domain, source = trained.built.domain, experiment.source_of(trained.built.config)
     count = min(SEARCHED, len(source))
     size = min(100, count)
+    shape = source.fields["real"].shape
     try:
-        network = features.load("auto", source.resolution, source.channels)
-        by = f"features of {network.name}"
+        network = features.load("auto", shape, domain=domain)
     except InputError:
-        network, by = None, "pixels"
+        network = None  # its weights are not installed
 
-    def look(images: np.ndarray) -> np.ndarray:
-        return network.extract([images]).features if network else images.reshape(len(images), -1)
+    def look(examples: np.ndarray) -> np.ndarray:
+        return network.extract([examples]).features if network else examples.reshape(len(examples), -1)
 
     ours, distances, steps = look(made), [], -(-count // size)
     batches = stream.batches(source, 0, 0, steps, 1, size)
@@ -325,11 +386,11 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     order = np.argsort(np.concatenate(distances, 1)[:, :count], 1)[:, :NEIGHBOURS]
     places = indices(0, len(source), 0, count)
     rows = [
-        np.stack([image, *(source[int(places[i])]["real"] for i in nearest)])
-        for image, nearest in zip(made, order, strict=True)
+        np.stack([example, *(source[int(places[i])]["real"] for i in nearest)])
+        for example, nearest in zip(made, order, strict=True)
     ]
-    return _figure(
-        _enlarged(pictures.grid(np.concatenate(rows), len(rows[0]))),
-        f"left a sample, then the nearest of {count:,} training images by {by}: equal ones would be copies",
-        "pixels",
+    by = f"features of {network.name}" if network else "all of their numbers"
+    return _captioned(
+        _sheet(domain, Shown(np.concatenate(rows), columns=len(rows[0]))),
+        f"left a sample, then the nearest of {count:,} training {domain.plural} by {by}: equal ones would be copies",
     )

@@ -20,30 +20,32 @@ ROOMS: dict[int, dict[str, str]] = {
         "optimizers": "optimizers, from their settings",
         "layers": "the pieces that networks are made of; convolutions that are fast on CPUs",
         "parallel": "devices: the only file that names pmap, meshes, shardings or the number of devices",
-        "pictures": "grids of images, curves and scatter plots as PNG",
+        "pictures": "curves, scores and points as PNG",
     },
     3: {
         "game": "players, turns, the step; imports nothing of ours but the ground floors",
         "networks": "one file a network: Linen modules whose fields are their settings; published weights",
-        "domains": "one file a domain: how an example is decoded, shown and written (images so far)",
     },
     4: {
         "objectives": "losses, penalties, augmentation, latents, pools, privacy; the rules of adversaries",
-        "data": "sources, preparation, the order of examples, the feed",
+        "data": "one file a source, with its settings; preparation, the order of examples, the feed",
     },
-    5: {"families": "one file a family: its settings, and the `Game` that it wires from networks"},
-    6: {"config": "typed, validated experiment files: plain data that starts no backend"},
-    7: {
+    5: {
+        "domains": "one file a domain: how an example is decoded, shown, read, written, and which scores it has"
+    },
+    6: {"families": "one file a family: its settings, and the `Game` that it wires from networks"},
+    7: {"config": "typed, validated experiment files: plain data that starts no backend"},
+    8: {
         "experiment": "a config made into a game and its data",
         "runs": "run directories: files, checkpoints (the only file that imports Orbax), what a run is",
         "theory": "a GAN on the line beside what theory says",
     },
-    8: {"sampling": "what trained runs make, of latents, of examples and of image files"},
-    9: {"scoring": "feature networks, metrics, scores of runs and images, runs side by side"},
-    10: {"training": "the loop, what is compiled of it, what it writes, signs of collapse, its repetition"},
-    11: {"report": "runs as a page to look at"},
-    12: {"cli": "the command line, which imports JAX only once a command needs it"},
-    13: {"__init__": "the package itself", "__main__": "`python -m jaxgan`"},
+    9: {"sampling": "what trained runs make, of latents, of examples and of files"},
+    10: {"scoring": "feature networks, scores of runs and of anybody's images, runs side by side"},
+    11: {"training": "the loop, what is compiled of it, what it writes, signs of collapse, its repetition"},
+    12: {"report": "runs as a page to look at"},
+    13: {"cli": "the command line, which imports JAX only once a command needs it"},
+    14: {"__init__": "the package itself", "__main__": "`python -m jaxgan`"},
 }
 """What each room is for, by its floor."""
 

@@ -434,17 +434,17 @@ def test_pictures_show_what_the_networks_make():
     made = generator.apply(state.variables("generator"), both)
     reconstructions, codes, styles = (make(state, batch) for make in shown.values())
     assert isinstance(reconstructions, Sheet)
-    np.testing.assert_array_equal(reconstructions.images[::2], batch["real"][:32])
-    np.testing.assert_allclose(reconstructions.images[1::2], made[:32], atol=1e-5)
+    np.testing.assert_array_equal(reconstructions.examples[::2], batch["real"][:32])
+    np.testing.assert_allclose(reconstructions.examples[1::2], made[:32], atol=1e-5)
     assert isinstance(codes, Scatter)
     np.testing.assert_allclose(codes.points, z, atol=1e-5)
     np.testing.assert_array_equal(codes.label, batch["label"])
     assert isinstance(styles, Sheet)
-    assert (styles.images.shape, styles.columns) == ((80, 28, 28, 1), 10)
+    assert (styles.examples.shape, styles.columns) == ((80, 28, 28, 1), 10)
     # One style in each row: all of its images are of the same latent, which has the class's one-hot behind it.
     style = Latents(2).draw(Keys.of(jax.random.key(0), 8))[5]
     wanted = generator.apply(state.variables("generator"), jnp.concatenate([style, jnp.eye(10)[3]])[None])
-    np.testing.assert_allclose(styles.images[53], wanted[0], atol=1e-5)
+    np.testing.assert_allclose(styles.examples[53], wanted[0], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -452,10 +452,10 @@ def test_a_walk_over_the_plane_reads_from_the_upper_left():
     trained = initial("mixture")
     *_, walk = (make(trained.state, held(4)) for make in trained.built.pictures.values())
     assert isinstance(walk, Sheet)
-    assert (walk.images.shape, walk.columns) == ((225, 28, 28, 1), 15)
+    assert (walk.examples.shape, walk.columns) == ((225, 28, 28, 1), 15)
     at = jnp.asarray([[-2.8, 2.8], [2.8, 2.8], [0, 0], [-2.8, -2.8]])  # 14/15 of 3, where the petals end
     made = MLPGenerator((28, 28, 1), 8, 2).apply(trained.state.variables("generator"), at)
-    np.testing.assert_allclose(walk.images[jnp.array([0, 14, 112, 210])], made, atol=1e-5)
+    np.testing.assert_allclose(walk.examples[jnp.array([0, 14, 112, 210])], made, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ def test_an_example_gains_a_digit_and_its_label():
     real = sources.Embedded("test", 20, 3)
     drawn = Glyphs(real, "test")
     assert drawn.fields["other"] == real.fields["real"]
-    assert (len(drawn), drawn.classes, drawn.resolution, drawn.channels) == (2000, real.classes, 20, 3)
+    assert (len(drawn), drawn.classes, drawn.fields["real"].shape) == (2000, real.classes, (20, 20, 3))
     example = drawn[7]
     np.testing.assert_array_equal(example["real"], real[7]["real"])
     assert set(example) == set(drawn.fields)

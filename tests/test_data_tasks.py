@@ -162,7 +162,7 @@ def test_configurations_open_every_task() -> None:
         source = data.open()
         assert source.fields.keys() == {"real", "label"} | fields
         assert source[0].keys() == source.fields.keys()
-        assert source.resolution == 28
+        assert source.fields["real"].shape == (28, 28, 1)
         assert re.fullmatch("[0-9a-f]{64}", source.fingerprint)
     whole = load(source, progress=False)
     assert whole["text"].shape == (2000, 48)

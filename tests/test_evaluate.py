@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan import domains
 from jaxgan.cli import main
 from jaxgan.config import load
 from jaxgan.data import order
@@ -16,8 +17,8 @@ from jaxgan.parallel import Spread
 from jaxgan.runs.checkpoint import sha256
 from jaxgan.runs.inspection import load_run
 from jaxgan.sampling import sample
-from jaxgan.scoring import compare, evaluate, features, metrics, scores
-from jaxgan.scoring.judge import Images, Judge
+from jaxgan.scoring import compare, evaluate, features, groups, metrics
+from jaxgan.scoring.scorer import Candidates, Scorer
 from jaxgan.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "small_batches", "quick_curves")
@@ -76,7 +77,7 @@ def test_scores_are_those_of_the_features_by_hand(runs):
         "diversity",
     ]
     lines = evaluate.of_run(runs / "s0", names=asked, num=NUM, seeds=[3], say=said, progress=False)
-    network = features.load("fashion-cnn", 28, 1)
+    network = features.load("fashion-cnn", (28, 28, 1))
     fake = sample.images(sample.load(runs / "s0", said), NUM, 3)
     x, y = network.extract([real(NUM)]), network.extract([fake])
     area = metrics.manifold(x.features, y.features)
@@ -115,7 +116,7 @@ def test_a_protocol_says_all_that_a_score_depends_on(runs):
         "resolution": 28,
         "channels": 1,
         "features": "fashion-cnn",
-        "features_sha256": features.load("auto", 28, 1).sha256,
+        "features_sha256": features.load("auto", (28, 28, 1)).sha256,
         "resize": "none",
         "weights": "average, decay 0.999",
         "batch_norm": "none",
@@ -137,17 +138,17 @@ def test_raw_weights_and_truncation_change_what_is_scored(runs):
     assert len(set(found)) == 3
 
 
-def judge(chosen, num=400, reference="test", **more):
+def scorer(chosen, num=400, reference="test", **more):
     source = Embedded(reference)
-    return Judge(source, features.load("auto", 28, 1), chosen, num, progress=False, **more)
+    return Scorer(source, features.load("auto", (28, 28, 1)), chosen, num, progress=False, **more)
 
 
 def given(images):
-    return Images(lambda count: iter([images[:count]]), len(images), None, {})
+    return Candidates(lambda count: iter([images[:count]]), len(images), None, {})
 
 
-def values(judge, images):
-    return {score.metric: score.value for score in judge.score(given(images))}
+def values(scorer, images):
+    return {score.metric: score.value for score in scorer.score(given(images))}
 
 
 @pytest.mark.slow
@@ -158,7 +159,7 @@ def test_dropped_classes_and_copies_are_caught():
     images, labels = images[mixed, ..., None], labels[mixed]
     honest, few = images[:400], images[labels < 4][:400]
     train, test = Embedded("train"), Embedded("test")
-    look = judge(["frechet", "recall", "coverage", "memorisation"], train=train, test=test)
+    look = scorer(["frechet", "recall", "coverage", "memorisation"], train=train, test=test)
     fresh = real(400)  # of the test images: not trained on
     good, dropped, copies = values(look, fresh), values(look, few), values(look, honest)
     assert dropped["frechet"] > 3 * good["frechet"]
@@ -173,11 +174,11 @@ def test_asked_classes_are_found_by_the_classifier():
     images, labels = Embedded("test").arrays()
     order_ = np.random.default_rng(1).permutation(len(images))[:500]
     images, labels = images[order_, ..., None], labels[order_].astype(np.int32)
-    look = judge(["gan_test"], num=500)
-    logits = features.load("auto", 28, 1).extract([images]).logits
+    look = scorer(["gan_test"], num=500)
+    logits = features.load("auto", (28, 28, 1)).extract([images]).logits
     for shift in (0, 1):
         asked = (labels + shift) % 10
-        made = Images(lambda count: iter([images]), 500, lambda count, asked=asked: asked, {})
+        made = Candidates(lambda count: iter([images]), 500, lambda count, asked=asked: asked, {})
         (score,) = look.score(made)
         share = np.mean(logits.argmax(1) == asked)
         assert score.value == pytest.approx(share)
@@ -191,21 +192,21 @@ def test_classes_that_features_do_not_tell_are_refused():
             example = super().__getitem__(i)
             return {**example, "label": (example["label"] + 1) % 10}
 
-    network = features.load("auto", 28, 1)
+    network = features.load("auto", (28, 28, 1))
     with pytest.raises(InputError, match="tell the classes"):
-        Judge(Shifted("test"), network, ["gan_test"], 200, progress=False)
+        Scorer(Shifted("test"), network, ["gan_test"], 200, progress=False)
     other = network._replace(run=lambda images: tuple(x[:, :7] for x in network.run(images)))
     with pytest.raises(InputError, match="these tell 7"):
-        Judge(Embedded("test"), other, ["gan_test"], 200, progress=False)
+        Scorer(Embedded("test"), other, ["gan_test"], 200, progress=False)
     said_of = []
-    left = Judge(Embedded("test"), other, ["gan_test"], 200, progress=False, leave_out=said_of.append)
+    left = Scorer(Embedded("test"), other, ["gan_test"], 200, progress=False, leave_out=said_of.append)
     assert not left.groups
     assert "these tell 7" in said_of[0]
 
 
 def test_identical_images_have_perfect_scores():
     images = real(400)
-    found = values(judge(["frechet", "precision", "recall", "coverage"]), images)
+    found = values(scorer(["frechet", "precision", "recall", "coverage"]), images)
     assert found == {"frechet": pytest.approx(0, abs=1e-6), "precision": 1, "recall": 1, "coverage": 1}
 
 
@@ -226,7 +227,7 @@ def test_a_folder_against_real_images(tmp_path, capsys):
     ]
     assert main([*command, "--metrics", "frechet", "recall", "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
-    network = features.load("auto", 28, 1)
+    network = features.load("auto", (28, 28, 1))
     x, y = (network.extract([part]).features for part in (real(150), images))
     expected = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
     np.testing.assert_allclose(lines[0]["value"], expected, rtol=1e-6)
@@ -386,7 +387,7 @@ def test_several_processes_do_not_score_while_they_train(config, tmp_path):
 
 def test_what_cannot_be_computed_is_left_out_with_a_line(runs):
     lines = []
-    found = scores.chosen(None, frozenset({"test"}), lines.append)
+    found = groups.chosen(None, domains.Image().scores, frozenset({"test"}), lines.append)
     assert "memorisation" not in found
-    assert lines == ["memorisation is left out: it needs a split of test images"]
-    assert set(scores.chosen(["all"], frozenset(), said)) == set(scores.GROUP)
+    assert lines == ["memorisation is left out: it needs a split of test data"]
+    assert groups.chosen(["all"], domains.Image().scores, frozenset(), said) == domains.Image().scores

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 
 @pytest.fixture(scope="module")
 def network():
-    return features.load("auto", 28, 1)
+    return features.load("auto", (28, 28, 1))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_batches_order_and_devices_change_nothing_but_rounding(
     devices = parallel.jax.local_devices()
     assert len(devices) > 1
     monkeypatch.setattr(parallel.jax, "local_devices", lambda: devices[:1])
-    single = features.load("auto", 28, 1)
+    single = features.load("auto", (28, 28, 1))
     assert single.batch < network.batch
     alone = single.extract([images])
     for found in (shuffled.features[np.argsort(order)], alone.features):
@@ -62,15 +62,15 @@ def test_batches_order_and_devices_change_nothing_but_rounding(
 
 def test_what_a_network_does_not_take_is_refused(tmp_path):
     with pytest.raises(InputError, match="28x28 grey images, these are 32x32 colour"):
-        features.load("fashion-cnn", 32, 3)
+        features.load("fashion-cnn", (32, 32, 3))
     with pytest.raises(InputError, match="leave out --resize"):
-        features.load("fashion-cnn", 28, 1, how="clean")
+        features.load("fashion-cnn", (28, 28, 1), how="clean")
     with pytest.raises(InputError, match="--features inception needs --weights"):
-        features.load("inception", 32, 3)
-    with pytest.raises(InputError, match="no features are called vgg"):
-        features.load("vgg", 32, 3)
+        features.load("inception", (32, 32, 3))
+    with pytest.raises(InputError, match="no features of images are called vgg"):
+        features.load("vgg", (32, 32, 3))
     with pytest.raises(InputError, match=r"nothing\.npz: no such file"):
-        features.load("inception", 32, 3, tmp_path / "nothing.npz")
+        features.load("inception", (32, 32, 3), tmp_path / "nothing.npz")
 
 
 def test_wrong_weights_are_refused_with_their_hash_and_shapes(tmp_path):
@@ -80,15 +80,15 @@ def test_wrong_weights_are_refused_with_their_hash_and_shapes(tmp_path):
     with pytest.raises(
         InputError, match=r"SHA-256 [0-9a-f]{64}.*Dense_0/kernel is \(128, 9\), not \(128, 10\)"
     ):
-        features.load("fashion-cnn", 28, 1, tmp_path / "other.safetensors")
+        features.load("fashion-cnn", (28, 28, 1), tmp_path / "other.safetensors")
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path):
     table = load_file(features.FASHION)
     table["params/Dense_0/bias"] = np.full(10, np.nan, np.float32)
     save_file(table, tmp_path / "nan.safetensors")
-    network = features.load("fashion-cnn", 28, 1, tmp_path / "nan.safetensors")
+    network = features.load("fashion-cnn", (28, 28, 1), tmp_path / "nan.safetensors")
     with pytest.raises(InputError, match="not finite"):
         network.extract([np.zeros((3, 28, 28, 1), np.uint8)])
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match="nothing to look at"):
         network.extract([])

@@ -155,7 +155,7 @@ def test_pictures_change_one_code_along_a_row() -> None:
         else:
             z[:, Z + K + i - 1] = np.tile(np.linspace(-REACH, REACH, STEPS), ROWS)
         want = generator.apply(state.averaged().variables("generator"), jnp.asarray(z), train=False)
-        np.testing.assert_allclose(sheet.images, want, atol=1e-5)
+        np.testing.assert_allclose(sheet.examples, want, atol=1e-5)
     drawn = built.game.sample(state, keys, None)
     want = generator.apply(state.variables("generator"), jnp.asarray(plain), train=False)
     np.testing.assert_allclose(drawn, want, atol=1e-5)

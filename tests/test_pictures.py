@@ -5,22 +5,22 @@ import pytest
 from PIL import Image
 from quick import slow
 
-from jaxgan import pictures
-from jaxgan.domains.image import to_uint8
+from jaxgan import domains, pictures
+from jaxgan.domains.image import grid
 
 
 def test_to_uint8_rounds_and_clips():
     # 127.5 (x + 1): -1, 0 and 1 are 0, 127.5 (to the even 128) and 255.
     x = [-1, 1, 0, -0.5, 0.5, -1.2, 1.2, 1 / 255, -1 / 255, -1 + 0.9 / 127.5, 1 - 0.4 / 127.5]
     expected = [0, 255, 128, 64, 191, 0, 255, 128, 127, 1, 255]
-    found = to_uint8(np.array(x, np.float32))
+    found = domains.Image().encode(np.array(x, np.float32))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
 
 
 def test_to_uint8_inverts_the_decoding_of_every_byte():
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_uint8(every.astype(np.float32) / 127.5 - 1), every)
+    np.testing.assert_array_equal(domains.Image().encode(every.astype(np.float32) / 127.5 - 1), every)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -30,7 +30,7 @@ def test_to_uint8_inverts_the_decoding_of_every_byte():
 )
 def test_grid_places_every_pixel(n, columns, expected, channels, rng):
     images = rng.integers(0, 250, (n, 4, 5, channels), np.uint8)
-    sheet = pictures.grid(images, columns)
+    sheet = grid(images, columns)
     rows, columns = expected
     assert sheet.mode == ("L" if channels == 1 else "RGB")
     assert sheet.size == (columns * 5 + (columns - 1) * 2, rows * 4 + (rows - 1) * 2)
@@ -45,7 +45,7 @@ def test_grid_places_every_pixel(n, columns, expected, channels, rng):
 def test_save_writes_a_png_at_once_whatever_its_ending(tmp_path, rng):
     pixels = rng.integers(0, 255, (4, 5, 3), np.uint8)
     path = tmp_path / "new" / "sheet"
-    pictures.save(Image.fromarray(pixels), path)
+    domains.Image().save(pixels, path)
     with Image.open(path) as found:
         assert found.format == "PNG"
         np.testing.assert_array_equal(np.asarray(found), pixels)

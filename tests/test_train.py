@@ -20,11 +20,10 @@ from PIL import Image
 from quick import play, quickly, slow, users_environment
 from test_checkpoint import DAMAGES
 
-from jaxgan import cli, config, game, pictures
+from jaxgan import cli, config, domains, game, pictures
 from jaxgan.data import order, stream
 from jaxgan.data.feed import Resident
 from jaxgan.data.sources import Embedded
-from jaxgan.domains.image import decode
 from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
@@ -281,18 +280,18 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     rules = play(GAN, MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
-    window = train.program(rules, feed, spread, 256, 100)
+    window = train.program(rules, domains.Image(), feed, spread, 256, 100)
     image = jnp.zeros((1, 28, 28, 1))
     state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"real": image})
     start = jax.tree.map(np.array, state.params)
     args = (spread.replicate(state), feed.whole, feed.parts(0, 3), np.int32(3))
     batches = [{name: jnp.asarray(values[rows]) for name, values in data.items()} for rows in feed.host(0, 3)]
-    step = jax.jit(partial(game.step, rules)).lower(state, decode(batches[0])).compile()
+    step = jax.jit(partial(game.step, rules)).lower(state, domains.Image().decode(batches[0])).compile()
     assert not products_by_ynnpack(window.compile(*args).as_text())
     assert products_by_ynnpack(step.as_text())
     found, _ = window(*args)
     for batch in batches:
-        state, _ = step(state, decode(batch))
+        state, _ = step(state, domains.Image().decode(batch))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), start, state.params)
     assert all(x > 1e-4 for x in jax.tree.leaves(moved)), moved
     jax.tree.map(

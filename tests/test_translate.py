@@ -7,16 +7,15 @@ import pytest
 from PIL import Image
 from quick import quick_jit
 
-from jaxgan import cli, config, experiment
+from jaxgan import cli, config, domains, experiment
 from jaxgan.data import images
 from jaxgan.data.sources import Field
-from jaxgan.domains.image import to_uint8
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
 from jaxgan.sampling import sample, translate
 from jaxgan.sampling.sample import Trained
 from jaxgan.sampling.translate import Job, jobs
-from jaxgan.scoring import scores
+from jaxgan.scoring import groups
 from jaxgan.scoring.evaluate import pairs_of
 
 
@@ -120,7 +119,7 @@ def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys
     made = quick_jit(run.built.game.sample)(
         run.state, Keys.of(jax.random.key(3), 1), {"input": jnp.asarray(x)}
     )
-    np.testing.assert_allclose(first.astype(int), to_uint8(np.asarray(made))[0], atol=1)
+    np.testing.assert_allclose(first.astype(int), domains.Image().encode(np.asarray(made))[0], atol=1)
     # The command is the same, but for a file that it cannot read.
     monkeypatch.setattr(sample, "load", lambda *_, **__: run)
     (tmp_path / "c.png").write_bytes(b"")
@@ -184,10 +183,10 @@ def test_scores_of_pairs_are_of_each_image_and_its_own_truth(enlarger):
     np.testing.assert_array_equal(pairs.truth[0], example["real"])
     bicubic = Image.fromarray(example["input"][..., 0]).resize((28, 28), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(pairs.baseline[0, ..., 0], np.asarray(bicubic))
-    none = scores.Sample(np.zeros((40, 0)), np.zeros((40, 0)), pairs.truth, np.zeros(40, int))
-    (group,) = (g for g in scores.GROUPS if "psnr" in g.metrics)
-    off = none._replace(images=np.where(pairs.truth < 128, pairs.truth + 4, pairs.truth - 4)[:30])
-    seen = scores.Seen(none, off, None, None, 0, 40, pairs)
+    none = groups.Sample(np.zeros((40, 0)), np.zeros((40, 0)), pairs.truth, np.zeros(40, int))
+    group = groups.GROUP["psnr"]
+    off = none._replace(examples=np.where(pairs.truth < 128, pairs.truth + 4, pairs.truth - 4)[:30])
+    seen = groups.Seen(none, off, None, None, 0, 40, pairs)
     found, floor = group.compute(seen), group.floor(seen)
     assert found["l1"] == pytest.approx((4, 0))
     assert found["psnr"][0] == pytest.approx(20 * np.log10(255 / 4))

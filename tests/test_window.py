@@ -10,11 +10,10 @@ import optax
 import pytest
 from quick import play, slow
 
-from jaxgan import config, experiment, game
+from jaxgan import config, domains, experiment, game
 from jaxgan.data import stream
 from jaxgan.data.feed import Resident, Streaming
 from jaxgan.data.sources import Embedded
-from jaxgan.domains.image import decode
 from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
@@ -41,7 +40,7 @@ def test_windows_of_any_length_make_the_same_bits(resident):
             feed = Resident(stream.load(source, progress=False), *shape)
         else:
             feed = Streaming(source, *shape, stop=20, workers=0)
-        window = window or train.program(setup.game, feed, spread, 8, 100)
+        window = window or train.program(setup.game, domains.Image(), feed, spread, 8, 100)
         state = spread.replicate(experiment.initial(setup))
         logs = []
         for start in range(0, 20, length):
@@ -80,7 +79,7 @@ def one_step(state, batch):
 @cache
 def window_of(length, give_up_after):
     feed = Resident(stream.load(Embedded("test"), progress=False), 0, fragile().turns, 8, length, Spread())
-    return feed, train.program(fragile(), feed, Spread(), 8, give_up_after)
+    return feed, train.program(fragile(), domains.Image(), feed, Spread(), 8, give_up_after)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,8 @@ def test_steps_that_are_not_finite_are_refused_one_by_one(bad, give_up_after, ta
     state, one = begin(), Resident(data, 0, rules.turns, 8, taken, spread)
     in_a_row = []
     for rows in one.host(0, taken):
-        state, _ = one_step(state, decode({name: jnp.asarray(values[rows]) for name, values in data.items()}))
+        batch = {name: jnp.asarray(values[rows]) for name, values in data.items()}
+        state, _ = one_step(state, domains.Image().decode(batch))
         in_a_row.append(int(state.skipped_in_a_row))
     for found, log in zip(states, logs, strict=True):
         assert int(found.step) == taken

@@ -148,7 +148,6 @@ def _sample(options: argparse.Namespace) -> int:
     from jaxgan.sampling import sample
 
     out = Path(options.out)
-    sample.check_output(out)
     for name, least, most in (("num", 1, 2**31), ("seed", 0, 2**32), ("columns", 2, 2**16)):
         given = getattr(options, name)
         if given is not None and not least <= given < most:
@@ -157,6 +156,7 @@ def _sample(options: argparse.Namespace) -> int:
     _check_standing(options.standing)
     _start()
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    sample.check_output(out, trained.built.domain)
     walk = (options.columns or 8) if options.interpolate else 1
     made = sample.images(
         trained,
@@ -179,7 +179,7 @@ def _sample(options: argparse.Namespace) -> int:
         truncation=options.truncation,
         caption=options.text,
     )
-    _say(f"wrote {len(made)} images of step {trained.step} to {out}")
+    _say(f"wrote {len(made)} {trained.built.domain.plural} of step {trained.step} to {out}")
     return 0
 
 
@@ -210,12 +210,12 @@ def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
     from jaxgan.sampling import sample, translate
 
     out = Path(options.out)
-    todo = translate.jobs([Path(given) for given in options.inputs], out)
     _start()
     trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain)
     unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
     left_out = f"; {unreadable} files were unreadable" if unreadable else ""
-    _say(f"wrote {len(todo) - unreadable} images of step {trained.step} to {out}{left_out}")
+    _say(f"wrote {len(todo) - unreadable} files of step {trained.step} to {out}{left_out}")
     return 1 if unreadable else 0
 
 

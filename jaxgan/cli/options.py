@@ -169,8 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--features",
         default="auto",
-        choices=("auto", "fashion-cnn", "efficientnet-lite0", "inception"),
-        help="the network that scores look through (default: by the size of the images)",
+        metavar="NAME",
+        help="the network that scores look through: fashion-cnn, efficientnet-lite0, inception, or numbers where "
+        "examples are no images (default: by what they are)",
     )
     evaluate.add_argument("--weights", metavar="FILE", help="its weights: needed for inception")
     evaluate.add_argument(

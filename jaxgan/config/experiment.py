@@ -54,7 +54,8 @@ class Evaluation(Model):
     """Names as of `jaxgan evaluate`; the first that has a better and a worse decides which checkpoint is best."""
     num: Count = 2000
     """Images to generate, and most real ones to compare them with."""
-    features: Literal["auto", "fashion-cnn", "efficientnet-lite0", "inception"] = "auto"
+    features: str = "auto"
+    """As of `jaxgan evaluate`."""
     weights: str | None = None
     """A file, which the features may need."""
 

@@ -1,11 +1,12 @@
 """Few labelled examples among many: a source that hands out one of them with each of its examples."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources.base import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, Source, domain_of
 from jaxgan.errors import InputError
 
 
@@ -32,14 +33,9 @@ class Labelled:
         """Those of the labelled examples."""
 
     @property
-    def resolution(self) -> int:
-        """The side of the images."""
-        return self.source.resolution
-
-    @property
-    def channels(self) -> int:
-        """The channels of the images."""
-        return self.source.channels
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return domain_of(self.source)
 
     @property
     def classes(self) -> tuple[str, ...]:

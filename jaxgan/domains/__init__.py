@@ -1,1 +1,15 @@
-"""What an example is: how it is decoded for networks, and shown and written for people."""
+"""What an example is: how networks see it, how people see it, how it becomes files, and which scores make sense.
+
+A domain is registered by its own file, see `jaxgan.domains.base`; every file of this folder is imported.
+"""
+
+import importlib
+import pkgutil
+
+from jaxgan.domains.base import ARRAYS, DOMAINS, Domain, Shown, described, domain, of
+from jaxgan.domains.image import Image
+
+__all__ = ["ARRAYS", "DOMAINS", "Domain", "Image", "Shown", "described", "domain", "of"]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

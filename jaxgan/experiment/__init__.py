@@ -8,6 +8,8 @@ from jaxgan.experiment.build import (
     held_out,
     initial,
     of_manifest,
+    of_source,
+    shown,
     source_of,
 )
 
@@ -19,5 +21,7 @@ __all__ = [
     "held_out",
     "initial",
     "of_manifest",
+    "of_source",
+    "shown",
     "source_of",
 ]

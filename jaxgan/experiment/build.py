@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import config, game
+from jaxgan import config, domains, game
 from jaxgan.data.sources import Field, Source, derived
+from jaxgan.domains import Domain, Image, Shown
 from jaxgan.errors import InputError
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
@@ -22,6 +23,7 @@ def build(
     classes: Sequence[str],
     examples: int,
     fields: Mapping[str, Field] | None = None,
+    domain: Domain | None = None,
 ) -> Built:
     """Builds the game; writes nothing.
 
@@ -29,7 +31,8 @@ def build(
       settings: The configuration.
       classes: The names of the data's classes, none if it has no labels.
       examples: How many examples the data has.
-      fields: Of an example; images and labels as the configuration has them if not given.
+      fields: Of an example, as it is stored; as far as the configuration tells them if not given.
+      domain: What examples are; images if not given.
 
     Raises:
       InputError: If network, data and batch do not fit each other.
@@ -38,14 +41,23 @@ def build(
         raise InputError(
             f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
         )
-    fields = fields or settings.data.fields
+    fields, domain = fields or settings.data.fields, domain or Image()
     given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
     parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
-    built = settings.game.build(parts, Facts(fields, classes, examples))
+    built = settings.game.build(parts, Facts(domain.decoded(fields), classes, examples, domain))
     settings.game.check_batches(settings.discriminator, settings.batch_size)
     if built.settings:
         settings = settings.model_copy(update={"game": built.settings})
-    return built._replace(config=settings, fields=fields)
+    return built._replace(config=settings, fields=fields, domain=domain)
+
+
+def of_source(settings: config.Experiment, source: Source) -> Built:
+    """The experiment of a configuration and its data.
+
+    Raises:
+      InputError: As `build`.
+    """
+    return build(settings, source.classes, len(source), source.fields, domains.of(source))
 
 
 def facts(source: Source) -> dict[str, Any]:
@@ -54,6 +66,7 @@ def facts(source: Source) -> dict[str, Any]:
         "data_fingerprint": source.fingerprint,
         "classes": list(source.classes),
         "examples": len(source),
+        "domain": domains.of(source).model_dump(),
         "fields": {name: [list(shape), dtype] for name, (shape, dtype) in source.fields.items()},
     }
 
@@ -68,16 +81,14 @@ def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Bui
         RENAMED.get(name, name): Field(tuple(shape), dtype)
         for name, (shape, dtype) in manifest.get("fields", {}).items()
     }
-    return build(settings, manifest["classes"], manifest["examples"], fields)
+    domain = domains.described(manifest["domain"]) if "domain" in manifest else None
+    return build(settings, manifest["classes"], manifest["examples"], fields, domain)
 
 
 def initial(built: Built) -> State:
     """The state before the first step."""
-
-    def zeros(field: Field) -> jax.Array:
-        return jnp.zeros((2, *field.shape), jnp.float32 if field.dtype == "uint8" else field.dtype)
-
-    batch = {name: zeros(field) for name, field in built.fields.items()}
+    seen = built.domain.decoded(built.fields)
+    batch = {name: jnp.zeros((2, *field.shape), field.dtype) for name, field in seen.items()}
     return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
@@ -126,6 +137,27 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
     if isinstance(source, derived.HiddenPairs):
         chosen = [{**x, "real": source.truth(i)["real"]} for i, x in zip(places, chosen, strict=True)]
     return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "real"))}
+
+
+def shown(
+    built: Built,
+    made: np.ndarray,
+    examples: Mapping[str, np.ndarray] | None = None,
+    columns: int | None = None,
+) -> Shown:
+    """Samples with what is to be seen with them.
+
+    Args:
+      built: The experiment.
+      made: The samples, as they are stored, `[N, ...]`.
+      examples: Those that samples are made from, as of `examples`: sample i is of example i, counted around.
+      columns: See `Shown`.
+    """
+    if examples is None:
+        return Shown(made, built.classes, columns=columns)
+    at = np.arange(len(made)) % len(examples["real"])
+    given = {name: examples[name][at] for name in built.given}
+    return Shown(made, built.classes, given, examples["real"][at], columns)
 
 
 def answered(built: Built) -> bool:

@@ -13,7 +13,7 @@ from pydantic import Field, SerializeAsAny
 from jaxgan.data import labelled
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Scatter, Shape, Sheet, family
+from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Scatter, Sheet, family
 from jaxgan.families.gan import class_loss
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import NETWORKS, Network
@@ -276,8 +276,7 @@ class AAE(Family):
                 "discriminator.minibatch_std would compare codes with labels and codes without; set it to false, or "
                 "game.labels to 0"
             )
-        image = facts.fields["real"].shape
-        shape = Shape(image[0], image[2], dtype=parts.dtype)
+        shape = facts.shape()
         told = shape._replace(classes=classes if divided else 0, latent=self.latent)
         # To a discriminator of labelled codes, "not known" is one more class.
         judged = shape._replace(classes=classes + 1 if classes and mixed else 0)

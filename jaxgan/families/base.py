@@ -22,10 +22,11 @@ import optax
 
 from jaxgan.data.order import Poisson
 from jaxgan.data.sources import Field, Source
+from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.game import Array, Batch, Game, State
 from jaxgan.layers.minibatch import GROUP
-from jaxgan.networks.registry import NETWORKS, FieldError, Modules, Network
+from jaxgan.networks.registry import EXAMPLE_FACTS, NETWORKS, FieldError, Modules, Network, facts_of
 from jaxgan.objectives.adversary import Adversary
 from jaxgan.objectives.latents import Latents
 from jaxgan.objectives.privacy import Ledger
@@ -39,12 +40,71 @@ FAMILIES = Registry("family")
 Class = TypeVar("Class", bound=type)
 
 
+class Shape(NamedTuple):
+    """What a network works on: the facts that modules take from the data and the game."""
+
+    example: tuple[int, ...]
+    """The shape of what it makes or judges, as networks see it."""
+    domain: Domain = Image()
+    classes: int = 0
+    """That it is conditional on."""
+    latent: int | None = None
+    """Numbers of the latents that it takes, or of the codes that it makes."""
+    scale: int | None = None
+    """How many times larger its images are than what it makes them from."""
+
+    @property
+    def channels(self) -> int:
+        """The last dimension."""
+        return self.example[-1]
+
+    @property
+    def resolution(self) -> int:
+        """The first dimension: pixels of a side, of images."""
+        return self.example[0]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The facts by their names."""
+        facts = {"classes": self.classes, "latent": self.latent, "scale": self.scale}
+        told = {"shape": self.example, **self.domain.facts(self.example), **facts}
+        return {name: fact for name, fact in told.items() if fact is not None}
+
+    def deeper(self, channels: int) -> "Shape":
+        """The same with another number of channels."""
+        return self._replace(example=(*self.example[:-1], channels))
+
+    def sized(self, resolution: int) -> "Shape":
+        """The same of images of another resolution."""
+        return self._replace(example=(resolution, resolution, self.channels))
+
+
 class Facts(NamedTuple):
     """What is known of a data set without its examples."""
 
     fields: Mapping[str, Field]
+    """The fields of examples as networks see them, see `Domain.decode`."""
     classes: Sequence[str]
     examples: int
+    domain: Domain = Image()
+
+    def shape(self, name: str = "real", **more: Any) -> Shape:
+        """The shape of a field, with more of its fields as keywords."""
+        return Shape(self.fields[name].shape, self.domain, **more)
+
+    def image(self, family: "Family", name: str = "real", **more: Any) -> Shape:
+        """The shape of a field for a family of square images alone.
+
+        Raises:
+          InputError: The examples are no images.
+        """
+        shape = self.shape(name, **more)
+        if not isinstance(self.domain, Image):
+            raise InputError(
+                f"game.family {family.family} is of images, and the data is of domain {self.domain.domain}; choose "
+                "another family, such as gan, or other data"
+            )
+        return shape
 
     def conditional(self, asked: bool) -> int:
         """How many classes a game is conditional on: those of the data if asked, else 0.
@@ -60,10 +120,10 @@ class Facts(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Images in rows."""
+    """Examples in rows."""
 
-    images: Array
-    """`[N, H, W, C]` in [-1, 1]."""
+    examples: Array
+    """As networks make them, `[N, ...]`."""
     columns: int
 
 
@@ -87,26 +147,6 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "D(G(z))": ("discriminator/fake", "discriminator/fake_logit"),
 }
 """What a progress bar shows of most games, see `Built.shown`."""
-
-
-class Shape(NamedTuple):
-    """What a network works on: the facts that modules take from the data and the game."""
-
-    resolution: int
-    channels: int
-    """Channels of the images that it makes or judges."""
-    classes: int = 0
-    """That it is conditional on."""
-    dtype: Any = jnp.float32
-    latent: int | None = None
-    """Numbers of the latents that it takes, or of the codes that it makes."""
-    scale: int | None = None
-    """How many times larger its images are than what it makes them from."""
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """The shape of one image."""
-        return self.resolution, self.resolution, self.channels
 
 
 class Parts(NamedTuple):
@@ -161,16 +201,23 @@ class Parts(NamedTuple):
             raise InputError(
                 f"{where}.conditioning is 'auxiliary', but there are no classes: set game.conditional to true"
             )
-        known = {name: fact for name, fact in shape._asdict().items() if fact is not None}
+        needed = getattr(settings, "module", None)
+        lacking = sorted(set(EXAMPLE_FACTS) & facts_of(needed) - set(shape.known)) if needed else []
+        name = getattr(settings, "network", "")
+        if lacking:
+            raise InputError(
+                f"{where}.network {name} needs the {lacking[0]} of an example, which {shape.domain.plural} have not; "
+                "choose another, such as mlp"
+            )
         try:
-            return settings.build(shape=shape.image, **known)
+            return settings.build(dtype=self.dtype, **shape.known)
         except FieldError as error:
             supported = getattr(settings.module, "resolutions", ())
             if error.field != "resolution" or not supported:
                 raise InputError(f"{where}.{error.field}: {error.reason}") from None
             raise InputError(
-                f"data.resolution is {shape.resolution}, but {where}.network {getattr(settings, 'network', '')} "
-                f"supports only {', '.join(map(str, supported))}"
+                f"data.resolution is {shape.resolution}, but {where}.network {name} supports only "
+                f"{', '.join(map(str, supported))}"
             ) from None
 
     def generator_of(self, shape: Shape, latent: int) -> Any:
@@ -187,7 +234,7 @@ class Parts(NamedTuple):
         if latent < (parts := getattr(made, "parts", 0)):
             raise InputError(
                 f"game.latent is {latent}, but generator.network {self.generator.network} cuts latents into {parts} "
-                f"parts at {shape.resolution}x{shape.resolution}; give it at least as many"
+                f"parts at {'x'.join(map(str, shape.example[:-1]))}; give it at least as many"
             )
         return made
 
@@ -209,9 +256,9 @@ class Built(NamedTuple):
     ledger: Ledger | None = None
     """What a private run costs."""
     pictures: Mapping[str, Callable[[State, Batch], Picture]] = {}
-    """What else a report shows, by caption: of a state, and of held-out examples with images in [-1, 1]."""
+    """What else a report shows, by caption: of a state, and of held-out examples as networks see them."""
     classify: Callable[[State, Array], Array] | None = None
-    """The logits of classes `[N, K]` that a network gives to images in [-1, 1], where one learns classes."""
+    """The logits of classes `[N, K]` that a network gives to "real" as networks see it, where one learns classes."""
     fixed: Callable[[], dict[str, str]] = dict
     """Loads the networks that losses look through and nobody moves: the SHA-256 of each one's weights, by name."""
     shown: Mapping[str, tuple[str, ...]] = SHOWN
@@ -225,7 +272,9 @@ class Built(NamedTuple):
     config: Any = None
     """The `jaxgan.config.Experiment`, with what was left open in it filled in."""
     fields: Mapping[str, Field] = {}
-    """The fields of the data's examples."""
+    """The fields of the data's examples, as they are stored."""
+    domain: Domain = Image()
+    """What the examples are."""
 
     @property
     def rows(self) -> int:

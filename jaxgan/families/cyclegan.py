@@ -191,7 +191,7 @@ class CycleGAN(Family):
                 f"game.identity needs two domains with as many channels, and these have {image.channels} and "
                 f"{other.channels}; set it to 0"
             )
-        judged = (x._replace(channels=x.channels * self.packing) for x in (image, other))
+        judged = (x.deeper(x.channels * self.packing) for x in (image, other))
         game = self.game(
             parts.module("generator", image),
             parts.module("generator", other),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
@@ -163,9 +163,8 @@ class GAN(Family):
             raise InputError(
                 f"discriminator.network {parts.discriminator.network} takes no labels; set game.conditional to false"
             )
-        image = facts.fields["real"].shape
-        shape = Shape(image[0], image[2], classes, parts.dtype)
+        shape = facts.shape(classes=classes)
         generator = parts.generator_of(shape, self.latent)
-        seen = shape._replace(channels=shape.channels * self.packing)
+        seen = shape.deeper(shape.channels * self.packing)
         game = self.game(generator, parts.module("discriminator", seen), **parts.optimizers)
         return Built(game, classes, self.latents)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Shape, Sheet, family
+from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Sheet, family
 from jaxgan.families.gan import class_loss
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
@@ -183,8 +183,7 @@ class InfoGAN(Family):
                 "game.family infogan reads codes where others read classes: set discriminator.conditioning to "
                 "'auxiliary', of a discriminator.network that knows it, such as dcgan"
             )
-        image = facts.fields["real"].shape
-        shape = Shape(image[0], image[2], dtype=parts.dtype)
+        shape = facts.shape()
         generator = parts.generator_of(shape, self.latents.size)
         told = shape._replace(classes=self.categories + self.continuous)
         game = self.game(generator, parts.module("discriminator", told), **parts.optimizers)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.layers.pyramid import pyramid, up
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
@@ -224,25 +224,25 @@ class LAPGAN(Family):
         made_by, judged_by = parts.generator, parts.discriminator
         assert isinstance(made_by, LAPGANGenerator)
         assert isinstance(judged_by, LAPGANDiscriminator)
-        resolution, _, channels = facts.fields["real"].shape
+        classes = facts.conditional(self.conditional)
+        fine = facts.image(self, classes=classes)
+        resolution = fine.resolution
         halvings = self.levels - 1
         if resolution % 2**halvings:
             raise InputError(
                 f"game.levels is {self.levels}, but {resolution}x{resolution} images cannot be halved {halvings} "
                 "times; lower game.levels or choose another data.resolution"
             )
-        classes = facts.conditional(self.conditional)
-        fine = Shape(resolution, channels, classes, parts.dtype)
-        coarse = fine._replace(resolution=resolution >> halvings)
+        coarse = fine.sized(resolution >> halvings).example
         game = self.game(
             [
                 *(parts.module("generator", fine) for _ in range(halvings)),
-                MLPGenerator(coarse.image, made_by.hidden, 2, classes, dtype=coarse.dtype),
+                MLPGenerator(coarse, made_by.hidden, 2, classes, dtype=parts.dtype),
             ],
             [
                 *(parts.module("discriminator", fine) for _ in range(halvings)),
                 MLPDiscriminator(
-                    *(judged_by.hidden, 2, classes, judged_by.dropout, coarse.dtype),
+                    *(judged_by.hidden, 2, classes, judged_by.dropout, parts.dtype),
                     minibatch_std=judged_by.minibatch_std,
                 ),
             ],

@@ -122,7 +122,7 @@ class Pix2Pix(Family):
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""
         image, given = shapes(self, parts, facts, "input", "pairs of images")
-        seen = image._replace(channels=(image.channels + given.channels) * self.packing)
+        seen = image.deeper((image.channels + given.channels) * self.packing)
         game = self.game(
             parts.module("generator", image), parts.module("discriminator", seen), **parts.optimizers
         )

@@ -18,7 +18,7 @@ from pydantic import PositiveFloat as Positive
 from jaxgan import axis
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
 from jaxgan.objectives.adversary import WeightPenalties, apply
@@ -227,8 +227,7 @@ class Private(Family):
             raise InputError(
                 "discriminator.minibatch_std compares examples whose gradients are clipped one by one; set it to false"
             )
-        image = facts.fields["real"].shape
-        shape = Shape(image[0], image[2], classes, parts.dtype)
+        shape = facts.shape(classes=classes)
         poisson = Poisson.of(facts.examples, parts.batch_size)
         ledger = privacy.Ledger(
             *(self.noise_multiplier or 0.0, poisson.rate, self.discriminator_turns, self.delta),

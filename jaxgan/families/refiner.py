@@ -149,7 +149,7 @@ class Refinement(Family):
                 f"a refined image takes the place of a real one, but real images have {image.channels} channels and "
                 f"synthetic ones {other.channels}; make them alike"
             )
-        seen = image._replace(channels=image.channels * self.packing)
+        seen = image.deeper(image.channels * self.packing)
         game = self.game(
             parts.module("generator", image), parts.module("discriminator", seen), **parts.optimizers
         )

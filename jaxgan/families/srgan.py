@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from jaxgan.errors import InputError
-from jaxgan.families.base import Built, Facts, Family, Parts, Shape, family
+from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
@@ -161,15 +161,16 @@ class SRGAN(Family):
                 f"game.family srgan needs small images, and the data's fields are {', '.join(facts.fields)}; set "
                 "data.scale to 2 or 4"
             )
-        image, small = (facts.fields[name].shape for name in ("real", "input"))
+        shape = facts.image(self)
+        image, small = shape.example, facts.fields["input"].shape
         scale = image[0] // small[0]
         if scale not in SCALES or tuple(scale * side for side in small[:2]) != image[:2]:
             raise InputError(
                 f"images are {image[0]}x{image[1]} and what they are made from {small[0]}x{small[1]}; game.family "
                 "srgan takes images 2 or 4 times as large"
             )
-        shape = Shape(image[0], image[2], dtype=parts.dtype, scale=scale)
-        seen = shape._replace(channels=shape.channels * self.packing)
+        shape = shape._replace(scale=scale)
+        seen = shape.deeper(shape.channels * self.packing)
 
         @functools.cache
         def features() -> looks.Perceptual:

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxgan import axis
 from jaxgan.errors import InputError
-from jaxgan.families.base import SHOWN, Built, Facts, Family, Parts, Shape, family
+from jaxgan.families.base import SHOWN, Built, Facts, Family, Parts, family
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import settings_of
 from jaxgan.networks.resnet import pool, upsample
@@ -298,7 +298,8 @@ class StackGAN(Family):
             )
         if self.given != "label" and self.given not in facts.fields:
             raise InputError(f"game.given is {self.given}, but the data has no {SOURCES[self.given]}")
-        resolution, _, channels = facts.fields["real"].shape
+        whole = facts.image(self, scale=self.scale)
+        resolution = whole.resolution
         small = resolution // self.scale
         try:
             fits = resolution % self.scale == 0 and small % 2**net.depth == 0
@@ -310,12 +311,10 @@ class StackGAN(Family):
                 f"data.resolution {resolution} does not fit game.scale {self.scale} and generator.depth {net.depth}: "
                 "small images must have 4, 5, 6 or 7 times a power of 2 pixels, and 2^depth must divide that"
             )
-        whole, reduced = (
-            Shape(side, channels, dtype=parts.dtype, scale=self.scale) for side in (resolution, small)
-        )
+        reduced = whole.sized(small)
         classes = len(facts.classes) if self.given == "label" else 0
         game = self.game(
-            net.stage_one(resolution=small, channels=channels, dtype=parts.dtype),
+            net.stage_one(resolution=small, channels=whole.channels, dtype=parts.dtype),
             parts.module("generator", whole),
             parts.module("discriminator", reduced),
             parts.module("discriminator", whole),

@@ -23,9 +23,8 @@ def shapes(family: Family, parts: Parts, facts: Facts, field: str, kind: str) ->
             f"game.family {family.family} needs {kind}, and the data's fields are {', '.join(facts.fields)}; choose "
             "another data.source or data.task"
         )
-    image, given = (facts.fields[name].shape for name in ("real", field))
-    if image[:2] != given[:2]:
-        raise InputError(
-            f"images are {image[0]}x{image[1]} and what they are made from {given[0]}x{given[1]}; make them one size"
-        )
-    return Shape(image[0], image[2], dtype=parts.dtype), Shape(given[0], given[2], dtype=parts.dtype)
+    image, given = facts.image(family), facts.image(family, field)
+    if image.example[:2] != given.example[:2]:
+        sizes = ["{}x{}".format(*shape.example[:2]) for shape in (image, given)]
+        raise InputError(f"images are {sizes[0]} and what they are made from {sizes[1]}; make them one size")
+    return image, given

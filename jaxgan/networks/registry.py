@@ -27,7 +27,10 @@ from pydantic import Field, ValidationError
 
 from jaxgan.settings import Model, Registry, derived
 
-FACTS = ("shape", "resolution", "channels", "classes", "latent", "scale", "dtype")
+EXAMPLE_FACTS = ("resolution", "channels", "length", "frames", "vocabulary")
+"""Fields that a domain tells of its examples, where it has such a thing (`jaxgan.domains`)."""
+
+FACTS = ("shape", *EXAMPLE_FACTS, "classes", "latent", "scale", "dtype")
 """Fields that come from the data and the game, by the same names in every module; all others are settings."""
 
 NETWORKS = {section: Registry("network") for section in ("generator", "discriminator", "encoder")}
@@ -109,6 +112,11 @@ def network(name: str, section: str, *roles: str) -> Callable[[Class], Class]:
         return cls
 
     return register
+
+
+def facts_of(module: type[nn.Module]) -> frozenset[str]:
+    """The fields of a module that come from the data and the game."""
+    return frozenset(field.name for field in dataclasses.fields(module)) & frozenset(FACTS)
 
 
 def settings_of(module: type[nn.Module]) -> Any:

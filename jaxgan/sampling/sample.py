@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import experiment, pictures
+from jaxgan import experiment
 from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
-from jaxgan.domains.image import decode, to_uint8
+from jaxgan.domains import ARRAYS, Domain
 from jaxgan.errors import InputError
 from jaxgan.families import Built
 from jaxgan.game import Keys, State
@@ -72,7 +72,7 @@ def labels(index: Index, classes: int, walk: int) -> Index:
 
 
 Maker = Callable[[State, jax.Array, Any], jax.Array]
-"""Makes images from a state, a key, and the number of the first of them."""
+"""Makes samples from a state, a key, and the number of the first of them."""
 
 
 def maker(
@@ -82,7 +82,7 @@ def maker(
     truncation: float | None = None,
     examples: Mapping[str, np.ndarray] | None = None,
 ) -> Maker:
-    """A compiled function that makes `CHUNK` images, float32 `[CHUNK, H, W, C]`; see `batches`.
+    """A compiled function that makes `CHUNK` samples, as networks make them, `[CHUNK, ...]`; see `batches`.
 
     Where samples are made from `examples`, sample i is of example i, counted around.
 
@@ -106,7 +106,7 @@ def maker(
     @jax.jit
     def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
         index = first + jnp.arange(CHUNK, dtype=jnp.int32)
-        batch = decode({name: x[index // walk % len(x)] for name, x in given.items()})
+        batch = built.domain.decode({name: x[index // walk % len(x)] for name, x in given.items()})
         if built.classes:
             batch["label"] = labels(index, built.classes, walk)
         if walk > 1:
@@ -120,23 +120,24 @@ def maker(
     return make
 
 
-def batches(make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarray]:
+def batches(built: Built, make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarray]:
     """Samples, a few at a time.
 
     Args:
+      built: The experiment.
       make: What `maker` gave. With a walk of more than 1, rows of this many images: row r walks from the latent of
         plain image r to that of r + 1. With truncation, latents are Gaussian, drawn again until no number is larger
         than this (Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, section 3.1).
       state: The state to sample from: see `State.averaged`.
-      num: How many images.
-      seed: Image i depends on `seed` and i alone, not on `num`.
+      num: How many.
+      seed: Sample i depends on `seed` and i alone, not on `num`.
 
     Yields:
-      uint8 `[n, H, W, C]`.
+      Samples as "real" is stored, `[n, ...]`; images are uint8 `[n, H, W, C]`.
     """
     key = jax.random.key(seed)
     for i in range(0, num, CHUNK):
-        yield to_uint8(np.asarray(make(state, key, np.int32(i))))[: num - i]
+        yield built.domain.encode(np.asarray(make(state, key, np.int32(i))))[: num - i]
 
 
 def standing(built: Built, state: State, count: int, seed: int) -> State:
@@ -232,7 +233,7 @@ def images(
     caption: str | None = None,
     minilm: Path | None = None,
 ) -> np.ndarray:
-    """Samples of `batches` with the averaged weights where there are any, all at once: uint8 `[num, H, W, C]`.
+    """Samples of `batches` with the averaged weights where there are any, all at once: `[num, ...]`.
 
     With a truncation, latents are drawn as by `Latents.draw`. With `standing_batches`, batch norm uses `standing`
     statistics of so many. With a caption, all images are of it, embedded by MiniLM from the place given where the run
@@ -246,7 +247,7 @@ def images(
     make = maker(built, walk=walk, truncation=truncation, examples=examples)
     state = trained.state.averaged()
     state = standing(trained.built, state, standing_batches, seed) if standing_batches else state
-    return np.concatenate(list(batches(make, state, num, seed)))
+    return np.concatenate(list(batches(built, make, state, num, seed)))
 
 
 def write(
@@ -260,7 +261,7 @@ def write(
     truncation: float | None = None,
     caption: str | None = None,
 ) -> None:
-    """Writes images as a sheet (`.png`) or as arrays with their labels and origin (`.npz`).
+    """Writes samples as a sheet (of images `.png`) or as arrays with their labels and origin (`.npz`).
 
     Args:
       trained: The run.
@@ -275,16 +276,22 @@ def write(
     Raises:
       InputError: If the ending is another, or the file cannot be written.
     """
-    check_output(out)
-    classes = trained.built.classes
+    built = trained.built
+    check_output(out, built.domain)
+    classes = built.classes
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".png":
+        if out.suffix != ARRAYS:
             plain = walk == 1 and caption is None
-            examples = experiment.examples(trained.built, len(made)) if plain else None
-            pictures.save(pictures.sheet(made, classes, trained.built.given, examples, columns), out)
+            examples = experiment.examples(built, len(made)) if plain else None
+            built.domain.write(experiment.shown(built, made, examples, columns), out)
         else:
-            arrays = {"image": made, "seed": seed, "step": trained.step, "state_sha256": trained.digest}
+            arrays = {
+                built.domain.domain: made,
+                "seed": seed,
+                "step": trained.step,
+                "state_sha256": trained.digest,
+            }
             if classes:
                 arrays["label"] = labels(np.arange(len(made), dtype=np.int32), classes, walk)
             if truncation is not None:
@@ -296,9 +303,11 @@ def write(
         raise InputError(f"cannot write {out}: {error.strerror or error}") from None
 
 
-def check_output(out: Path) -> None:
-    """Refuses an ending that `write` does not know, and a folder, before any work is done."""
-    if out.suffix not in (".png", ".npz"):
-        raise InputError(f"--out {out} must end in .png (a sheet) or .npz (arrays)")
+def check_output(out: Path, domain: Domain) -> None:
+    """Refuses an ending that samples of a domain cannot be written to, and a folder, before any work is done."""
+    if out.suffix not in (*domain.sheets, ARRAYS):
+        raise InputError(
+            f"--out {out} must end in {' or '.join(domain.sheets)} (a sheet) or {ARRAYS} (arrays)"
+        )
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; give the name of a file")

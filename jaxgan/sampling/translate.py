@@ -1,46 +1,48 @@
-"""What trained runs make of files: images translated, and images enlarged, of any size."""
+"""What trained runs make of files: examples translated, and images enlarged, of any size."""
 
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from PIL import Image
+from PIL import Image as Picture
 from tqdm import tqdm
 
-from jaxgan import parallel, pictures
-from jaxgan.data import images
-from jaxgan.domains.image import decode, to_uint8
+from jaxgan import parallel
+from jaxgan.data.sources import Field
+from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.game import Keys, State
 from jaxgan.sampling.sample import Trained
 
 PIXELS = 2**16
 """So many pixels of windows are enlarged at once on a device, about, and at least one window."""
+IMAGES = Image()
 Say = Callable[[str], None]
 
 
 class Job(NamedTuple):
-    """An image file and where the result goes."""
+    """A file with an example, and where the result goes."""
 
     file: Path
     out: Path
 
 
-def jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+def jobs(inputs: Sequence[Path], out: Path, domain: Domain = IMAGES) -> list[Job]:
     """What is to be done.
 
     Args:
       inputs: Files, whose results go right into `out`, and folders, whose structure is kept there. Of a folder, all
-        files with the ending of an image count, hidden ones left out.
-      out: The folder of the results: PNG files of the same names but for their endings.
+        files with an ending of the domain's (`Domain.reads`) count, hidden ones left out.
+      out: The folder of the results: files of the same names but for their endings (`Domain.saves`).
+      domain: What the files hold, and the results.
 
     Raises:
-      InputError: If an input does not exist or is a folder without images; if `out` is a file or lies inside of an
+      InputError: If an input does not exist or is a folder without such files; if `out` is a file or lies inside of an
         input folder; if a result would replace an input, or another result.
     """
     if out.exists() and not out.is_dir():
@@ -52,16 +54,20 @@ def jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
                 raise InputError(
                     f"--out {out} is inside of {given}, so results would be inputs the next time; give a folder outside"
                 )
-            files = sorted(_images_below(given))
+            files = sorted(_below(given, domain.reads))
             if not files:
-                raise InputError(f"{given}: holds no images (.png, .jpg, .webp and the like); name others")
+                raise InputError(
+                    f"{given}: holds no {domain.plural} ({domain.saves} and the like); name others"
+                )
             each = [(file, out / file.relative_to(given)) for file in files]
         elif given.exists():
             each = [(given, out / given.name)]
         else:
-            raise InputError(f"{given}: no such file or folder; name images, or folders of images")
+            raise InputError(
+                f"{given}: no such file or folder; name {domain.plural}, or folders of {domain.plural}"
+            )
         for file, target in each:
-            target = target.with_suffix(".png")
+            target = target.with_suffix(domain.saves)
             other = found.setdefault(target, file)
             if other.resolve() != file.resolve():
                 raise InputError(
@@ -74,37 +80,39 @@ def jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     return [Job(file, target) for target, file in found.items()]
 
 
-def _images_below(root: Path) -> Iterator[Path]:
+def _below(root: Path, endings: Collection[str]) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings:
                 yield Path(folder, name)
 
 
 class _Progress:
     """Reads inputs one after another, passes over what cannot be read, and writes results."""
 
-    def __init__(self, todo: Sequence[Job], channels: int, text: str, say: Say, progress: bool) -> None:
-        self.todo, self.channels, self.say, self.unreadable = todo, channels, say, 0
+    def __init__(
+        self, todo: Sequence[Job], domain: Domain, field: Field, text: str, say: Say, progress: bool
+    ) -> None:
+        self.todo, self.domain, self.field, self.say, self.unreadable = todo, domain, field, say, 0
         shown = None if progress else True
-        self.bar = tqdm(total=len(todo), desc=text, unit="img", delay=1.0, leave=False, disable=shown)
+        self.bar = tqdm(total=len(todo), desc=text, unit="file", delay=1.0, leave=False, disable=shown)
 
     def read(self) -> Iterator[tuple[Job, np.ndarray]]:
-        """Each job with its image uint8 `[H, W, channels]`."""
+        """Each job with its example, as it is stored."""
         for job in self.todo:
             try:
-                image = images.read_whole(job.file, self.channels)
+                example = self.domain.read(job.file, self.field)
             except InputError as error:
                 self.say(f"left out {error}")
                 self.unreadable += 1
                 self.bar.update()
                 continue
-            yield job, image
+            yield job, example
 
-    def write(self, job: Job, image: np.ndarray) -> None:
-        """Writes an image uint8 `[H, W, C]`."""
-        pictures.save(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), job.out)
+    def write(self, job: Job, made: np.ndarray) -> None:
+        """Writes an example, as it is stored."""
+        self.domain.save(made, job.out)
         self.bar.update()
 
 
@@ -117,9 +125,9 @@ def translate(
     say: Say = print,
     progress: bool = True,
 ) -> int:
-    """Translates image files with a run of pix2pix or CycleGAN, with its averaged weights where there are any.
+    """Translates files with a run of a family that does so, with its averaged weights where there are any.
 
-    Every size of image is compiled for once. What is random (pix2pix's dropout) is drawn anew from the seed for each
+    Every size of example is compiled for once. What is random (pix2pix's dropout) is drawn anew from the seed for each
     image, so that a result does not depend on the files beside it.
 
     Args:
@@ -141,22 +149,22 @@ def translate(
     family = built.config.game.family
     if built.command != "translate":
         raise InputError(
-            f"jaxgan translate makes images of images of the same size, and a run of {family} does not; see jaxgan "
+            f"jaxgan translate makes files of files of the same size, and a run of {family} does not; see jaxgan "
             f"{built.command}"
         )
     if back and built.back is None:
         raise InputError(f"a run of {family} has no way back; leave out --back")
     field = built.back if back and built.back else built.given[0]
-    files = _Progress(todo, built.fields[field].shape[2], "Translating", say, progress)
+    files = _Progress(todo, built.domain, built.fields[field], "Translating", say, progress)
 
     @jax.jit
-    def make(state: State, image: jax.Array) -> jax.Array:
-        return built.game.sample(state, Keys.of(jax.random.key(seed), 1), decode({field: image}))
+    def make(state: State, given: jax.Array) -> jax.Array:
+        return built.game.sample(state, Keys.of(jax.random.key(seed), 1), built.domain.decode({field: given}))
 
     state = _for_sampling(trained.state)
     with files.bar:
-        for job, image in files.read():
-            files.write(job, to_uint8(np.asarray(make(state, image[None])))[0])
+        for job, example in files.read():
+            files.write(job, built.domain.encode(np.asarray(make(state, example[None])))[0])
     return files.unreadable
 
 
@@ -190,8 +198,8 @@ def upscale(
       RunError: If a result cannot be written.
     """
     _check_scale(trained)
-    channels = trained.built.fields["input"].shape[2]
-    files = _Progress(todo, channels, "Enlarging", say, progress)
+    built = trained.built
+    files = _Progress(todo, built.domain, built.fields["input"], "Enlarging", say, progress)
     waiting: deque[Job] = deque()
 
     def read() -> Iterator[np.ndarray]:
@@ -208,7 +216,7 @@ def upscale(
 def _side(job: Job) -> int:
     """The longer side of an image, 1 where it cannot be read."""
     try:
-        with Image.open(job.file) as image:
+        with Picture.open(job.file) as image:
             return max(image.size)
     except Exception:  # it is named when it is read
         return 1
@@ -245,7 +253,7 @@ def enlarged(
     trained: Trained,
     given: Iterable[np.ndarray],
     tile: int = 128,
-    finish: Callable[[np.ndarray], np.ndarray] = to_uint8,
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
     """Enlarges images with a run of super-resolution, with its averaged weights where there are any.
 
@@ -257,7 +265,7 @@ def enlarged(
       trained: The run.
       given: Images uint8 `[H, W, C]`, each of any size.
       tile: Side of a tile, in pixels of the given images.
-      finish: What becomes of tiles float32 in about [-1, 1].
+      finish: What becomes of tiles float32 in about [-1, 1]; uint8 if not given.
 
     Yields:
       The images, `[scale H, scale W, D]`, in order.
@@ -266,11 +274,12 @@ def enlarged(
       InputError: If the run is of another family.
     """
     scale, around = _check_scale(trained)
+    built, finish = trained.built, finish or trained.built.domain.encode
     side = tile + 2 * around
 
     def make(state: State, batch: Any) -> jax.Array:
         keys = Keys.of(jax.random.key(0), len(batch["input"]))
-        return trained.built.game.sample(state, keys, decode(batch))
+        return built.game.sample(state, keys, built.domain.decode(batch))
 
     run, count = parallel.over_examples(make, _for_sampling(trained.state), max(1, PIXELS // side**2))
 

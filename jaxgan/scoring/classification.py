@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxgan.data import stream
 from jaxgan.data.sources import Source
-from jaxgan.domains.image import decode
 from jaxgan.errors import InputError
 from jaxgan.sampling.sample import Trained
 
@@ -28,10 +27,10 @@ def error(trained: Trained, source: Source) -> tuple[float, float]:
     Raises:
       InputError: If nothing in the run learns classes, or an image cannot be read.
     """
-    classify = trained.built.classify
+    classify, domain = trained.built.classify, trained.built.domain
     if classify is None:
         raise InputError("this run learns no classes; train one of family 'aae' with game.labels")
-    logits = jax.jit(lambda state, batch: classify(state, decode(batch)["real"]))
+    logits = jax.jit(lambda state, batch: classify(state, domain.decode(batch)["real"]))
     state, wrong, count = trained.state.averaged(), 0, len(source)
     size = min(SIZE, count)
     for i, batch in enumerate(stream.batches(source, 0, 0, -(-count // size), 1, size)):

@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import __version__, experiment
-from jaxgan.data import images, sources, stream
+from jaxgan import __version__, domains, experiment
+from jaxgan.data import sources, stream
 from jaxgan.data.sources import Source
+from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.families import Built
 from jaxgan.game import State
@@ -24,8 +25,9 @@ from jaxgan.runs.directory import RunDirectory
 from jaxgan.sampling import sample
 from jaxgan.scoring import features
 from jaxgan.scoring.features import Network
-from jaxgan.scoring.judge import READ, Images, Judge
-from jaxgan.scoring.scores import PIXELS, Pairs, Say, Score, chosen, needs
+from jaxgan.scoring.groups import GROUP, Pairs, Say, chosen, needs
+from jaxgan.scoring.scorer import READ, Candidates, Scorer
+from jaxgan.scoring.scores import Score
 
 
 def open_reference(name: str) -> Source:
@@ -53,7 +55,7 @@ def of_run(
     *,
     names: Sequence[str] | None = None,
     num: int = 10_000,
-    network: features.Name = "auto",
+    network: str = "auto",
     weights: Path | None = None,
     resize: features.Resize | None = None,
     seeds: Sequence[int] = (0,),
@@ -89,7 +91,7 @@ def of_run(
 
     Raises:
       InputError: If the folder is not a run, its data is not the data that it was trained on, or see `chosen`,
-        `features.load` and `Judge`.
+        `features.load` and `Scorer`.
     """
     trained = sample.load(path, say, best=best)
     folder = RunDirectory(path)
@@ -97,22 +99,22 @@ def of_run(
     if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
     look = (network, weights, resize)
-    judge = judge_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)
+    scorer = scorer_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)
     generate = Generator(trained.built, averaged=averaged, truncation=truncation, standing=standing)
     lines = []
     for seed in seeds:
-        scores = judge.score(generate(trained.state, seed))
+        scores = scorer.score(generate(trained.state, seed))
         found = [line(score, trained.step, seed, trained.digest) for score in scores]
         folder.add_scores(found)
         lines += found
     return lines
 
 
-Look = tuple[features.Name, Path | None, features.Resize | None]
+Look = tuple[str, Path | None, features.Resize | None]
 """A feature network's name, weights and resize, as `features.load` takes them."""
 
 
-def judge_of(
+def scorer_of(
     built: Built,
     train: Source,
     look: Look,
@@ -122,8 +124,8 @@ def judge_of(
     split: str | None = None,
     say: Say = print,
     progress: bool = True,
-) -> Judge:
-    """The judge of an experiment's runs.
+) -> Scorer:
+    """The scorer of an experiment's runs.
 
     Args:
       built: The experiment.
@@ -136,7 +138,7 @@ def judge_of(
       progress: Whether to draw progress bars.
 
     Raises:
-      InputError: If there is no such split; or see `chosen`, `features.load` and `Judge`.
+      InputError: If there is no such split; or see `chosen`, `features.load` and `Scorer`.
     """
     data = built.config.data
     reference, name = train, getattr(data, "split", None)
@@ -144,24 +146,25 @@ def judge_of(
         reference, name = experiment.source_of(built.config, split), split
     test = experiment.held_out(built.config)
     missing = {"test": test is None, "labels": not built.classes, "pairs": not experiment.answered(built)}
-    asked = chosen(names, frozenset(what for what, lacks in missing.items() if lacks), say)
-    network = look_through(asked, look, train.resolution, train.channels)
+    domain = built.domain
+    asked = chosen(names, domain.scores, frozenset(what for what, lacks in missing.items() if lacks), say)
+    network = look_through(asked, look, domain, train.fields["real"].shape)
     pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
     described = {"data": data.source, "split": name}
     leave_out = say if names is None or "all" in names else None
     given = {"train": train, "test": test, "pairs": pairs, "leave_out": leave_out, "progress": progress}
-    return Judge(reference, network, asked, num, **given, **described)
+    return Scorer(reference, network, asked, num, **given, **described)
 
 
-def look_through(asked: Sequence[str], look: Look, resolution: int, channels: int) -> Network:
-    """The network for metrics; where all of them look at pixels, one that sees nothing and needs no weights.
+def look_through(asked: Sequence[str], look: Look, domain: Domain, shape: tuple[int, ...]) -> Network:
+    """The network for scores; where all of them look at examples themselves, one that needs no weights.
 
     Raises:
       InputError: As `features.load`.
     """
-    if set(asked) <= set(PIXELS) and look == ("auto", None, None):
+    if all(GROUP[name].looks_at for name in asked) and look == ("auto", None, None):
         return features.nothing()
-    return features.load(look[0], resolution, channels, *look[1:])
+    return features.load(look[0], shape, *look[1:], domain=domain)
 
 
 def pairs_of(built: Built, most: int) -> Pairs:
@@ -170,10 +173,12 @@ def pairs_of(built: Built, most: int) -> Pairs:
     assert examples is not None
     (given,) = built.given
     truth = examples["real"][:most]
-    alike = (
-        images.enlarged(x, truth.shape[1], truth.shape[2], truth.shape[3]) for x in examples[given][:most]
-    )
-    return Pairs(truth, np.stack(list(alike)))
+    alike = [built.domain.baseline(x, y) for x, y in zip(examples[given], truth, strict=False)]
+    if any(x is None for x in alike):
+        raise InputError(
+            f"what {built.domain.plural} are made from is not to be compared with them; leave pairs out"
+        )
+    return Pairs(truth, np.stack([x for x in alike if x is not None]))
 
 
 class Generator:
@@ -203,13 +208,13 @@ class Generator:
             **({"made_from": ", ".join(built.given)} if examples else {}),
         }
 
-    def __call__(self, state: State, seed: int) -> Images:
+    def __call__(self, state: State, seed: int) -> Candidates:
         """What a state makes of the latents of a seed."""
         state = state.averaged() if self._averaged else state
         classes = self._built.classes
 
         def batches(count: int) -> Iterator[np.ndarray]:
-            return sample.batches(self._make, state, count, seed)
+            return sample.batches(self._built, self._make, state, count, seed)
 
         def labels(count: int) -> np.ndarray:
             return sample.labels(np.arange(count, dtype=np.int32), classes, 1)
@@ -219,7 +224,7 @@ class Generator:
             state = sample.standing(self._built, state, self._standing, seed)
             norm = f"standing, {self._standing} batches of {self._built.config.batch_size}"
         made = {**self.made, "batch_norm": norm}
-        return Images(batches, self._most, labels if classes else None, made)
+        return Candidates(batches, self._most, labels if classes else None, made)
 
 
 def of_images(
@@ -240,28 +245,28 @@ def of_images(
       options: `network`, `weights`, `resize`, `say` and `progress`, as of `of_run`.
 
     Raises:
-      InputError: If the sizes differ, or see `chosen`, `features.load` and `Judge`.
+      InputError: If the sizes differ, or see `chosen`, `features.load` and `Scorer`.
     """
-    mine, theirs = ((x.resolution, x.channels) for x in (images, reference))
+    mine, theirs = (x.fields["real"].shape for x in (images, reference))
     if mine != theirs:
-        kinds = [f"{r}x{r} {'grey' if c == 1 else 'colour'}" for r, c in (mine, theirs)]
+        kinds = [f"{r}x{r} {'grey' if c == 1 else 'colour'}" for r, _, c in (mine, theirs)]
         raise InputError(
             f"the images are {kinds[0]}, the reference {kinds[1]}; make them alike, with jaxgan prepare for one"
         )
     say, progress = options.get("say", print), options.get("progress", True)
-    asked = chosen(names, frozenset({"train", "test", "labels", "pairs"}), say)
-    network = features.load(
-        options.get("network", "auto"), *mine, options.get("weights"), options.get("resize")
-    )
+    domain = domains.of(reference)
+    asked = chosen(names, domain.scores, frozenset({"train", "test", "labels", "pairs"}), say)
+    look = (options.get("network", "auto"), mine, options.get("weights"), options.get("resize"))
+    network = features.load(*look, domain=domain)
     given = {"leave_out": say if names is None or "all" in names else None, "progress": progress}
-    judge = Judge(reference, network, asked, num, **given, data="reference", split=None)
+    scorer = Scorer(reference, network, asked, num, **given, data="reference", split=None)
 
     def batches(count: int) -> Iterator[np.ndarray]:
         size = min(READ, count)
         for i, batch in enumerate(stream.batches(images, 0, 0, -(-count // size), 1, size)):
             yield batch["real"][0, : count - i * size]
 
-    return judge.score(Images(batches, len(images), None, {"images_fingerprint": images.fingerprint}))
+    return scorer.score(Candidates(batches, len(images), None, {"images_fingerprint": images.fingerprint}))
 
 
 def line(score: Score, step: int, seed: int, digest: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Features of images: the networks that scores look through, behind one interface.
+"""Features of examples: the networks that scores look through, behind one interface.
 
 A score means nothing without its network: every one has a name and the SHA-256 of its weights, which stand beside the
-score.
+score. A network of one's own is a function that makes a `Network`, in `FEATURES` under a name that the `features` of a
+domain have, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import parallel
+from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.layers import resize
 from jaxgan.networks import classifier, efficientnet, inception, weights
 from jaxgan.networks.classifier import FASHION, Classifier
 
-Name = Literal["auto", "fashion-cnn", "efficientnet-lite0", "inception"]
-NAMES: tuple[Name, ...] = ("auto", "fashion-cnn", "efficientnet-lite0", "inception")
 Resize = Literal["clean", "bilinear"]
 RESIZES: tuple[Resize, ...] = ("clean", "bilinear")
 
@@ -27,12 +27,13 @@ FID_WEIGHTS = "6726825d"
 """SHA-256 of the standard weights of the FID Inception network begins so, as their file's name says."""
 EFFICIENTNET_SIZE = 128
 """Pixels that images have for EfficientNet-Lite0: enough for small images, a third of the work of its 224."""
+IMAGES = Image()
 BATCH = 100
-"""Images of a batch on one device, always: a feature does not depend on how many are asked for at once."""
+"""Examples of a batch on one device, always: a feature does not depend on how many are asked for at once."""
 
 
 class Extracted(NamedTuple):
-    """What a network makes of images, float32."""
+    """What a network makes of examples, float32."""
 
     features: np.ndarray
     """`[N, d]`."""
@@ -47,36 +48,36 @@ class Network(NamedTuple):
     sha256: str
     """The SHA-256 of the weights' file."""
     resize: str
-    """How images come to the network's size: "none", "clean" or "bilinear", with the size."""
+    """How examples come to the network's size: "none", "clean" or "bilinear", with the size."""
     title: str
     """What scores by it are called: "FID" is for one network alone."""
     run: Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
-    """Images uint8 `[batch, H, W, C]` to features and logits, compiled."""
+    """Examples as they are stored, `[batch, ...]`, to features and logits, compiled."""
     batch: int
-    """Images that `run` takes at once."""
+    """Examples that `run` takes at once."""
 
     def extract(
         self, batches: Iterable[np.ndarray], seen: Callable[[int], object] = lambda n: None
     ) -> Extracted:
-        """Features and logits of all images.
+        """Features and logits of all examples.
 
         Args:
-          batches: Images uint8 `[n, H, W, C]`, any number of batches of any sizes.
-          seen: Called with the number of images that are done since the last call.
+          batches: Examples as they are stored, `[n, ...]`, any number of batches of any sizes.
+          seen: Called with the number of examples that are done since the last call.
 
         Raises:
-          InputError: If there are no images, or a feature is not finite.
+          InputError: If there are no examples, or a feature is not finite.
         """
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for batch in _regular(batches, self.batch):
             # What is added has no part in the features of others.
-            full = np.zeros((self.batch, *batch.shape[1:]), np.uint8)
+            full = np.zeros((self.batch, *batch.shape[1:]), batch.dtype)
             full[: len(batch)] = batch
             features, logits = self.run(full)
             found.append((np.asarray(features)[: len(batch)], np.asarray(logits)[: len(batch)]))
             seen(len(batch))
         if not found:
-            raise InputError("there are no images to look at")
+            raise InputError("there is nothing to look at")
         features, logits = (np.concatenate(part) for part in zip(*found, strict=True))
         if not (np.isfinite(features).all() and np.isfinite(logits).all()):
             raise InputError(f"features of {self.name} are not finite; the weights may be damaged")
@@ -84,7 +85,7 @@ class Network(NamedTuple):
 
 
 def _regular(batches: Iterable[np.ndarray], size: int) -> Iterable[np.ndarray]:
-    """The same images in batches of one size, but for the last."""
+    """The same examples in batches of one size, but for the last."""
     rest: np.ndarray | None = None
     for batch in batches:
         rest = batch if rest is None else np.concatenate([rest, batch])
@@ -96,67 +97,107 @@ def _regular(batches: Iterable[np.ndarray], size: int) -> Iterable[np.ndarray]:
 
 
 def nothing() -> Network:
-    """A network that sees nothing, for scores that look at the images themselves."""
+    """A network that sees nothing, for scores that look at the examples themselves."""
     none = jnp.zeros((BATCH, 0))
     return Network("none", "", "none", "", lambda images: (none, none), BATCH)
 
 
+class Asked(NamedTuple):
+    """What a feature network is asked for."""
+
+    domain: Domain
+    shape: tuple[int, ...]
+    """The shape of an example, as it is stored."""
+    weights: Path | None
+    """A file in place of the network's own."""
+    resize: Resize | None
+    """How images come to the network's size; None for its own way."""
+
+
 def load(
-    name: Name, resolution: int, channels: int, weights_file: Path | None = None, how: Resize | None = None
+    name: str,
+    shape: tuple[int, ...],
+    weights_file: Path | None = None,
+    how: Resize | None = None,
+    *,
+    domain: Domain = IMAGES,
 ) -> Network:
-    """The network of a name, for images of one kind.
+    """The network of a name, for examples of one kind.
 
     Args:
-      name: "fashion-cnn" for 28x28 grey images, shipped; "efficientnet-lite0", of the extra `features`; "inception",
-        the network of FID, whose weights the user brings; "auto" for the first that takes the images.
-      resolution: Of the images.
-      channels: Of the images; grey ones go to colour networks three times.
+      name: One of the domain's `features`. Of images: "fashion-cnn" for 28x28 grey ones, shipped;
+        "efficientnet-lite0", of the extra `features`; "inception", the network of FID, whose weights the user brings.
+        "numbers" takes whatever networks see of an example as its features. "auto" is the choice of the domain.
+      shape: Of an example, as it is stored; grey images go to colour networks three times.
       weights_file: Weights in place of the network's own.
       how: How images come to the network's size: "bilinear" as in pytorch-fid, which is inception's own way, or
         "clean", antialiased as in clean-fid, which is that of EfficientNet-Lite0.
+      domain: What the examples are.
 
     Raises:
-      InputError: If the network does not take such images, or its weights are missing or wrong.
+      InputError: If the network does not take such examples, or its weights are missing or wrong.
     """
-    if name == "auto":
-        name = "fashion-cnn" if (resolution, channels) == (28, 1) else "efficientnet-lite0"
-    if name == "fashion-cnn":
-        return _fashion(resolution, channels, weights_file, how)
-    if name == "efficientnet-lite0":
-        path = weights_file or efficientnet.package_weights()
-        module, variables = efficientnet.EfficientNetLite0(), efficientnet.load(path)
-
-        def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return module.apply(variables, (_resized(images, EFFICIENTNET_SIZE, how or "clean") - 127) / 128)  # pyright: ignore[reportReturnType]
-
-        return Network(
-            name,
-            weights.sha256(path),
-            f"{how or 'clean'} to {EFFICIENTNET_SIZE}",
-            f"FD ({name})",
-            *parallel.over_examples(apply, variables, BATCH),
+    name = domain.auto(shape) if name == "auto" else name
+    if name not in domain.features:
+        raise InputError(
+            f"no features of {domain.plural} are called {name}; there are {', '.join(('auto', *domain.features))}"
         )
-    if name != "inception":
-        raise InputError(f"no features are called {name}; there are {', '.join(NAMES)}")
-    if weights_file is None:
+    return FEATURES[name](Asked(domain, shape, weights_file, how))
+
+
+def _numbers(asked: Asked) -> Network:
+    if asked.weights or asked.resize:
+        raise InputError(
+            "features numbers have no weights and resize nothing; leave out --weights and --resize"
+        )
+
+    def look(variables: Any, examples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        seen = asked.domain.decode({"real": examples})["real"]
+        return seen.reshape(len(seen), -1).astype(jnp.float32), jnp.zeros((len(seen), 0))
+
+    return Network("numbers", "", "none", "FD (numbers)", *parallel.over_examples(look, {}, BATCH))
+
+
+def _efficientnet(asked: Asked) -> Network:
+    path = asked.weights or efficientnet.package_weights()
+    module, variables = efficientnet.EfficientNetLite0(), efficientnet.load(path)
+    how = asked.resize or "clean"
+
+    def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return module.apply(variables, (_resized(images, EFFICIENTNET_SIZE, how) - 127) / 128)  # pyright: ignore[reportReturnType]
+
+    return Network(
+        "efficientnet-lite0",
+        weights.sha256(path),
+        f"{how} to {EFFICIENTNET_SIZE}",
+        "FD (efficientnet-lite0)",
+        *parallel.over_examples(apply, variables, BATCH),
+    )
+
+
+def _inception(asked: Asked) -> Network:
+    if asked.weights is None:
         raise InputError(
             "--features inception needs --weights FILE: the weights of FID, pt_inception-2015-12-05-6726825d.pth, "
             "are not part of jaxgan"
         )
-    inception_net, variables = inception.FIDInception(), inception.load(weights_file)
-
-    manner = how or "bilinear"
+    module, variables = inception.FIDInception(), inception.load(asked.weights)
+    how = asked.resize or "bilinear"
 
     def look(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = _resized(images, inception.SIZE, manner) / 127.5 - 1
-        found, logits = inception_net.apply(variables, x)  # pyright: ignore[reportGeneralTypeIssues]
+        x = _resized(images, inception.SIZE, how) / 127.5 - 1
+        found, logits = module.apply(variables, x)  # pyright: ignore[reportGeneralTypeIssues]
         # Inception scores have always been computed without this bias.
         return found, logits - variables["params"]["fc"]["bias"]
 
-    digest = weights.sha256(weights_file)
+    digest = weights.sha256(asked.weights)
     title = "FID" if digest.startswith(FID_WEIGHTS) else "FD (inception, other weights)"
     return Network(
-        name, digest, f"{manner} to {inception.SIZE}", title, *parallel.over_examples(look, variables, BATCH)
+        "inception",
+        digest,
+        f"{how} to {inception.SIZE}",
+        title,
+        *parallel.over_examples(look, variables, BATCH),
     )
 
 
@@ -167,16 +208,17 @@ def _resized(images: jax.Array, size: int, how: Resize) -> jax.Array:
     return jnp.broadcast_to(x, (*x.shape[:3], 3))
 
 
-def _fashion(resolution: int, channels: int, path: Path | None, how: Resize | None) -> Network:
+def _fashion(asked: Asked) -> Network:
+    resolution, _, channels = asked.shape
     if (resolution, channels) != (28, 1):
         kind = "grey" if channels == 1 else "colour"
         raise InputError(
             f"features fashion-cnn are of 28x28 grey images, these are {resolution}x{resolution} {kind}; "
             "take --features efficientnet-lite0 or inception"
         )
-    if how is not None:
+    if asked.resize is not None:
         raise InputError("features fashion-cnn resize nothing; leave out --resize")
-    path = path or FASHION
+    path = asked.weights or FASHION
     module, variables = Classifier(10), classifier.load(path)
 
     def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -189,3 +231,12 @@ def _fashion(resolution: int, channels: int, path: Path | None, how: Resize | No
         "FD (fashion-cnn)",
         *parallel.over_examples(apply, variables, BATCH),
     )
+
+
+FEATURES: dict[str, Callable[[Asked], Network]] = {
+    "fashion-cnn": _fashion,
+    "efficientnet-lite0": _efficientnet,
+    "inception": _inception,
+    "numbers": _numbers,
+}
+"""What makes the network of each name."""

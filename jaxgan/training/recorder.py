@@ -1,4 +1,4 @@
-"""What a run writes: its configuration and manifest, checkpoints, log, sample grids and curves."""
+"""What a run writes: its configuration and manifest, checkpoints, log, sheets of samples and curves."""
 
 import json
 import math
@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import pictures
-from jaxgan.domains.image import to_uint8
+from jaxgan import experiment, pictures
 from jaxgan.errors import InputError
 from jaxgan.families import Built
 from jaxgan.game import State
@@ -150,12 +149,13 @@ class Recorder:
     def _waits(self, metric: str, step: int) -> bool:
         return not self.built.game.players[metric.split("/")[0]].plays(step)
 
-    def sheet(self, step: int, images: jax.Array, examples: Mapping[str, np.ndarray] | None = None) -> None:
-        """Writes the sample grid of a step, beside the examples that samples were made from, if they were."""
+    def sheet(self, step: int, made: jax.Array, examples: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes the samples of a step, beside the examples that they were made from, if they were."""
         if not self.gave_up:
-            made = to_uint8(np.asarray(images))
-            drawn = pictures.sheet(made, self.built.classes, self.built.given, examples)
-            pictures.save(drawn, self.folder.samples / f"step_{step:08d}.png")
+            domain = self.built.domain
+            shown = experiment.shown(self.built, domain.encode(np.asarray(made)), examples)
+            for ending in domain.sheets:
+                domain.write(shown, self.folder.samples / f"step_{step:08d}{ending}")
 
     def score(self, lines: Sequence[Mapping[str, Any]], better: int, state: State) -> None:
         """Writes down scores, and keeps the state apart if the first of them is the best so far.

@@ -19,9 +19,8 @@ from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError, RunError
 from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.runs.directory import RunDirectory, check_manifest, environment
-from jaxgan.scoring import evaluate
-from jaxgan.scoring.judge import Judge
-from jaxgan.scoring.scores import BETTER
+from jaxgan.scoring import evaluate, groups
+from jaxgan.scoring.scorer import Scorer
 from jaxgan.training.recorder import Recorder
 from jaxgan.training.window import program, sampler
 
@@ -130,7 +129,7 @@ def _train(
 ) -> int:
     settings = each[0]
     source = experiment.source_of(settings)
-    built = [experiment.build(one, source.classes, len(source), source.fields) for one in each]
+    built = [experiment.of_source(one, source) for one in each]
     ledger, asked = built[0].ledger, settings.steps
     if ledger:
         steps = ledger.steps(asked)
@@ -149,8 +148,8 @@ def _train(
             "evaluation.every needs a single process; leave it out, and run jaxgan evaluate afterwards"
         )
     look = (scores.features, Path(scores.weights) if scores.weights else None, None)
-    judge = (
-        evaluate.judge_of(built[0], source, look, scores.metrics, scores.num, say=say, progress=progress)
+    scorer = (
+        evaluate.scorer_of(built[0], source, look, scores.metrics, scores.num, say=say, progress=progress)
         if scores.every
         else None
     )
@@ -184,7 +183,7 @@ def _train(
             manifests.append(here)
         spread.barrier("claimed")
         recorders = [Recorder(b, run, say, main) for b, run in zip(built, runs, strict=True)]
-        code = _Loop(recorders, spread, data, manifests, judge, say, progress).run_all()
+        code = _Loop(recorders, spread, data, manifests, scorer, say, progress).run_all()
         if code == 0 and ledger and settings.steps < asked:
             say(
                 f"the budget is spent: epsilon {ledger.epsilon(settings.steps):.4g} of {ledger.budget:g} at delta "
@@ -224,11 +223,11 @@ class _Loop:
         spread: Layout,
         data: stream.Batch | Source,
         manifests: list[dict[str, Any]],
-        judge: Judge | None,
+        scorer: Scorer | None,
         say: Callable[[str], None],
         progress: bool,
     ) -> None:
-        self.runs, self.spread, self.say, self.judge = runs, spread, say, judge
+        self.runs, self.spread, self.say, self.scorer = runs, spread, say, scorer
         self.main = spread.process == 0
         built, settings = runs[0].built, runs[0].settings
         self.settings = settings
@@ -259,10 +258,12 @@ class _Loop:
         reading = {"stop": settings.steps, "workers": settings.feed.workers, "poisson": built.poisson}
         self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
         self.feed = self.feeds[0]
-        self.window = program(built.game, self.feed, spread, built.rows, settings.run.give_up_after)
+        self.window = program(
+            built.game, built.domain, self.feed, spread, built.rows, settings.run.give_up_after
+        )
         self.examples = experiment.examples(built, settings.run.samples)
         self.sample = sampler(built, self.examples)
-        self.generate = evaluate.Generator(built) if judge else None
+        self.generate = evaluate.Generator(built) if scorer else None
         for run in runs:
             run.alone = len(runs) == 1
         self.late: list[Callable[[], None]] = []
@@ -346,8 +347,10 @@ class _Loop:
                 draw_from = drawn + (drawn - now) / CURVES_SHARE
             self.late.append(partial(self._record, before, counts, log))
             self._sample_later([run for run in played if run.due(every.sample_every)])
-            if self.judge and any(run.due(self.settings.evaluation.every) for run in played):
-                self._evaluate(self.judge, [run for run in played if run.due(self.settings.evaluation.every)])
+            if self.scorer and any(run.due(self.settings.evaluation.every) for run in played):
+                self._evaluate(
+                    self.scorer, [run for run in played if run.due(self.settings.evaluation.every)]
+                )
             taken = max(counts)
             counts, parts = self._parts()
             if any(run.due(every.checkpoint_every) for run in played):
@@ -419,18 +422,18 @@ class _Loop:
             images = self.sample(self.spread.member(self.state, self.runs.index(run)))
             self.late.append(partial(run.sheet, run.step, images, self.examples))
 
-    def _evaluate(self, judge: Judge, runs: Sequence[Recorder]) -> None:
+    def _evaluate(self, scorer: Scorer, runs: Sequence[Recorder]) -> None:
         assert self.generate is not None
         self._catch_up()  # a run that gave up is not scored
         for run in runs:
             if run.gave_up:
                 continue
             state = self.spread.member(self.state, self.runs.index(run))
-            scores = judge.score(self.generate(state, 0))
+            scores = scorer.score(self.generate(state, 0))
             lines = [evaluate.line(score, run.step, 0, "") for score in scores]
-            first = next((i for i, line in enumerate(lines) if line["metric"] in BETTER), 0)
+            first = next((i for i, line in enumerate(lines) if groups.better(line["metric"])), 0)
             lines = [lines[first], *lines[:first], *lines[first + 1 :]]
-            run.score(lines, BETTER.get(lines[0]["metric"], 0), state)
+            run.score(lines, groups.better(lines[0]["metric"]), state)
 
     def _save(self) -> None:
         self._catch_up()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxgan import backends, game
 from jaxgan.data.feed import Feed, room
-from jaxgan.domains.image import decode
+from jaxgan.domains import Domain
 from jaxgan.families import Built
 from jaxgan.game import Game, Keys, State
 from jaxgan.parallel import Layout
@@ -36,7 +36,9 @@ class Program:
         return (self._compiled or self.compile(*args))(*args)
 
 
-def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_after: int) -> Program:
+def program(
+    rules: Game, domain: Domain, feed: Feed, spread: Layout, batch_size: int, give_up_after: int
+) -> Program:
     """A window: `(state, feed.whole, parts, count)` to the new state and metrics `[window]` by name.
 
     Where `spread` holds several runs, all but `feed.whole` have them as their first dimension. A run takes `count`
@@ -45,7 +47,7 @@ def program(rules: Game, feed: Feed, spread: Layout, batch_size: int, give_up_af
 
     @partial(jax.jit, inline=True)  # traced once, for the metrics' names and for the loop
     def take(state: State, whole: Any, parts: Any, i: Any) -> tuple[State, dict[str, jax.Array], jax.Array]:
-        batch = decode(feed.fetch(whole, parts, i))
+        batch = jax.vmap(domain.decode)(feed.fetch(whole, parts, i))  # of each turn
         new, metrics, finite = game.transition(rules, state, batch, spread.axis)
         in_a_row = jnp.where(finite, 0, state.skipped_in_a_row + 1)
         counts = {"played": 1, "skipped": in_a_row > 0, "skipped_in_a_row": in_a_row}
@@ -93,7 +95,7 @@ def sampler(built: Built, examples: Mapping[str, Any] | None = None) -> Callable
     n, classes = built.config.run.samples, built.classes
     batch: dict[str, jax.Array] = {}
     if examples is not None:
-        batch = decode({name: jnp.asarray(examples[name]) for name in built.given})
+        batch = built.domain.decode({name: jnp.asarray(examples[name]) for name in built.given})
         n = len(next(iter(batch.values())))
     if classes:
         batch["label"] = jnp.arange(n, dtype=jnp.int32) % classes

@@ -50,18 +50,15 @@ def labelled(resolution: int, channels: int) -> dict[str, Field]:
 
 @runtime_checkable
 class Source(Protocol):
-    """A set of examples with random access, each with a square image.
+    """A set of examples with random access.
 
-    Every source has the fields "real" and "label". `classes` names the labels in order and is empty when the set is
-    unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data behind the source,
-    whatever the resolution and channels it is read at. `source[i]` raises IndexError past the end and InputError,
-    naming the place, where the example cannot be read.
+    Every source has the fields "real", what a game learns to make, and "label". `classes` names the labels in order and
+    is empty when the set is unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data
+    behind the source, whatever the size that it is read at. `source[i]` raises IndexError past the end and InputError,
+    naming the place, where the example cannot be read. A source whose examples are no images also has `domain`, plain
+    data that says what they are (`jaxgan.domains`).
     """
 
-    @property
-    def resolution(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
     @property
     def fields(self) -> Mapping[str, Field]: ...
     @property
@@ -70,6 +67,15 @@ class Source(Protocol):
     def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Example: ...
+
+
+IMAGES = {"domain": "image"}
+"""What sources that say nothing else hold."""
+
+
+def domain_of(source: Source) -> Mapping[str, Any]:
+    """What a source says of the domain of its examples."""
+    return getattr(source, "domain", IMAGES)
 
 
 def example_bytes(source: Source) -> int:

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, order
-from jaxgan.data.sources.base import Example, Field, Source
+from jaxgan.data.sources.base import Example, Field, Source, domain_of
 from jaxgan.errors import InputError
 
 EDGE = 0.25
@@ -23,14 +24,9 @@ class Derived:
         self.source = source
 
     @property
-    def resolution(self) -> int:
-        """The side of "real"."""
-        return self.source.resolution
-
-    @property
-    def channels(self) -> int:
-        """The channels of "real"."""
-        return self.source.channels
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return domain_of(self.source)
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -130,20 +126,21 @@ class Degraded(Derived):
         super().__init__(source)
         if scale not in SCALES:
             raise InputError(f"data.scale is {scale}; images can be shrunken 2 or 4 times")
-        if source.resolution % scale:
+        resolution, _, self.channels = source.fields["real"].shape
+        if resolution % scale:
             raise InputError(
-                f"data.scale is {scale}, which does not divide data.resolution {source.resolution}; change one of them"
+                f"data.scale is {scale}, which does not divide data.resolution {resolution}; change one of them"
             )
+        self.side = resolution // scale
         self.scale = scale
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
-        side, channels = self.resolution // self.scale, self.channels
-        return {**self.source.fields, "input": Field((side, side, channels), "uint8")}
+        return {**self.source.fields, "input": Field((self.side, self.side, self.channels), "uint8")}
 
     def __getitem__(self, index: int, /) -> Example:
         example = self.source[index]
         image = example["real"]
         picture = Image.fromarray(image[..., 0] if self.channels == 1 else image)
-        return {**example, "input": images.to_array(picture, self.resolution // self.scale, self.channels)}
+        return {**example, "input": images.to_array(picture, self.side, self.channels)}

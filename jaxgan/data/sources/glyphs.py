@@ -53,8 +53,9 @@ class Glyphs(Derived):
 
     def __getitem__(self, index: int, /) -> Example:
         example = self.source[index]
-        image, digit = glyph(self.resolution, (*self.split.encode(), int(index) % len(self)))
-        return {**example, "other": np.repeat(image[..., None], self.channels, -1), "other_label": digit}
+        resolution, _, channels = self.fields["real"].shape
+        image, digit = glyph(resolution, (*self.split.encode(), int(index) % len(self)))
+        return {**example, "other": np.repeat(image[..., None], channels, -1), "other_label": digit}
 
 
 def glyph(resolution: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.int32]:

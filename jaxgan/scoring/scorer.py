@@ -1,4 +1,4 @@
-"""The judge of images: scores of them against one reference, through one network, by one protocol."""
+"""The scorer of samples: scores of them against one reference, through one feature network, by one protocol."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,29 +7,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from jaxgan import domains
 from jaxgan.data import stream
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.scoring.features import Network
-from jaxgan.scoring.scores import GROUPS, SIMILAR, Group, Pairs, Sample, Say, Score, Seen, Values
+from jaxgan.scoring.groups import GROUP, Group, Pairs, Sample, Say, Seen, Values
+from jaxgan.scoring.scores import Score
 
 READ = 100
-"""Images that are read at once."""
+"""Examples that are read at once."""
 
 
-class Images(NamedTuple):
-    """Images to be scored, and what a protocol says of how they were made."""
+class Candidates(NamedTuple):
+    """Examples to be scored, and what a protocol says of how they were made."""
 
     batches: Callable[[int], Iterator[np.ndarray]]
-    """So many images, in uint8 batches `[n, H, W, C]`."""
+    """So many of them, as they are stored, in batches `[n, ...]`."""
     number: int
     labels: Callable[[int], np.ndarray] | None
-    """The classes of so many images, where they are known."""
+    """The classes of so many of them, where they are known."""
     made: Mapping[str, Any]
 
 
-class Judge:
-    """Scores images against one reference through one network; what real images give is computed once."""
+class Scorer:
+    """Scores examples against one reference through one network; what real images give is computed once."""
 
     def __init__(
         self,
@@ -45,29 +47,30 @@ class Judge:
         progress: bool = True,
         **described: Any,
     ) -> None:
-        """Reads the real images, and computes what they give.
+        """Reads the real examples, and computes what they give.
 
         Args:
-          reference: Real images; `num` of them at most, chosen by their order under seed 0.
+          reference: Real examples; `num` of them at most, chosen by their order under seed 0.
           network: Where features come from.
-          chosen: Names of metrics.
-          num: How many images to score.
-          train: The training images of what is scored, if they are known.
-          test: Real images of the same kind that were not trained on.
-          pairs: What the images to be scored should be, where that is known.
-          leave_out: Called with a line for each metric that these images do not allow; if None, that is an error.
+          chosen: Names of scores.
+          num: How many examples to score.
+          train: The training data of what is scored, if they are known.
+          test: Real examples of the same kind that were not trained on.
+          pairs: What the examples to be scored should be, where that is known.
+          leave_out: Called with a line for each score that these examples do not allow; if None, that is an error.
           progress: Whether to draw progress bars.
           described: More of the protocol.
 
         Raises:
-          InputError: If an image cannot be read, or see `leave_out`.
+          InputError: If an example cannot be read, or see `leave_out`.
         """
         self.reference, self.network, self.num, self.progress = reference, network, num, progress
-        self.groups = [group for group in GROUPS if set(group.metrics) & set(chosen)]
+        self.domain, self.field = domains.of(reference), reference.fields["real"]
+        found = {id(GROUP[name]): GROUP[name] for name in self.domain.scores if name in chosen}
+        self.groups = list(found.values())
         self.chosen, self.described = chosen, described
         needs = frozenset[str]().union(*(group.needs for group in self.groups))
-        every = "accuracy" in chosen or "pairs" in needs
-        self.keep = sys.maxsize if every else SIMILAR if "images" in needs else 0
+        self.keep = min(sys.maxsize, max((group.looks_at for group in self.groups), default=0))
         self.pairs = pairs if "pairs" in needs else None
         count = min(num, len(reference))
         self.real = self._read(reference, count)
@@ -83,7 +86,7 @@ class Judge:
             self.groups
         ):  # now, so that what cannot be computed is known before anything is generated
             try:
-                self._floors |= self._compute(group, group.floor, real, " of real images")
+                self._floors |= self._compute(group, group.floor, real, f" of real {self.domain.plural}")
             except InputError as error:
                 if leave_out is None:
                     raise
@@ -92,7 +95,7 @@ class Judge:
 
     def _bar(self, text: str, count: int) -> tqdm:
         shown = None if self.progress else True
-        return tqdm(total=count, desc=text, unit="img", delay=1.0, leave=False, disable=shown)
+        return tqdm(total=count, desc=text, unit=self.domain.plural, delay=1.0, leave=False, disable=shown)
 
     def _read(self, source: Source, count: int) -> Sample:
         labels: list[np.ndarray] = []
@@ -103,7 +106,7 @@ class Judge:
                 labels.append(batch["label"][0, : count - i * size])
                 yield batch["real"][0, : count - i * size]
 
-        return self._look(read(), count, "Reading images", lambda n: np.concatenate(labels))
+        return self._look(read(), count, f"Reading {self.domain.plural}", lambda n: np.concatenate(labels))
 
     def _look(
         self,
@@ -124,27 +127,25 @@ class Judge:
 
         with self._bar(text, count) as bar:
             found = self.network.extract(keeping(), bar.update)
-        shape = (0, self.reference.resolution, self.reference.resolution, self.reference.channels)
-        images = np.concatenate(kept) if kept else np.zeros(shape, np.uint8)
+        examples = np.concatenate(kept) if kept else np.zeros((0, *self.field.shape), self.field.dtype)
         known = labels(count) if labels else np.zeros(count, np.int32)
-        return Sample(found.features, found.logits, images, known)
+        return Sample(found.features, found.logits, examples, known)
 
-    def score(self, given: Images) -> list[Score]:
-        """The scores of images.
+    def score(self, given: Candidates) -> list[Score]:
+        """The scores of examples.
 
         Raises:
-          InputError: If a metric cannot be computed from so few.
+          InputError: If a score cannot be computed from so few.
         """
         count = min(self.num, given.number)
-        fake = self._look(given.batches(count), count, "Scoring images", given.labels)
+        fake = self._look(given.batches(count), count, f"Scoring {self.domain.plural}", given.labels)
         seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num, self.pairs)
         protocol = {
             "n_real": len(self.real.features),
             "n_fake": count,
             **self.described,
             "data_fingerprint": self.reference.fingerprint,
-            "resolution": self.reference.resolution,
-            "channels": self.reference.channels,
+            **self.domain.facts(self.field.shape),
             "features": self.network.name,
             "features_sha256": self.network.sha256 or None,
             "resize": self.network.resize,
@@ -176,5 +177,5 @@ class Judge:
         except ValueError as error:
             names = ", ".join(name for name in group.metrics if name in self.chosen)
             raise InputError(
-                f"{names}{of} cannot be computed: {error}; give more or larger images, or other --metrics"
+                f"{names}{of} cannot be computed: {error}; give more or larger {self.domain.plural}, or other --metrics"
             ) from None

@@ -1,0 +1,183 @@
+"""What all domains share: how settings and manifests name them, and what each says of its examples.
+
+A domain is one file. What it says of a waveform, for example:
+
+    @domain("sound")
+    class Sound(Domain):
+        rate: Count = 16_000
+        plural: ClassVar[str] = "sounds"
+        sheets: ClassVar[tuple[str, ...]] = (".wav",)
+
+        def decode(self, batch: Batch) -> Batch:  # int16 as stored, numbers in [-1, 1) for networks
+            return {name: x / 32768 if x.dtype == jnp.int16 else x for name, x in batch.items()}
+
+        def encode(self, made: np.ndarray) -> np.ndarray:
+            return np.clip(np.rint(made * 32768), -32768, 32767).astype(np.int16)
+
+        def facts(self, shape: tuple[int, ...]) -> dict[str, int]:  # what modules may ask for
+            return {"length": shape[0], "channels": shape[1]}
+
+        def write(self, shown: Shown, out: Path) -> None:
+            ...  # all of them in a row, as a file that plays
+
+A source says of which domain its examples are by plain data, `{"domain": "sound", "rate": 8000}`, which its runs keep.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from pydantic import ValidationError
+
+from jaxgan.data.sources import Field, Source, domain_of
+from jaxgan.errors import InputError
+from jaxgan.settings import Model, Registry, derived
+
+DOMAINS = Registry("domain")
+"""The domains by their names."""
+ARRAYS = ".npz"
+"""The ending of files that hold samples as arrays, of any domain."""
+
+Class = TypeVar("Class", bound=type)
+Batch = dict[str, jax.Array]
+
+
+class Shown(NamedTuple):
+    """Samples, and what is to be seen with them; all as it is stored, `[N, ...]`."""
+
+    made: np.ndarray
+    classes: int = 0
+    """That they are conditional on, each in turn; 0 for none."""
+    given: Mapping[str, np.ndarray] = {}
+    """What each was made from, by fields."""
+    real: np.ndarray | None = None
+    """The real example that each should be like, where there is one."""
+    columns: int | None = None
+    """How many stand in a row, each with what is beside it; as the domain likes if not given."""
+
+
+class Domain(Model):
+    """What an example is: what networks and people see of it, and which files and scores it has."""
+
+    domain: str = ""
+    """The name that the domain is registered by."""
+    plural: ClassVar[str] = "examples"
+    """What messages call several of them."""
+    sheets: ClassVar[tuple[str, ...]] = ()
+    """Endings of the files that show samples, each of them written while a run is trained."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Endings, in lower case, of files that `read` takes for examples."""
+    saves: ClassVar[str] = ""
+    """The ending of a file that holds one example, of `save`."""
+    scores: ClassVar[tuple[str, ...]] = (
+        *("frechet", "frechet_infinity", "kernel", "precision", "recall", "density", "coverage"),
+        "memorisation",
+    )
+    """Names of the scores that make sense (`jaxgan.scoring.scores`)."""
+    features: ClassVar[tuple[str, ...]] = ("numbers",)
+    """Names of the feature networks that take such examples (`jaxgan.scoring.features`)."""
+
+    def decode(self, batch: Batch) -> Batch:
+        """Examples as networks see them.
+
+        Args:
+          batch: Fields as they are stored, `[N, ...]` each. Traced.
+
+        Returns:
+          Floating-point numbers in the place of "real" and of whatever else is of this domain; all else as it is, and
+          more fields where networks need them, such as a mask. The shape of an example may be another one.
+        """
+        return batch
+
+    def encode(self, made: np.ndarray) -> np.ndarray:
+        """What networks make, `[N, ...]`, as "real" is stored: the way back from `decode`, out of range is clipped."""
+        return made
+
+    def facts(self, shape: tuple[int, ...]) -> dict[str, int]:
+        """What modules may be told of examples of a shape, by names of `jaxgan.networks.registry.FACTS`."""
+        return {}
+
+    def auto(self, shape: tuple[int, ...]) -> str:
+        """The feature network of examples of a shape, as they are stored, where no other is asked for."""
+        return self.features[0]
+
+    @abstractmethod
+    def write(self, shown: Shown, out: Path) -> None:
+        """Writes samples for people as one file, at once, whose ending is one of `sheets`."""
+
+    def read(self, file: Path, field: Field) -> np.ndarray:
+        """The example in a file, as it is stored, of its own size.
+
+        Args:
+          file: Its ending is one of `reads`.
+          field: What it is to be, sizes aside.
+
+        Raises:
+          InputError: The file cannot be read.
+        """
+        raise InputError(f"{file}: {self.plural} are not read from files")
+
+    def save(self, example: np.ndarray, out: Path) -> None:
+        """Writes one example, as it is stored, as one file, at once."""
+        raise InputError(f"{out}: {self.plural} are not saved one by one")
+
+    def baseline(self, given: np.ndarray, real: np.ndarray) -> np.ndarray | None:
+        """What a sample that was made from `given` has to beat: that itself, as alike to `real` as can be had for free.
+
+        None where there is nothing of the kind.
+        """
+        return given if given.shape == real.shape else None
+
+    def decoded(self, fields: Mapping[str, Field]) -> dict[str, Field]:
+        """The fields of examples as `decode` gives them."""
+        stored = {name: jax.ShapeDtypeStruct((1, *shape), dtype) for name, (shape, dtype) in fields.items()}
+        seen = jax.eval_shape(self.decode, stored)  # sorted by names
+        names = dict.fromkeys((*(name for name in fields if name in seen), *seen))
+        return {name: Field(seen[name].shape[1:], str(seen[name].dtype)) for name in names}
+
+
+def domain(name: str) -> Callable[[Class], Class]:
+    """Registers a domain under a name.
+
+    Returns:
+      A decorator that gives the class with the field `domain` of that name.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+
+    def register(cls: Class) -> Class:
+        fields: Any = {"domain": (Literal[name], name)}
+        kind = derived(cls, cls, **fields)
+        DOMAINS.add(kind)
+        return kind
+
+    return register
+
+
+def described(said: Mapping[str, Any] | Domain) -> Domain:
+    """The domain that plain data describes.
+
+    Raises:
+      InputError: There is no such domain, or it has other fields.
+    """
+    try:
+        return DOMAINS.validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = ", ".join(DOMAINS.kinds)
+        raise InputError(
+            f"the data is of a domain that cannot be made of {said!r} ({first['msg']}); there are {names}"
+        ) from None
+
+
+def of(source: Source) -> Domain:
+    """The domain of a source's examples.
+
+    Raises:
+      InputError: As `described`.
+    """
+    return described(domain_of(source))
