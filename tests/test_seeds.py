@@ -23,7 +23,7 @@ from jaxgan.networks import DCGANDiscriminator, DCGANGenerator
 from jaxgan.parallel import Seeds
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.inspection import inspect
-from jaxgan.training import train
+from jaxgan.training import loop, train
 
 pytestmark = pytest.mark.usefixtures("users_programs", "quick_curves")
 SMALL = {
@@ -157,7 +157,7 @@ def test_runs_at_different_steps_catch_up(tmp_path, each):
 
 @pytest.mark.slow
 def test_stopped_by_a_signal_one_goes_on_alone_then_all_together(tmp_path, each, monkeypatch):
-    runs, record = folders(tmp_path, (0, 1)), train._Loop._record
+    runs, record = folders(tmp_path, (0, 1)), loop.Loop._record
 
     def stop(loop, *window):
         record(loop, *window)
@@ -165,7 +165,7 @@ def test_stopped_by_a_signal_one_goes_on_alone_then_all_together(tmp_path, each,
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train._Loop, "_record", stop)
+        patch.setattr(loop.Loop, "_record", stop)
         assert together(small(run__window=2), runs) == 143
     stopped = [inspect(run, print)["step"] for run in runs.values()]
     assert stopped[0] == stopped[1]

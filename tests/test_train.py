@@ -29,7 +29,8 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.inspection import inspect
-from jaxgan.training import train
+from jaxgan.training import claim, loop, train
+from jaxgan.training.window import program
 
 pytestmark = pytest.mark.usefixtures("users_programs")
 ROOT = Path(__file__).parents[1]
@@ -180,8 +181,8 @@ def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, 
     """A window after each checkpoint, but not too soon, nor too soon after the last drawing."""
     seen = []
     monkeypatch.setattr(pictures, "curves", lambda rows, path, title: seen.append(rows[-1]["step"]))
-    monkeypatch.setattr(train, "CURVES_AFTER", after)
-    monkeypatch.setattr(train, "CURVES_SHARE", share)
+    monkeypatch.setattr(loop, "CURVES_AFTER", after)
+    monkeypatch.setattr(loop, "CURVES_SHARE", share)
     go(tmp_path, "--steps", 23)
     assert seen == drawn
 
@@ -239,8 +240,8 @@ def test_signals_save_and_say_so_and_the_run_goes_on(tmp_path, forty, sent, code
     run, streamed = tmp_path / "run", ("--feed.resident", "false", "--feed.workers", workers, "--steps", 40)
     # Slow windows, of at most five steps: there is time to be interrupted.
     slow = (
-        "import time, jaxgan.training.train as t\nr = t._Loop._record\n"
-        "t._Loop._record = lambda *a: (time.sleep(0.3), r(*a))"
+        "import time, jaxgan.training.loop as t\nr = t.Loop._record\n"
+        "t.Loop._record = lambda *a: (time.sleep(0.3), r(*a))"
     )
     process = launch(run, *streamed, before=slow)
     wait_for_steps(run, 7, process)
@@ -280,7 +281,7 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
     rules = play(GAN, MLPGenerator((28, 28, 1)), MLPDiscriminator(), latent=16, **sgd)
     spread, data = Spread("pmap", jax.devices()[:devices]), stream.load(Embedded("test"), progress=False)
     feed = Resident(data, 0, rules.turns, 256, 3, spread)
-    window = train.program(rules, domains.Image(), feed, spread, 256, 100)
+    window = program(rules, domains.Image(), feed, spread, 256, 100)
     image = jnp.zeros((1, 28, 28, 1))
     state = jax.jit(partial(game.init, rules))(jax.random.key(0), {"real": image})
     start = jax.tree.map(np.array, state.params)
@@ -304,8 +305,8 @@ def test_options_for_many_examples_change_nothing_but_rounding(devices):
 @pytest.mark.slow
 def test_one_trace_whatever_the_number_of_steps(tmp_path, monkeypatch):
     traces = []
-    transition = train.game.transition
-    monkeypatch.setattr(train.game, "transition", lambda *args: (traces.append(1), transition(*args))[1])
+    transition = game.transition
+    monkeypatch.setattr(game, "transition", lambda *args: (traces.append(1), transition(*args))[1])
     counts = []
     for steps in (1, 12):
         traces.clear()
@@ -348,7 +349,7 @@ def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path, monkeypatch, caps
     run, good = tmp_path / "run", (images / "7.png").read_bytes()
     folder = ("--data.source", "folder", "--data.path", images, "--data.resolution", 8)
     folder += ("--feed.resident", "false", "--feed.workers", 0, "--run.window", 1)
-    check = train.check_manifest
+    check = claim.check_manifest
 
     def check_and_break(*args):
         """The file breaks after the run has read its fingerprint."""
@@ -357,7 +358,7 @@ def test_an_image_that_breaks_in_the_middle_of_a_run(tmp_path, monkeypatch, caps
 
     with quickly():
         with monkeypatch.context() as patch:
-            patch.setattr(train, "check_manifest", check_and_break)
+            patch.setattr(claim, "check_manifest", check_and_break)
             assert cli.main(command(run, *folder, "--steps", 40)) == 2
         err = capsys.readouterr().err
         assert str(images / "7.png") in err.strip().splitlines()[-1]

@@ -18,7 +18,7 @@ from jaxgan.families import GAN
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.parallel import Spread
 from jaxgan.runs.checkpoint import flatten, sha256
-from jaxgan.training import train
+from jaxgan.training.window import program
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def test_windows_of_any_length_make_the_same_bits(resident):
             feed = Resident(stream.load(source, progress=False), *shape)
         else:
             feed = Streaming(source, *shape, stop=20, workers=0)
-        window = window or train.program(setup.game, domains.Image(), feed, spread, 8, 100)
+        window = window or program(setup.game, domains.Image(), feed, spread, 8, 100)
         state = spread.replicate(experiment.initial(setup))
         logs = []
         for start in range(0, 20, length):
@@ -79,7 +79,7 @@ def one_step(state, batch):
 @cache
 def window_of(length, give_up_after):
     feed = Resident(stream.load(Embedded("test"), progress=False), 0, fragile().turns, 8, length, Spread())
-    return feed, train.program(fragile(), domains.Image(), feed, Spread(), 8, give_up_after)
+    return feed, program(fragile(), domains.Image(), feed, Spread(), 8, give_up_after)
 
 
 @pytest.mark.parametrize(

@@ -1,63 +1,33 @@
-"""The loop: windows of compiled steps, and what is written between them."""
+"""Training: a config to its run, resumed where there is one already.
 
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+For example:
+
+    from jaxgan import config
+    from jaxgan.training.train import train
+
+    settings = config.load(Path("configs/mlp.toml"), {"steps": "100"})
+    train(settings, Path("runs/mlp-s0"), print)  # 0: complete
+    train(settings.model_copy(update={"steps": 200}), Path("runs/mlp-s0"), print)  # goes on from step 100
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from tqdm import tqdm
-
-from jaxgan import backends, config, experiment, game
-from jaxgan.data import feed, stream
+from jaxgan import backends, config, experiment
+from jaxgan.data import stream
 from jaxgan.data.sources import Source, example_bytes
-from jaxgan.errors import InputError, RunError
+from jaxgan.errors import InputError
+from jaxgan.families import Built
 from jaxgan.parallel import Layout, Seeds, Spread
-from jaxgan.runs.directory import RunDirectory, check_manifest, environment
-from jaxgan.scoring import evaluate, groups
+from jaxgan.runs.directory import RunDirectory
+from jaxgan.scoring import evaluate
 from jaxgan.scoring.scorer import Scorer
+from jaxgan.training.claim import claimed
+from jaxgan.training.loop import Loop
 from jaxgan.training.recorder import Recorder
-from jaxgan.training.window import program, sampler
 
-WINDOW_SECONDS = 2.0
-"""How long a window should take: the bar moves, and a signal is answered, about this often. On a CPU each window asks
-the kernel for its memory anew, which costs a DCGAN half a step."""
-CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
-"""Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
-MAY_CHANGE = (
-    "steps",
-    "run.deterministic",
-    "run.seeds_by",
-    "game.epsilon",
-    *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
-)
-"""Keys of the config that may change when a run is resumed."""
-
-
-class _Signals:
-    """SIGINT and SIGTERM as a number to look at between windows; a second SIGINT interrupts at once."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.seen == number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.seen = number
-
-    @contextmanager
-    def caught(self) -> Iterator["_Signals"]:
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+Say = Callable[[str], None]
 
 
 def train(
@@ -121,321 +91,59 @@ def train_seeds(
 
 
 def _train(
-    each: list[config.Experiment],
-    run_dirs: list[Path],
-    spread: Layout,
-    say: Callable[[str], None],
-    progress: bool,
+    each: list[config.Experiment], run_dirs: list[Path], spread: Layout, say: Say, progress: bool
 ) -> int:
-    settings = each[0]
-    source = experiment.source_of(settings)
-    built = [experiment.of_source(one, source) for one in each]
-    ledger, asked = built[0].ledger, settings.steps
-    if ledger:
-        steps = ledger.steps(asked)
-        built = [b._replace(config=b.config.model_copy(update={"steps": steps})) for b in built]
-    each = [b.config for b in built]
-    settings = each[0]
+    """Trains experiments that differ in their seeds alone, in one program."""
+    source = experiment.source_of(each[0])
+    built = [_affordable(experiment.of_source(one, source)) for one in each]
+    settings = built[0].config
     spread.rows(built[0].rows)
-    fixed = built[0].fixed()
-    size = len(source) * example_bytes(source) * spread.copies
-    fits = size <= settings.feed.resident_megabytes * 2**20
-    resident = fits if settings.feed.resident is None else settings.feed.resident
-    scores = settings.evaluation
-    if scores.every and spread.processes > 1:
+    scorer = _scorer(built[0], source, spread, say, progress)
+    data = stream.load(source, progress) if _resident(settings, source, spread) else source
+    if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):
+        say(f"run.deterministic: {why}")
+    runs = [RunDirectory(path) for path in run_dirs]
+    with claimed(runs, built, source, spread, say) as manifests:
+        recorders = [Recorder(b, run, say, spread.process == 0) for b, run in zip(built, runs, strict=True)]
+        code = Loop(recorders, spread, data, manifests, scorer, say, progress).run_all()
+    asked, ledger = each[0].steps, built[0].ledger
+    if code == 0 and ledger and settings.steps < asked:
+        say(
+            f"the budget is spent: epsilon {ledger.epsilon(settings.steps):.4g} of {ledger.budget:g} at delta "
+            f"{ledger.delta:g} after step {settings.steps} of {asked}; one more would exceed it"
+        )
+    return code
+
+
+def _affordable(built: Built) -> Built:
+    """The experiment, ended sooner where a budget of privacy is spent sooner."""
+    if not built.ledger:
+        return built
+    steps = built.ledger.steps(built.config.steps)
+    return built._replace(config=built.config.model_copy(update={"steps": steps}))
+
+
+def _scorer(built: Built, source: Source, spread: Layout, say: Say, progress: bool) -> Scorer | None:
+    """What scores samples while training, where that is asked for.
+
+    Raises:
+      InputError: There are several processes, or as `evaluate.scorer_of`.
+    """
+    asked = built.config.evaluation
+    if not asked.every:
+        return None
+    if spread.processes > 1:
         # The others would wait in a collective for as long as one of them scores, and collectives time out.
         raise InputError(
             "evaluation.every needs a single process; leave it out, and run jaxgan evaluate afterwards"
         )
-    look = (scores.features, Path(scores.weights) if scores.weights else None, None)
-    scorer = (
-        evaluate.scorer_of(built[0], source, look, scores.metrics, scores.num, say=say, progress=progress)
-        if scores.every
-        else None
-    )
-    data = stream.load(source, progress) if resident else source
-    if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):
-        say(f"run.deterministic: {why}")
-
-    runs = [RunDirectory(path) for path in run_dirs]
-    main = spread.process == 0
-    for run, one in zip(runs, each, strict=True) if len(runs) > 1 else ():
-        _claim(run, one)  # before any folder is made
-    with ExitStack() as held:
-        if main:
-            for run in runs:
-                run.acquire()
-                held.callback(run.release)
-        manifests = []
-        for i, (run, one) in enumerate(zip(runs, each, strict=True)):
-            _claim(run, one)
-            old = run.read_manifest()
-            here = environment(spread.home(i), one.seed, experiment.facts(source))
-            here |= {"fixed_weights": fixed} if fixed else {}
-            if spread.by:
-                here |= {"seeds": [other.seed for other in each], "seeds_by": spread.by}
-            check_manifest(old, here, run.path, say)
-            if old and _together(old) != _together(here):
-                say(
-                    f"{run.path} was in another program until now, alone or with other seeds: results will agree to "
-                    "rounding, not to the bit"
-                )
-            manifests.append(here)
-        spread.barrier("claimed")
-        recorders = [Recorder(b, run, say, main) for b, run in zip(built, runs, strict=True)]
-        code = _Loop(recorders, spread, data, manifests, scorer, say, progress).run_all()
-        if code == 0 and ledger and settings.steps < asked:
-            say(
-                f"the budget is spent: epsilon {ledger.epsilon(settings.steps):.4g} of {ledger.budget:g} at delta "
-                f"{ledger.delta:g} after step {settings.steps} of {asked}; one more would exceed it"
-            )
-        return code
+    look = (asked.features, Path(asked.weights) if asked.weights else None, None)
+    return evaluate.scorer_of(built, source, look, asked.metrics, asked.num, say=say, progress=progress)
 
 
-def _together(manifest: Mapping[str, Any]) -> Any:
-    """What a run's bits may depend on: which program it is in, and under "vmap" the seeds that share its operations."""
-    by = manifest.get("seeds_by")
-    return by, manifest["seeds"] if by == "vmap" else None
-
-
-def _claim(run: RunDirectory, settings: config.Experiment) -> None:
-    """Checks that the run in the folder, if there is one, is this experiment's."""
-    old = run.read_config()
-    if old is None:
-        return
-    changed = [key for key in config.differences(old, settings) if key not in MAY_CHANGE]
-    if changed:
-        raise InputError(
-            f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"
-        )
-    if settings.steps < old.steps:
-        raise InputError(
-            f"{run.path} was started for {old.steps} steps; --steps may grow, not shrink to {settings.steps}"
-        )
-
-
-class _Loop:
-    """One run or several, each at a step of its own; those behind play until they have caught up."""
-
-    def __init__(
-        self,
-        runs: list[Recorder],
-        spread: Layout,
-        data: stream.Batch | Source,
-        manifests: list[dict[str, Any]],
-        scorer: Scorer | None,
-        say: Callable[[str], None],
-        progress: bool,
-    ) -> None:
-        self.runs, self.spread, self.say, self.scorer = runs, spread, say, scorer
-        self.main = spread.process == 0
-        built, settings = runs[0].built, runs[0].settings
-        self.settings = settings
-
-        @jax.jit
-        def initial(seed: Any) -> game.State:
-            seeded = settings.model_copy(update={"seed": seed})
-            return experiment.initial(built._replace(config=seeded))
-
-        template = jax.eval_shape(initial, np.uint32(0))
-        found = [run.restore(template) for run in runs]
-        states = [
-            initial(np.uint32(run.settings.seed)) if state is None else state
-            for run, state in zip(runs, found, strict=True)
-        ]
-        if len(set(spread.gather(runs[0].restored))) > 1:
-            raise InputError(
-                f"processes found different checkpoints: {runs[0].folder.path} must be one folder that all of them see"
-            )
-        for run, manifest in zip(runs, manifests, strict=True):
-            run.begin(manifest)
-        spread.barrier("restored")
-        self.state: game.State = spread.place(states)
-        window = min(
-            settings.run.window, settings.run.sample_every, settings.run.checkpoint_every, settings.steps
-        )
-        shape = (built.game.turns, built.rows, window, spread)
-        reading = {"stop": settings.steps, "workers": settings.feed.workers, "poisson": built.poisson}
-        self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
-        self.feed = self.feeds[0]
-        self.window = program(
-            built.game, built.domain, self.feed, spread, built.rows, settings.run.give_up_after
-        )
-        self.examples = experiment.examples(built, settings.run.samples)
-        self.sample = sampler(built, self.examples)
-        self.generate = evaluate.Generator(built) if scorer else None
-        for run in runs:
-            run.alone = len(runs) == 1
-        self.late: list[Callable[[], None]] = []
-        self.undrawn: list[Recorder] = []
-        self.images = 0  # seen by all runs since the start
-        self.pace = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
-        self.bar = tqdm(
-            total=settings.steps,
-            initial=min(run.step for run in runs),
-            unit="step",
-            desc=settings.name if len(runs) == 1 else f"{settings.name} x {len(runs)}",
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-            disable=not (progress and self.main),
-        )
-
-    def run_all(self) -> int:
-        signals = _Signals()
-        with signals.caught(), self.bar:
-            try:
-                self._play(signals)
-            except (InputError, RunError) as error:
-                with suppress(RunError):
-                    self._catch_up()
-                    for i, run in enumerate(self.runs):
-                        with suppress(RunError):  # one folder may be broken, and another not
-                            run.save(partial(self.spread.member, self.state, i))
-                            run.checkpoints.wait()
-                if isinstance(error, RunError):  # a worker that died, a full disk
-                    raise
-                raise InputError(
-                    f"{error}. The run is saved, and goes on once its data is whole again"
-                ) from error
-            finally:
-                for read in self.feeds:
-                    read.close()
-            self._save()
-            for run in self.runs:
-                run.checkpoints.wait()
-                run.draw_curves()
-        self.spread.barrier("done")
-        if any(run.gave_up for run in self.runs):
-            raise RunError(self._why())
-        unfinished = any(run.live for run in self.runs)
-        return 128 + signals.seen if signals.seen and unfinished else 0
-
-    def _why(self) -> str:
-        """What to tell of the runs that gave up."""
-        most = self.settings.run.give_up_after
-        lost = [run for run in self.runs if run.gave_up]
-        if len(self.runs) == 1:
-            (run,) = lost
-            return (
-                f"stopped at step {run.step}: {most} steps in a row were not finite. "
-                f"First, {run.first_bad}. The last good state is saved in "
-                f"{run.folder.checkpoints / str(run.step)}; try a lower learning rate"
-            )
-        each = "; ".join(f"{run.folder.path} at step {run.step} (first, {run.first_bad})" for run in lost)
-        return (
-            f"{len(lost)} of {len(self.runs)} runs stopped as {most} steps in a row were not finite: {each}. "
-            "Their last good states are saved; try a lower learning rate"
-        )
-
-    def _play(self, signals: _Signals) -> None:
-        every, begun = self.settings.run, time.monotonic()
-        draw_from = begun + CURVES_AFTER
-        self._sample_later([run for run in self.runs if run.step == 0])
-        counts, parts = self._parts()
-        while any(counts):
-            self.state, log = self.window(self.state, self.feed.whole, *parts)
-            played, before = [], [run.step for run in self.runs]
-            for run, count in zip(self.runs, counts, strict=True):
-                if count:
-                    played.append(run)
-                    run.step += count
-            # The device is busy with this window: write down what came before it, and make the next one ready.
-            self._catch_up()
-            if self.undrawn and (now := time.monotonic()) > draw_from:
-                self.undrawn.pop(0).draw_curves()
-                drawn = time.monotonic()
-                draw_from = drawn + (drawn - now) / CURVES_SHARE
-            self.late.append(partial(self._record, before, counts, log))
-            self._sample_later([run for run in played if run.due(every.sample_every)])
-            if self.scorer and any(run.due(self.settings.evaluation.every) for run in played):
-                self._evaluate(
-                    self.scorer, [run for run in played if run.due(self.settings.evaluation.every)]
-                )
-            taken = max(counts)
-            counts, parts = self._parts()
-            if any(run.due(every.checkpoint_every) for run in played):
-                self._save()
-                self.undrawn += [run for run in played if run not in self.undrawn]
-            now = time.monotonic()
-            self._adapt(taken / (now - begun))
-            begun = now
-            signals.seen = max(self.spread.gather(signals.seen))
-            if signals.seen:
-                break
-
-    def _parts(self) -> tuple[list[int], Any]:
-        """The next window: each run's number of steps, and what the program needs for them.
-
-        The runs that are furthest behind play, as many steps as the pace allows, none of them past a step at which
-        something is written or others join in.
-        """
-        live = [run for run in self.runs if run.live]
-        if not live:
-            return [0], None
-        behind = min(run.step for run in live)
-        front = [run for run in live if run.step == behind]
-        stops = [front[0].stop(), *(run.step for run in live if run.step > behind)]
-        count = min(self.pace, self.feed.window, min(stops) - behind)
-        counts = [count if run in front else 0 for run in self.runs]
-        parts = [
-            read.host(run.step, count) for read, run, count in zip(self.feeds, self.runs, counts, strict=True)
-        ]
-        return counts, self.spread.join(parts, counts)
-
-    def _adapt(self, steps_per_second: float) -> None:
-        # Processes must agree on the length of windows, and their clocks do not.
-        if self.spread.processes == 1:
-            self.pace = max(1, min(2 * self.pace, self.feed.window, int(steps_per_second * WINDOW_SECONDS)))
-
-    def _catch_up(self) -> None:
-        late, self.late = self.late, []
-        for do in late:
-            do()
-
-    def _record(self, before: list[int], counts: list[int], log: dict[str, jax.Array]) -> None:
-        """Writes down a window's metrics, and shows them."""
-        for i, (run, count) in enumerate(zip(self.runs, counts, strict=True)):
-            if count:
-                played = run.record(before[i], count, self.spread.member(log, i))
-                self.images += played * self.settings.batch_size
-                if played and run.gave_up and len(self.runs) > 1:
-                    self.say(f"{run.folder.path} stopped: {run.first_bad}; the others go on")
-        shown = [run.last for run in self.runs if run.last and not run.gave_up] or [
-            run.last for run in self.runs if run.last
-        ]
-        if not (self.main and shown):
-            return
-        elapsed = self.bar.format_dict["elapsed"]
-        text = [f"{self.images / elapsed if elapsed else 0.0:.0f} images/s"]
-        for name, keys in self.runs[0].built.shown.items():
-            values = [last[key] for last in shown for key in keys if key in last]
-            if len(self.runs) == 1 and values:
-                text.append(f"{name} {values[0]:.3f}")
-            elif values:
-                text.append(f"{name} {np.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]")
-        self.bar.set_postfix_str(", ".join(text), refresh=False)
-        reached = [run.logged for run in self.runs if not run.gave_up] or [run.logged for run in self.runs]
-        self.bar.update(min(reached) - self.bar.n)
-
-    def _sample_later(self, runs: Sequence[Recorder]) -> None:
-        for run in runs if self.main else ():
-            images = self.sample(self.spread.member(self.state, self.runs.index(run)))
-            self.late.append(partial(run.sheet, run.step, images, self.examples))
-
-    def _evaluate(self, scorer: Scorer, runs: Sequence[Recorder]) -> None:
-        assert self.generate is not None
-        self._catch_up()  # a run that gave up is not scored
-        for run in runs:
-            if run.gave_up:
-                continue
-            state = self.spread.member(self.state, self.runs.index(run))
-            scores = scorer.score(self.generate(state, 0))
-            lines = [evaluate.line(score, run.step, 0, "") for score in scores]
-            first = next((i for i, line in enumerate(lines) if groups.better(line["metric"])), 0)
-            lines = [lines[first], *lines[:first], *lines[first + 1 :]]
-            run.score(lines, groups.better(lines[0]["metric"]), state)
-
-    def _save(self) -> None:
-        self._catch_up()
-        for i, run in enumerate(self.runs):
-            run.save(partial(self.spread.member, self.state, i))
+def _resident(settings: config.Experiment, source: Source, spread: Layout) -> bool:
+    """Whether all of the data is kept on the devices."""
+    if settings.feed.resident is not None:
+        return settings.feed.resident
+    size = len(source) * example_bytes(source) * spread.copies
+    return size <= settings.feed.resident_megabytes * 2**20

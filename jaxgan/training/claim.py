@@ -1,0 +1,93 @@
+"""The folders of runs, claimed before anything is written: whose they are, and what is written into their manifests."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from jaxgan import config, experiment
+from jaxgan.data.sources import Source
+from jaxgan.errors import InputError
+from jaxgan.families import Built
+from jaxgan.parallel import Layout
+from jaxgan.runs.directory import RunDirectory, check_manifest, environment
+
+MAY_CHANGE = (
+    "steps",
+    "run.deterministic",
+    "run.seeds_by",
+    "game.epsilon",
+    *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
+)
+"""Keys of the config that may change when a run is resumed."""
+
+
+@contextmanager
+def claimed(
+    runs: Sequence[RunDirectory],
+    built: Sequence[Built],
+    source: Source,
+    spread: Layout,
+    say: Callable[[str], None],
+) -> Iterator[list[dict[str, Any]]]:
+    """Holds the folders of runs that train together for as long as the code inside runs.
+
+    Args:
+      runs: The folders, made if need be.
+      built: The experiment of each.
+      source: Their data.
+      spread: Over which devices they train.
+      say: Called with each line for the user.
+
+    Yields:
+      The manifest of each run, as it is to be written.
+
+    Raises:
+      InputError: A folder is not this run's, or another process holds it; nothing is written.
+    """
+    if len(runs) > 1:  # before any folder is made
+        for run, one in zip(runs, built, strict=True):
+            check(run, one.config)
+    fixed = built[0].fixed()
+    with ExitStack() as held:
+        for run in runs if spread.process == 0 else ():
+            run.acquire()
+            held.callback(run.release)
+        manifests = []
+        for i, (run, one) in enumerate(zip(runs, built, strict=True)):
+            check(run, one.config)
+            here = environment(spread.home(i), one.config.seed, experiment.facts(source))
+            here |= {"fixed_weights": fixed} if fixed else {}
+            if spread.by:
+                here |= {"seeds": [other.config.seed for other in built], "seeds_by": spread.by}
+            old = run.read_manifest()
+            check_manifest(old, here, run.path, say)
+            if old and together(old) != together(here):
+                say(
+                    f"{run.path} was in another program until now, alone or with other seeds: results will agree to "
+                    "rounding, not to the bit"
+                )
+            manifests.append(here)
+        spread.barrier("claimed")
+        yield manifests
+
+
+def together(manifest: Mapping[str, Any]) -> Any:
+    """What a run's bits may depend on: which program it is in, and under "vmap" the seeds that share its operations."""
+    by = manifest.get("seeds_by")
+    return by, manifest["seeds"] if by == "vmap" else None
+
+
+def check(run: RunDirectory, settings: config.Experiment) -> None:
+    """Checks that the run in the folder, if there is one, is this experiment's."""
+    old = run.read_config()
+    if old is None:
+        return
+    changed = [key for key in config.differences(old, settings) if key not in MAY_CHANGE]
+    if changed:
+        raise InputError(
+            f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"
+        )
+    if settings.steps < old.steps:
+        raise InputError(
+            f"{run.path} was started for {old.steps} steps; --steps may grow, not shrink to {settings.steps}"
+        )

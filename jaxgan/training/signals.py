@@ -1,0 +1,37 @@
+"""Signals that end a run: noticed between windows, so that nothing is lost.
+
+For example:
+
+    signals = Signals()
+    with signals.caught():
+        while not signals.seen:  # the number of a signal, 0 for none
+            play_a_window()
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Signals:
+    """SIGINT and SIGTERM as a number to look at between windows; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        """Has seen none yet."""
+        self.seen = 0
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.seen == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.seen = number
+
+    @contextmanager
+    def caught(self) -> Iterator["Signals"]:
+        """Notices signals while the code inside runs, instead of ending it."""
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
