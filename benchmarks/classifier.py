@@ -16,7 +16,7 @@ from jaxgan.data.preparing import idx
 from jaxgan.data.sources import Embedded
 from jaxgan.networks.classifier import Classifier
 from jaxgan.scoring import features
-from jaxgan.scoring.metrics import accuracy
+from jaxgan.scoring.formulas import accuracy
 
 HOW = accuracy.Training(epochs=15)
 

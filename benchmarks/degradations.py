@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from jaxgan.data import order
 from jaxgan.data.sources import Embedded
-from jaxgan.scoring import features, metrics
+from jaxgan.scoring import features, formulas
 
 LEVELS = {
     "noise": (0, 0.05, 0.1, 0.2, 0.4),  # deviation, of the range of values
@@ -52,19 +52,21 @@ def worse(kind: str, level: float, images: np.ndarray, labels: np.ndarray, train
 def scores(
     real: features.Extracted, test: features.Extracted, fake: features.Extracted, images: np.ndarray
 ) -> dict:
-    area = metrics.manifold(real.features, fake.features)
+    area = formulas.manifold(real.features, fake.features)
     return {
-        "frechet": metrics.frechet_distance(metrics.moments(real.features), metrics.moments(fake.features)),
-        "kernel": metrics.kernel_distance(
+        "frechet": formulas.frechet_distance(
+            formulas.moments(real.features), formulas.moments(fake.features)
+        ),
+        "kernel": formulas.kernel_distance(
             real.features, fake.features, number=20, size=min(1000, len(images))
         ).value,
-        "inception_score": metrics.inception_score(fake.logits).value,
+        "inception_score": formulas.inception_score(fake.logits).value,
         "precision": area.precision,
         "recall": area.recall,
         "density": area.density,
         "coverage": area.coverage,
-        "diversity": metrics.diversity(images, data_range=255).value,
-        "memorisation": metrics.memorisation(real.features, test.features, fake.features).copied,
+        "diversity": formulas.diversity(images, data_range=255).value,
+        "memorisation": formulas.memorisation(real.features, test.features, fake.features).copied,
     }
 
 

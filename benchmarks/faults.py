@@ -106,7 +106,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "biased-covariance": Fault(
         "the Frechet distance divides by N where it should by N - 1",
-        "jaxgan/scoring/metrics/frechet.py",
+        "jaxgan/scoring/formulas/frechet.py",
         "/ self.rows) / (self.rows - 1)",
         "/ self.rows) / self.rows",
     ),

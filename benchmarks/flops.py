@@ -139,7 +139,7 @@ def of_step(
     )
 
 
-def networks(settings: config.Experiment, classes: int = 10) -> tuple[list[Layer], list[Layer]]:
+def networks(settings: config.Settings, classes: int = 10) -> tuple[list[Layer], list[Layer]]:
     """The layers of both networks of a config, on one batch."""
     data, n = settings.data, settings.batch_size
     conditions = classes if settings.game.conditional else 0
@@ -155,7 +155,7 @@ def networks(settings: config.Experiment, classes: int = 10) -> tuple[list[Layer
     return of_network(generator, z, label), of_network(discriminator, image, label)
 
 
-def of_config(settings: config.Experiment, classes: int = 10) -> Step:
+def of_config(settings: config.Settings, classes: int = 10) -> Step:
     """One step of a config."""
     rules = settings.game
     return of_step(

@@ -28,7 +28,7 @@ from jaxgan.networks.classifier import Classifier
 from jaxgan.runs.inspection import inspect
 from jaxgan.sampling import sample
 from jaxgan.scoring import classification, scores
-from jaxgan.scoring.metrics import accuracy
+from jaxgan.scoring.formulas import accuracy
 
 CONFIGS = harness.ROOT / "configs"
 RESULTS = harness.ROOT / "benchmarks" / "results" / "gallery"
@@ -94,10 +94,10 @@ class Entry(NamedTuple):
     """Of its column; by default the config and what is changed in it."""
 
 
-EVERY = ("--metrics", "all")
-DRAWN = "--num 3616 --features efficientnet-lite0 --metrics frechet kernel precision recall"
+EVERY = ("--scores", "all")
+DRAWN = "--num 3616 --features efficientnet-lite0 --scores frechet kernel precision recall"
 """As many as there are drawings to train on."""
-HELD_OUT = ("--split", "test", "--num", "2000", "--metrics", "psnr", "ssim", "l1", "frechet", "kernel")
+HELD_OUT = ("--split", "test", "--num", "2000", "--scores", "psnr", "ssim", "l1", "frechet", "kernel")
 OPEN = """
 --steps 300 --game.discriminator_turns 5 --game.shared_draws false --game.ema 0.9
 --generator.norm layer --generator.width 32 --discriminator.norm none --discriminator.width 32
@@ -134,7 +134,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "aae": Entry("aae"),
     "aae_semi": Entry("aae_semi", extra=error_rows),
-    "refiner": Entry("refiner", (), ("--metrics", "frechet", "kernel"), ("--num", "40"), refined_rows),
+    "refiner": Entry("refiner", (), ("--scores", "frechet", "kernel"), ("--num", "40"), refined_rows),
 }
 
 
@@ -216,7 +216,7 @@ def render(documents: Sequence[Mapping[str, Any]]) -> str:
         floor = next(each[title][1] for each in found if title in each)
         rows.append([title, *(each[title][0] if title in each else None for each in found), floor])
     first = documents[0]["scores"]
-    head = scores.floors(line["metric"] for line in first)
+    head = scores.floors(line["score"] for line in first)
     return harness.table(["", *heads, head], rows)
 
 

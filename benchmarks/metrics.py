@@ -20,8 +20,8 @@ import numpy as np
 import scipy.linalg
 from peer_libraries import library
 
-from jaxgan.scoring import metrics
-from jaxgan.scoring.metrics.kernel import subsets
+from jaxgan.scoring import formulas
+from jaxgan.scoring.formulas.kernel import subsets
 
 Compute = Callable[[np.ndarray, np.ndarray], list[float]]
 """Real and generated features, float32 `[N, d]`, to values."""
@@ -31,7 +31,7 @@ SUBSETS, SIZE = 100, 1000
 
 
 def frechet() -> Compute:
-    return lambda x, y: [metrics.frechet_distance(metrics.moments(x), metrics.moments(y))]
+    return lambda x, y: [formulas.frechet_distance(formulas.moments(x), formulas.moments(y))]
 
 
 def frechet_scipy() -> Compute:
@@ -56,7 +56,7 @@ def frechet_torch_fidelity() -> Compute:
 
 
 def kernel() -> Compute:
-    return lambda x, y: [metrics.kernel_distance(x, y, number=SUBSETS, size=SIZE).value]
+    return lambda x, y: [formulas.kernel_distance(x, y, number=SUBSETS, size=SIZE).value]
 
 
 def over_subsets(mmd: Callable[[np.ndarray, np.ndarray], Any]) -> Compute:
@@ -80,7 +80,7 @@ def kernel_torchmetrics() -> Compute:
 
 
 def manifold() -> Compute:
-    return lambda x, y: list(metrics.manifold(x, y, k=K, density_k=K)[:4])
+    return lambda x, y: list(formulas.manifold(x, y, k=K, density_k=K)[:4])
 
 
 def manifold_torch_fidelity() -> Compute:
@@ -110,7 +110,7 @@ def memorisation() -> Compute:
     """A fifth of the generated ones stand for test images."""
 
     def compute(x: np.ndarray, y: np.ndarray) -> list[float]:
-        return [metrics.memorisation(x, *np.split(y, [len(y) // 5])).copied]
+        return [formulas.memorisation(x, *np.split(y, [len(y) // 5])).copied]
 
     return compute
 
@@ -130,7 +130,7 @@ def memorisation_torch() -> Compute:
 
 def inception() -> Compute:
     """Features stand for the logits of 1,008 classes."""
-    return lambda x, y: [metrics.inception_score(y[:, :1008]).value]
+    return lambda x, y: [formulas.inception_score(y[:, :1008]).value]
 
 
 def inception_torch_fidelity() -> Compute:

@@ -34,13 +34,13 @@ CONFIGS = {MLP: 20, DCGAN: 1}
 Rows = list[dict[str, Any]]
 
 
-def load(name: str, toy: bool, **changes: Any) -> config.Experiment:
+def load(name: str, toy: bool, **changes: Any) -> config.Settings:
     """A config by name; double underscores in the changes stand for dots."""
     made = {key.replace("__", "."): str(value) for key, value in changes.items()}
     return config.load(harness.ROOT / "configs" / f"{name}.toml", {**(harness.TOY if toy else {}), **made})
 
 
-def window(settings: config.Experiment, steps: int, images: int = IMAGES, **where: Any) -> harness.Steps:
+def window(settings: config.Settings, steps: int, images: int = IMAGES, **where: Any) -> harness.Steps:
     """The window of a config, on noise."""
     classes = 10 if settings.game.conditional else 0
     data = harness.random_images(images, settings.data.resolution, settings.data.channels, classes)
@@ -127,7 +127,7 @@ class Calls:
 class Single:
     """Steps without a loop around them: each a call of its own, one wait at the end."""
 
-    def __init__(self, settings: config.Experiment, total: int) -> None:
+    def __init__(self, settings: config.Settings, total: int) -> None:
         classes = 10 if settings.game.conditional else 0
         data = harness.random_images(IMAGES, settings.data.resolution, settings.data.channels, classes)
         self._data = jax.tree.map(jnp.asarray, data)

@@ -32,7 +32,7 @@ LONGEST = 2000
 """Most steps of a window in a process of its own."""
 
 
-def load_data(settings: config.Experiment) -> tuple[dict[str, np.ndarray], int, bool]:
+def load_data(settings: config.Settings) -> tuple[dict[str, np.ndarray], int, bool]:
     """The config's data as arrays, its number of classes, and whether it was replaced."""
     try:
         source = experiment.source_of(settings)
@@ -73,7 +73,7 @@ def peer(what: Mapping[str, Any]) -> tuple[harness.Run, dict[str, Any]]:
     }
 
 
-def measure(settings: config.Experiment, options: argparse.Namespace) -> dict[str, Any]:
+def measure(settings: config.Settings, options: argparse.Namespace) -> dict[str, Any]:
     """All but the time to the first step and the loop."""
     data, classes, replaced = load_data(settings)
     built = experiment.build(settings, ["class"] * classes, len(data["label"]))
@@ -104,7 +104,7 @@ def measure(settings: config.Experiment, options: argparse.Namespace) -> dict[st
 
 
 @contextmanager
-def readable(settings: config.Experiment, replaced: bool, toy: bool) -> Iterator[list[str]]:
+def readable(settings: config.Settings, replaced: bool, toy: bool) -> Iterator[list[str]]:
     """Overrides with which `jaxgan train` finds data: none, or a folder of noise."""
     if not replaced:
         yield []
@@ -123,7 +123,7 @@ def readable(settings: config.Experiment, replaced: bool, toy: bool) -> Iterator
 class Training:
     """`jaxgan train` in a process of its own, and how its log grew: (seconds since the start, step)."""
 
-    def __init__(self, settings: config.Experiment, steps: int, extra: list[str], cache: str) -> None:
+    def __init__(self, settings: config.Settings, steps: int, extra: list[str], cache: str) -> None:
         with tempfile.TemporaryDirectory(prefix="jaxgan-bench-") as folder:
             place = Path(folder)
             (place / "config.toml").write_text(settings.to_toml())
@@ -153,7 +153,7 @@ class Training:
             self.grew.append((now, step))
 
 
-def first_step(settings: config.Experiment, extra: list[str]) -> dict[str, Any]:
+def first_step(settings: config.Settings, extra: list[str]) -> dict[str, Any]:
     """Seconds from the start of `jaxgan train --steps 1` to its first line of metrics and to its end."""
     with tempfile.TemporaryDirectory(prefix="jaxgan-cache-") as cache:
         found = {}
@@ -163,7 +163,7 @@ def first_step(settings: config.Experiment, extra: list[str]) -> dict[str, Any]:
         return found | {"cache_bytes": sum(p.stat().st_size for p in Path(cache).rglob("*") if p.is_file())}
 
 
-def loop(settings: config.Experiment, extra: list[str], steps: int, bare: float) -> dict[str, Any]:
+def loop(settings: config.Settings, extra: list[str], steps: int, bare: float) -> dict[str, Any]:
     """Steps a second of `jaxgan train` between its first and last lines of metrics, samples and checkpoints included.
 
     Args:

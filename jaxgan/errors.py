@@ -30,6 +30,10 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write {path}: {error.strerror or error}; {hint}") from error
 
 
+class Renamed(FutureWarning):
+    """Something is called by a name of older versions; it is read all the same."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` at once at the end, so that it is never half there.

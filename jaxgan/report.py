@@ -177,7 +177,7 @@ def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
         return f'<h2>Scores</h2><p class="note">Not scored yet: jaxgan evaluate {_text(path)}</p>'
     newest: dict[str, list[Mapping[str, Any]]] = {}
     for line in scored:
-        same = newest.setdefault(line["metric"], [])
+        same = newest.setdefault(line["score"], [])
         if same and (same[0]["step"], same[0]["protocol"]) != (line["step"], line["protocol"]):
             same.clear()
         same[:] = [other for other in same if other["seed"] != line["seed"]] + [line]
@@ -189,13 +189,13 @@ def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
         for row, step in zip(rest, steps, strict=True)
     ]
     head = "".join(f"<th>{_text(x)}</th>" for x in (*head, "step"))
-    protocol = scores.describe({line["metric"]: line["protocol"] for line in lines})
+    protocol = scores.describe({line["score"]: line["protocol"] for line in lines})
     notes = "".join(f'<p class="note">{_text(line)}</p>' for line in protocol.splitlines())
     return f'<h2>Scores</h2><div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>{notes}'
 
 
 def _by_step(scored: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Scores of one metric and protocol by step, those with the most steps of each metric."""
+    """Scores of one name and protocol by step, those with the most steps of each name."""
     groups: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for line in scored:
         key = (line["title"], json.dumps(line["protocol"], sort_keys=True))

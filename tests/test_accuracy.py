@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgan.networks.classifier import Classifier
-from jaxgan.scoring.metrics.accuracy import Training, accuracy, train_classifier
+from jaxgan.scoring.formulas.accuracy import Training, accuracy, train_classifier
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 

@@ -223,7 +223,7 @@ def test_a_gallery_table_has_a_column_for_each_run():
     import gallery
 
     def document(name, config, overrides, seconds, value, rows):
-        line = {"metric": "frechet", "title": "FD", "value": value, "error": 0.25, "floor": 0.5}
+        line = {"score": "frechet", "title": "FD", "value": value, "error": 0.25, "floor": 0.5}
         about = {"name": name, "config": config, "overrides": overrides, "steps": 3000, "seconds": seconds}
         return {**about, "scores": [line], "rows": rows}
 
@@ -245,7 +245,7 @@ def test_readmes_have_the_tables_of_the_results(name: str, monkeypatch: pytest.M
     importlib.import_module(name).main()  # exits where they differ
 
 
-def parsed(**overrides: Any) -> config.Experiment:
+def parsed(**overrides: Any) -> config.Settings:
     return config.load(
         ROOT / "configs" / "mlp.toml", {k.replace("__", "."): str(v) for k, v in overrides.items()}
     )

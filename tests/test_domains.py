@@ -144,7 +144,7 @@ class HeightsData(Data):
         return Heights()
 
 
-def settings(name: str, conditional: bool, steps: int = 6, **more: Any) -> config.Experiment:
+def settings(name: str, conditional: bool, steps: int = 6, **more: Any) -> config.Settings:
     layers = {"network": "mlp", "width": 16, "depth": 2}
     game = {"conditional": conditional, "latent": 4}
     run = {"sample_every": 3, "checkpoint_every": 3, "samples": 6}
@@ -277,12 +277,12 @@ def test_scores_look_at_what_networks_see(runs, capsys):
         "150",
         "--quiet",
         "--json",
-        "--metrics",
+        "--scores",
         "frechet",
         "kernel",
     ]
     assert main(command) == 0
-    lines = {line["metric"]: line for line in json.loads(capsys.readouterr().out)}
+    lines = {line["score"]: line for line in json.loads(capsys.readouterr().out)}
     assert lines["frechet"]["title"] == "FD (numbers)"
     protocol = lines["frechet"]["protocol"]
     assert protocol["features"] == "numbers"
@@ -303,8 +303,8 @@ def test_scores_look_at_what_networks_see(runs, capsys):
     ).sum()  # the trace of the root, as of similar matrices
     want = ((m1 - m2) ** 2).sum() + np.trace(c1) + np.trace(c2) - 2 * root
     assert lines["frechet"]["value"] == pytest.approx(want, rel=1e-3)
-    assert main([*command[:2], "--metrics", "diversity"]) == 2
-    assert "no metric is called 'diversity'" in capsys.readouterr().err
+    assert main([*command[:2], "--scores", "diversity"]) == 2
+    assert "no score is called 'diversity'" in capsys.readouterr().err
     assert main([*command[:2], "--features", "inception"]) == 2
     assert "no features of rows are called inception; there are auto, numbers" in capsys.readouterr().err
 

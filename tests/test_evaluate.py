@@ -12,12 +12,13 @@ from jaxgan.cli import main
 from jaxgan.config import load
 from jaxgan.data import order
 from jaxgan.data.sources import Embedded
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Renamed
 from jaxgan.parallel import Spread
 from jaxgan.runs.checkpoint import sha256
+from jaxgan.runs.directory import RunDirectory
 from jaxgan.runs.inspection import load_run
 from jaxgan.sampling import sample
-from jaxgan.scoring import compare, evaluate, features, groups, metrics
+from jaxgan.scoring import compare, evaluate, features, formulas, groups
 from jaxgan.scoring.scorer import Candidates, Scorer
 from jaxgan.training import train
 
@@ -80,22 +81,22 @@ def test_scores_are_those_of_the_features_by_hand(runs):
     network = features.load("fashion-cnn", (28, 28, 1))
     fake = sample.images(sample.load(runs / "s0", said), NUM, 3)
     x, y = network.extract([real(NUM)]), network.extract([fake])
-    area = metrics.manifold(x.features, y.features)
+    area = formulas.manifold(x.features, y.features)
     expected = {
-        "frechet": metrics.frechet_distance(metrics.moments(x.features), metrics.moments(y.features)),
-        "kernel": metrics.kernel_distance(x.features, y.features).value,
-        "inception_score": metrics.inception_score(y.logits).value,
+        "frechet": formulas.frechet_distance(formulas.moments(x.features), formulas.moments(y.features)),
+        "kernel": formulas.kernel_distance(x.features, y.features).value,
+        "inception_score": formulas.inception_score(y.logits).value,
         "precision": area.precision,
         "recall": area.recall,
         "density": area.density,
         "coverage": area.coverage,
-        "diversity": metrics.diversity(fake, data_range=255).value,
+        "diversity": formulas.diversity(fake, data_range=255).value,
     }
-    assert [line["metric"] for line in lines] == asked
+    assert [line["score"] for line in lines] == asked
     for line in lines:
-        np.testing.assert_allclose(line["value"], expected[line["metric"]], rtol=1e-6, err_msg=line["metric"])
-    halves = [metrics.moments(part) for part in np.array_split(x.features, 2)]
-    np.testing.assert_allclose(lines[0]["floor"], metrics.frechet_distance(*halves), rtol=1e-6)
+        np.testing.assert_allclose(line["value"], expected[line["score"]], rtol=1e-6, err_msg=line["score"])
+    halves = [formulas.moments(part) for part in np.array_split(x.features, 2)]
+    np.testing.assert_allclose(lines[0]["floor"], formulas.frechet_distance(*halves), rtol=1e-6)
     assert lines[0]["error"] > 0
     written = [json.loads(line) for line in (runs / "s0" / "evaluation.jsonl").read_text().splitlines()]
     assert written == lines
@@ -148,7 +149,7 @@ def given(images):
 
 
 def values(scorer, images):
-    return {score.metric: score.value for score in scorer.score(given(images))}
+    return {score.name: score.value for score in scorer.score(given(images))}
 
 
 @pytest.mark.slow
@@ -225,14 +226,14 @@ def test_a_folder_against_real_images(tmp_path, capsys):
         "--num",
         "150",
     ]
-    assert main([*command, "--metrics", "frechet", "recall", "--json"]) == 0
+    assert main([*command, "--scores", "frechet", "recall", "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
     network = features.load("auto", (28, 28, 1))
     x, y = (network.extract([part]).features for part in (real(150), images))
-    expected = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
+    expected = formulas.frechet_distance(formulas.moments(x), formulas.moments(y))
     np.testing.assert_allclose(lines[0]["value"], expected, rtol=1e-6)
     assert lines[0]["protocol"]["images_fingerprint"]
-    assert main([*command, "--metrics", "frechet"]) == 0
+    assert main([*command, "--scores", "frechet"]) == 0
     out = capsys.readouterr().out
     assert "FD (fashion-cnn)" in out
     assert "n_fake 150" in out
@@ -290,12 +291,41 @@ def test_compare_refuses_other_protocols_and_names_the_difference(runs, capsys):
     assert found.protocols["frechet"]["n_fake"] == 50
 
 
+@pytest.mark.slow
+def test_a_run_of_an_older_version_is_read_with_a_note_of_the_new_names(runs, tmp_path, capsys):
+    old = tmp_path / "old"
+    shutil.copytree(runs / "s0", old)
+    command = ["evaluate", str(old), "--num", "50", "--quiet"]
+    assert main([*command, "--scores", "kernel"]) == 0
+    for name, now, before in (
+        ("config.toml", "scores = [", "metrics = ["),
+        ("evaluation.jsonl", '"score":', '"metric":'),
+        ("manifest.json", '"real"', '"image"'),
+    ):
+        text = (old / name).read_text()
+        assert now in text
+        (old / name).write_text(text.replace(now, before))
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["domain"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert main([*command, "--metrics", "frechet"]) == 0
+    said_so = capsys.readouterr().err.splitlines()
+    assert said_so.count("jaxgan: --metrics is called --scores now") == 1
+    (note,) = (line for line in said_so if "evaluation." in line)
+    assert note.endswith("config.toml: evaluation.metrics is called evaluation.scores now")
+    with pytest.warns(Renamed):
+        found = compare.compare([old])
+    assert set(found.rows) >= {"kernel", "frechet"}
+    assert [line["score"] for line in RunDirectory(old).read_evaluation()][-2:] == ["kernel", "frechet"]
+
+
 EVALUATED = [
     "--evaluation.every",
     "2",
     "--evaluation.num",
     "50",
-    "--evaluation.metrics",
+    "--evaluation.scores",
     '["recall", "frechet"]',
 ]
 
@@ -306,7 +336,7 @@ def test_scores_while_training_change_nothing_and_keep_the_best(trained, config,
     assert main(["train", str(config), *TINY, *EVALUATED, "--run-dir", str(run)]) == 0
     assert sha256(load_run(run, said).table) == sha256(load_run(trained / "s0", said).table)
     lines = [json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["metric"]) for line in lines] == [
+    assert [(line["step"], line["score"]) for line in lines] == [
         (step, metric) for step in (2, 4) for metric in ("frechet", "recall")
     ]
     later = evaluate.of_run(run, names=["frechet", "recall"], num=50, say=said, progress=False)
@@ -314,7 +344,7 @@ def test_scores_while_training_change_nothing_and_keep_the_best(trained, config,
         assert mine["protocol"] == trains["protocol"]
         np.testing.assert_allclose(mine["value"], trains["value"], rtol=1e-6)
     best = json.loads((run / "best" / "score.json").read_text())
-    assert best["value"] == min(line["value"] for line in lines if line["metric"] == "frechet")
+    assert best["value"] == min(line["value"] for line in lines if line["score"] == "frechet")
     assert load_run(run, said, best=True).step == best["step"]
     (again,) = evaluate.of_run(run, names=["frechet"], num=50, best=True, say=said, progress=False)
     np.testing.assert_allclose(again["value"], best["value"], rtol=1e-6)
@@ -336,10 +366,10 @@ def test_resuming_drops_scores_of_steps_that_are_taken_again(config, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["{run}", "--metrics", "frechte"], "no metric is called 'frechte'; did you mean frechet?"),
-        (["{run}", "--metrics", "accuracy"], "accuracy needs"),
+        (["{run}", "--scores", "frechte"], "no score is called 'frechte'; did you mean frechet?"),
+        (["{run}", "--scores", "accuracy"], "accuracy needs"),
         (["{run}", "--num", "1"], "--num is 1; it must be at least 2"),
-        (["{run}", "--num", "5", "--metrics", "recall"], "recall of real images cannot be computed"),
+        (["{run}", "--num", "5", "--scores", "recall"], "recall of real images cannot be computed"),
         (["{run}", "--truncation", "0"], "--truncation is 0"),
         (["{run}", "--split", "valid"], "no split 'valid'"),
         (["{run}", "--features", "inception"], "needs --weights FILE"),
@@ -370,7 +400,7 @@ def test_bad_input_ends_in_one_line(options, message, trained, tmp_path, capsys)
 def test_one_metric_that_cannot_be_computed_does_not_take_the_others_with_it(runs):
     said_so = []
     lines = evaluate.of_run(runs / "s0", num=10, say=said_so.append, progress=False)
-    found = {line["metric"] for line in lines}
+    found = {line["score"] for line in lines}
     assert {"frechet", "kernel", "inception_score", "diversity"} <= found
     assert not {"precision", "recall", "density", "coverage"} & found
     assert any("left out: precision, recall, density, coverage of real images cannot" in x for x in said_so)

@@ -40,7 +40,7 @@ def test_the_script_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mon
             ["verify", "{}", "--quiet"],
         ):
             assert main([word.format(run) for word in words]) == 0, words
-        assert main(["evaluate", str(run), "--num", "40", "--metrics", "frechet", "--quiet"]) == 0
+        assert main(["evaluate", str(run), "--num", "40", "--scores", "frechet", "--quiet"]) == 0
         capsys.readouterr()
         wrong = ["train", str(run / "config.toml"), "--game.brightnes", "1", "--run-dir", "b"]
         assert main(wrong) == 2

@@ -94,7 +94,7 @@ SMALL = {
 RATE = 0.01
 
 
-def settings_of(name: str, **more: str) -> config.Experiment:
+def settings_of(name: str, **more: str) -> config.Settings:
     """A family's config, small, with SGD whose rate falls: a resumed run needs each optimizer's count."""
     found = config.load(ROOT / "configs" / f"{name}.toml", {**SMALL, **FAMILIES[name], **more})
     sgd = Optimizer(sgd=SGD(learning_rate=RATE), schedule=Schedule(decay=20))
@@ -103,7 +103,7 @@ def settings_of(name: str, **more: str) -> config.Experiment:
     return found.model_copy(update={**optimizers, "game": found.game.model_copy(update=rules)})
 
 
-def players_of(settings: config.Experiment) -> Mapping[str, game.Player]:
+def players_of(settings: config.Settings) -> Mapping[str, game.Player]:
     source = experiment.source_of(settings)
     return experiment.build(settings, source.classes, len(source), source.fields).game.players
 

@@ -8,7 +8,7 @@ from jaxgan import parallel
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError
 from jaxgan.scoring import features
-from jaxgan.scoring.metrics import frechet_distance, moments
+from jaxgan.scoring.formulas import frechet_distance, moments
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 

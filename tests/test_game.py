@@ -444,7 +444,7 @@ def test_clipping_with_shared_draws(fakes):
     close(new.params, {"d": d, "g": new_g})
 
 
-def test_metrics_of_any_kind_are_means():
+def test_formulas_of_any_kind_are_means():
     player = plain().players["D"]
 
     def loss(s, b, k):

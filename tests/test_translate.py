@@ -225,7 +225,7 @@ def test_from_the_command_line(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert "--tile is 0; it must be from 1 to" in said[0]
     assert "a run of srgan does not; see jaxgan upscale" in said[1]
-    assert cli.main(["evaluate", run, "--metrics", "psnr", "--num", "20", "--quiet"]) == 0
+    assert cli.main(["evaluate", run, "--scores", "psnr", "--num", "20", "--quiet"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["score", "value", "error", "input", "better"]
     assert table[1].startswith("PSNR (dB)")

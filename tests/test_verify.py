@@ -79,7 +79,7 @@ def test_steps_from_the_start(run, steps, state):
     assert (verdict.first, verdict.last, verdict.state_is_the_same) == (0, steps, state)
 
 
-def test_metrics_that_are_others_are_found_by_their_step(run):
+def test_formulas_that_are_others_are_found_by_their_step(run):
     log = run / "metrics.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     rows[9]["generator/loss"] *= 1 + 2**-50  # of step 10, in its last bits

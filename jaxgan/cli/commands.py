@@ -4,12 +4,13 @@ import argparse
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgan.cli.options import parse
-from jaxgan.errors import InputError, RunError
+from jaxgan.errors import InputError, Renamed, RunError
 
 MOST_SEEDS = 1024
 """Most runs of one command."""
@@ -22,8 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        options = parse(arguments)
-        return COMMANDS[options.command](options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", Renamed)
+            warnings.showwarning = _show(warnings.showwarning)
+            options = parse(arguments)
+            return COMMANDS[options.command](options)
     except InputError as error:
         return _fail(debug, error, 2)
     except RunError as error:
@@ -38,6 +42,18 @@ def _fail(debug: bool, error: Exception, code: int) -> int:
         raise error
     print(f"jaxgan: error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+def _show(others: Callable[..., Any]) -> Callable[..., Any]:
+    """Shows what is called by another name now in one line, and other warnings as `others` does."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, Renamed):
+            _say(str(message))
+        else:
+            others(message, category, *where)
+
+    return show
 
 
 def _say(line: str) -> None:
@@ -240,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     _start()
     shared = {
-        "names": options.metrics,
+        "names": options.scores,
         "num": options.num,
         "network": options.features,
         "weights": Path(options.weights) if options.weights else None,
@@ -270,7 +286,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(lines, indent=1))
     else:
-        protocols = {line["metric"]: line["protocol"] for line in lines}
+        protocols = {line["score"]: line["protocol"] for line in lines}
         print(f"{scores.columns(scores.rows(lines))}\n\n{scores.describe(protocols)}")
     return 0
 

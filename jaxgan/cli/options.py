@@ -1,11 +1,12 @@
 """What the command line understands: its commands and their options."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 from jaxgan import __version__
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Renamed
 
 TRAIN_OPTIONS = [
     "--help",
@@ -41,6 +42,10 @@ jaxgan theory                            a GAN on the line beside what theory sa
 """
 
 
+RENAMED = {"--metrics": "--scores"}
+"""Options of older versions, which are read all the same, and what they are called now."""
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command line: `command` names the command, `overrides` holds the keys of the config.
 
@@ -48,8 +53,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
       InputError: If it is not understood. `--help` and `--version` raise SystemExit.
     """
     # argparse would take the value of an override for CONFIG: they are taken out first.
-    plain, overrides = _split(list(arguments))
+    plain, overrides = _split([_renamed(word) for word in arguments])
     return _parser().parse_args(plain, argparse.Namespace(overrides=overrides))
+
+
+def _renamed(word: str) -> str:
+    """A word of a command line by its name of today; a warning says so."""
+    if word not in RENAMED:
+        return word
+    warnings.warn(f"{word} is called {RENAMED[word]} now", Renamed, stacklevel=2)
+    return RENAMED[word]
 
 
 def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -160,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         help="real images for --images: a folder, prepared data, or embedded:test",
     )
     evaluate.add_argument(
-        "--metrics",
+        "--scores",
         nargs="+",
         metavar="NAME",
         help="such as frechet, or all (default: all but the slow ones)",

@@ -1,16 +1,22 @@
-"""An experiment as plain data: typed, frozen, validated; TOML in, TOML out.
+"""The settings of a run as plain data: typed, frozen, validated; TOML in, TOML out.
 
-A configuration holds nothing but numbers and names, so a run directory from a stranger is safe to read.
+They hold nothing but numbers and names, so a run directory from a stranger is safe to read.
+
+For example:
+
+    settings = load(Path("configs/mlp.toml"), {"steps": "100", "game.r1": "0.1"})
+    settings.game.r1  # 0.1
+    print(settings.to_toml())  # the whole of it, defaults written out
 """
 
-from jaxgan.config.experiment import Evaluation, Experiment, Feed, Run
 from jaxgan.config.read import differences, load, parse
+from jaxgan.config.settings import Evaluation, Feed, Run, Settings
 
 __all__ = [
     "Evaluation",
-    "Experiment",
     "Feed",
     "Run",
+    "Settings",
     "differences",
     "load",
     "parse",

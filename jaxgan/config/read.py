@@ -1,8 +1,9 @@
-"""Experiments from TOML files and overrides, with errors that name the key."""
+"""Settings from TOML files and overrides, with errors that name the key."""
 
 import copy
 import difflib
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -10,22 +11,25 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from jaxgan.config.experiment import Experiment
-from jaxgan.errors import InputError
+from jaxgan.config.settings import Settings
+from jaxgan.errors import InputError, Renamed
 from jaxgan.settings import Model, Registry
 
 TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
 """Sections that can be of several kinds, and the key that says of which."""
 
+RENAMED = {"evaluation.metrics": "evaluation.scores"}
+"""Keys of older versions, which are read all the same, and what they are called now."""
 
-def differences(a: Experiment, b: Experiment) -> list[str]:
-    """The dotted keys in which two experiments differ."""
+
+def differences(a: Settings, b: Settings) -> list[str]:
+    """The dotted keys in which two runs' settings differ."""
     left, right = dict(_leaves(a.model_dump())), dict(_leaves(b.model_dump()))
     return [key for key in {**left, **right} if left.get(key) != right.get(key)]
 
 
-def load(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
-    """Reads an experiment.
+def load(path: Path, overrides: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings of a run.
 
     Args:
       path: A TOML file.
@@ -52,7 +56,7 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
 
 def parse(
     table: dict[str, Any], overrides: Mapping[str, str] | None = None, where: str = "config"
-) -> Experiment:
+) -> Settings:
     """Validates a table, with overrides merged in. Raises `InputError` as `load` does.
 
     Where an override names another kind of data, network or game, the file's keys for the old kind are left out. A game
@@ -60,7 +64,7 @@ def parse(
     """
     table = copy.deepcopy(table)
     for name, tag in TAGS.items():
-        kinds = {_kind(model, tag): model for model in _members(Experiment.model_fields[name])}
+        kinds = {_kind(model, tag): model for model in _members(Settings.model_fields[name])}
         chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
         if chosen and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
@@ -74,10 +78,23 @@ def parse(
             if not isinstance(at, dict):
                 raise InputError(f"--{key}: {parent} is a value, not a section")
         at[last] = _value(text)
+    for old, new in RENAMED.items():
+        _rename(table, old, new, where)
     try:
-        return Experiment.model_validate(table)
+        return Settings.model_validate(table)
     except ValidationError as error:
         raise InputError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+def _rename(table: dict[str, Any], old: str, new: str, where: str) -> None:
+    """Moves the value of an old key to the new one, with a warning; a table without it stays as it is."""
+    (section, before), (other, after) = old.split("."), new.split(".")
+    if not isinstance(table.get(section), dict) or before not in table[section]:
+        return
+    if after in table.setdefault(other, {}):
+        raise InputError(f"{where}: {old} is called {new} now; leave out {old}")
+    table[other][after] = table[section].pop(before)
+    warnings.warn(f"{where}: {old} is called {new} now", Renamed, stacklevel=4)
 
 
 def _value(text: str) -> Any:
@@ -109,7 +126,7 @@ def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
 
     The locations of pydantic also name the chosen member of a union, which is no key of the file.
     """
-    key, known, models = [], [], [Experiment]
+    key, known, models = [], [], [Settings]
     for part in loc:
         fields = {name: field for model in models for name, field in model.model_fields.items()}
         tagged = [m for m in models if part in [_kind(m, tag) for tag in _tags(m)]]

@@ -19,7 +19,7 @@ RENAMED: Mapping[str, str] = {"image": "real"}
 
 
 def build(
-    settings: config.Experiment,
+    settings: config.Settings,
     classes: Sequence[str],
     examples: int,
     fields: Mapping[str, Field] | None = None,
@@ -51,7 +51,7 @@ def build(
     return built._replace(config=settings, fields=fields, domain=domain)
 
 
-def of_source(settings: config.Experiment, source: Source) -> Built:
+def of_source(settings: config.Settings, source: Source) -> Built:
     """The experiment of a configuration and its data.
 
     Raises:
@@ -71,7 +71,7 @@ def facts(source: Source) -> dict[str, Any]:
     }
 
 
-def of_manifest(settings: config.Experiment, manifest: Mapping[str, Any]) -> Built:
+def of_manifest(settings: config.Settings, manifest: Mapping[str, Any]) -> Built:
     """The experiment of a run, built from its folder without its data.
 
     Raises:
@@ -92,7 +92,7 @@ def initial(built: Built) -> State:
     return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
-def source_of(settings: config.Experiment, split: str | None = None) -> Source:
+def source_of(settings: config.Settings, split: str | None = None) -> Source:
     """The data that an experiment is trained on, or another split of it.
 
     Raises:
@@ -104,7 +104,7 @@ def source_of(settings: config.Experiment, split: str | None = None) -> Source:
     return settings.game.examples(data.open())
 
 
-def held_out(settings: config.Experiment) -> Source | None:
+def held_out(settings: config.Settings) -> Source | None:
     """The split "test" of an experiment's data, if it is trained on another and there is one."""
     if getattr(settings.data, "split", "test") == "test":
         return None

@@ -270,7 +270,7 @@ class Built(NamedTuple):
     reach: int = 0
     """How many pixels of its input around an output's own place the output depends on, of `upscale`."""
     config: Any = None
-    """The `jaxgan.config.Experiment`, with what was left open in it filled in."""
+    """The `jaxgan.config.Settings`, with what was left open in it filled in."""
     fields: Mapping[str, Field] = {}
     """The fields of the data's examples, as they are stored."""
     domain: Domain = Image()

@@ -72,7 +72,7 @@ class RunDirectory:
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
-    def read_config(self) -> config.Experiment | None:
+    def read_config(self) -> config.Settings | None:
         """The experiment that this is a run of, if it is a run."""
         try:
             return config.load(self.config) if self.config.exists() else None
@@ -140,9 +140,12 @@ class RunDirectory:
             self.evaluation.read_text(encoding="utf-8", errors="replace").splitlines(), 1
         ):
             try:
-                found.append(json.loads(line))
-                whole = {"metric", "value", "step", "seed", "time", "protocol"} <= set(found[-1])
-            except (ValueError, TypeError):
+                read = json.loads(line)
+                if "metric" in read:  # as older versions call it
+                    read = {"score": read.pop("metric"), **read}
+                found.append(read)
+                whole = {"score", "value", "step", "seed", "time", "protocol"} <= set(read)
+            except (ValueError, TypeError, AttributeError):
                 whole = False
             if not whole:
                 raise InputError(f"{self.evaluation}: line {number} is damaged; remove it")

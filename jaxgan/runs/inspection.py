@@ -17,7 +17,7 @@ from jaxgan.runs.directory import RunDirectory
 class Saved(NamedTuple):
     """What a run's folder holds."""
 
-    config: config.Experiment
+    config: config.Settings
     manifest: dict[str, Any]
     step: int
     table: Table

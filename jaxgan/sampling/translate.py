@@ -20,7 +20,7 @@ from jaxgan.game import Keys, State
 from jaxgan.sampling.sample import Trained
 
 PIXELS = 2**16
-"""So many pixels of windows are enlarged at once on a device, about, and at least one window."""
+"""So many pixels of crops are enlarged at once on a device, about, and at least one crop."""
 IMAGES = Image()
 Say = Callable[[str], None]
 
@@ -291,27 +291,27 @@ def enlarged(
             yield from (_Tile(canvas, y, x) for y, x in corners)
 
     for some in _batched(tiles(), count):
-        made = finish(np.asarray(run(_windows(some, count, side, around))))
-        for (canvas, y, x), window in zip(some, made, strict=False):
+        made = finish(np.asarray(run(_crops(some, count, side, around))))
+        for (canvas, y, x), crop in zip(some, made, strict=False):
             if canvas.made is None:
                 height, width, _ = canvas.image.shape
-                canvas.made = np.empty((scale * height, scale * width, window.shape[2]), window.dtype)
+                canvas.made = np.empty((scale * height, scale * width, crop.shape[2]), crop.dtype)
             part = canvas.made[scale * y : scale * (y + tile), scale * x : scale * (x + tile)]
-            part[:] = window[scale * around :, scale * around :][: part.shape[0], : part.shape[1]]
+            part[:] = crop[scale * around :, scale * around :][: part.shape[0], : part.shape[1]]
             canvas.left -= 1
             if not canvas.left:
                 yield canvas.made
 
 
-def _windows(tiles: Sequence[_Tile], count: int, side: int, around: int) -> dict[str, np.ndarray]:
-    """Tiles with what is around them, and where in the windows the image is; zeros for tiles that are missing."""
+def _crops(tiles: Sequence[_Tile], count: int, side: int, around: int) -> dict[str, np.ndarray]:
+    """Tiles with what is around them, and where in these crops the image is; zeros for tiles that are missing."""
     channels = tiles[0].canvas.image.shape[2]
     shown, inside = (
         np.zeros((count, side, side, channels), np.uint8),
         np.zeros((count, side, side, 1), np.float32),
     )
     for i, (canvas, y, x) in enumerate(tiles):
-        # Where the window begins in the image; and where the image begins in the window.
+        # Where the crop begins in the image; and where the image begins in the crop.
         top, left = max(0, y - around), max(0, x - around)
         down, right = max(0, around - y), max(0, around - x)
         seen = canvas.image[top : y - around + side, left : x - around + side]

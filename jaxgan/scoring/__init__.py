@@ -1,1 +1,1 @@
-"""Scores: the networks that they look through, the metrics, and runs side by side."""
+"""Scores: the networks that they look through, the formulas that they are computed by, and runs side by side."""

@@ -16,7 +16,7 @@ Line = Mapping[str, Any]
 class Column(NamedTuple):
     """Runs of one config, which differ in their seeds alone."""
 
-    config: config.Experiment
+    config: config.Settings
     paths: list[Path]
     seeds: list[int]
     lines: list[Sequence[Line]]
@@ -30,7 +30,7 @@ class Comparison(NamedTuple):
 
     columns: list[Column]
     rows: dict[str, list[tuple[float, float] | None]]
-    """By metric, the value and error of each column, None where it was not computed."""
+    """By name, the value and error of each column, None where it was not computed."""
     titles: dict[str, str]
     floors: dict[str, float | None]
     protocols: dict[str, Mapping[str, Any]]
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
 def compare(paths: Sequence[Path]) -> Comparison:
     """Compares the scores that `jaxgan evaluate` wrote of runs.
 
-    Of each metric it takes the protocol that all runs share, the newest of several; of each run its last scored step.
+    Of each name it takes the protocol that all runs share, the newest of several; of each run its last scored step.
 
     Raises:
       InputError: If a folder is not a run or was not scored, two are of one config and seed, or runs were scored by
@@ -66,16 +66,16 @@ def compare(paths: Sequence[Path]) -> Comparison:
         column.paths.append(path)
         column.seeds.append(settings.seed)
         column.lines.append(lines)
-    metrics = list(dict.fromkeys(line["metric"] for c in columns for lines in c.lines for line in lines))
+    names = list(dict.fromkeys(line["score"] for c in columns for lines in c.lines for line in lines))
     found = Comparison(columns, {}, {}, {}, {})
-    for metric in metrics:
-        _row(found, metric)
+    for name in names:
+        _row(found, name)
     return found
 
 
-def _row(found: Comparison, metric: str) -> None:
+def _row(found: Comparison, name: str) -> None:
     runs = [
-        (path, [line for line in lines if line["metric"] == metric])
+        (path, [line for line in lines if line["score"] == name])
         for column in found.columns
         for path, lines in zip(column.paths, column.lines, strict=True)
     ]
@@ -85,7 +85,7 @@ def _row(found: Comparison, metric: str) -> None:
         (first, a), *others = scored
         other, b = next((path, lines) for path, lines in others if _key(lines[-1]) != _key(a[-1]))
         raise InputError(
-            f"{metric} of {first} and {other} was measured by different protocols: "
+            f"{name} of {first} and {other} was measured by different protocols: "
             f"{_difference(a[-1]['protocol'], b[-1]['protocol'])}; evaluate both in one way"
         )
     newest = max((line for line in scored[0][1] if _key(line) in shared), key=lambda line: line["time"])
@@ -102,8 +102,8 @@ def _row(found: Comparison, metric: str) -> None:
     for column in found.columns:
         each = [value for path in column.paths if (value := values[path])]
         cells.append(mean([v for v, _ in each]) if len(each) > 1 else each[0] if each else None)
-    found.rows[metric], found.titles[metric] = cells, newest["title"]
-    found.floors[metric], found.protocols[metric] = newest["floor"], newest["protocol"]
+    found.rows[name], found.titles[name] = cells, newest["title"]
+    found.floors[name], found.protocols[name] = newest["floor"], newest["protocol"]
 
 
 def _over(lines: Sequence[Line]) -> tuple[float, float] | None:
@@ -124,7 +124,7 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
 
 def table(found: Comparison) -> str:
-    """For people: a column for each config, a row for each metric, and the protocols below."""
+    """For people: a column for each config, a row for each name, and the protocols below."""
 
     def cell(value: tuple[float, float] | None) -> str:
         if value is None:
@@ -139,8 +139,8 @@ def table(found: Comparison) -> str:
 
     rows = [["score", *map(head, found.columns), floors(found.rows), "better"]]
     rows += [
-        [found.titles[metric], *map(cell, cells), number(found.floors[metric]), better(metric)]
-        for metric, cells in found.rows.items()
+        [found.titles[name], *map(cell, cells), number(found.floors[name]), better(name)]
+        for name, cells in found.rows.items()
     ]
     steps = (", ".join(f"{step:,}" for step in sorted(column.steps)) for column in found.columns)
     rows.append(["at step", *steps, "", ""])

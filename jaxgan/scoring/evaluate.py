@@ -276,7 +276,7 @@ def line(score: Score, step: int, seed: int, digest: str) -> dict[str, Any]:
         return float(x) if math.isfinite(x) else None
 
     return {
-        "metric": score.metric,
+        "score": score.name,
         "title": score.title,
         "value": finite(score.value),
         "error": finite(score.error),

@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxgan.errors import InputError
 from jaxgan.networks.classifier import Classifier
-from jaxgan.scoring import metrics
-from jaxgan.scoring.metrics import accuracy as downstream
+from jaxgan.scoring import formulas
+from jaxgan.scoring.formulas import accuracy as downstream
 
 SIMILAR = 2000
 """Images of which pairs are compared for diversity, at most."""
@@ -78,16 +78,16 @@ class Seen(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Metrics that are computed together."""
+    """Scores that are computed together."""
 
-    metrics: Mapping[str, str]
+    titles: Mapping[str, str]
     """Titles by name, with the title of the Frechet distance where it says {title}."""
     compute: Callable[[Seen], Values]
     floor: Callable[[Seen], Values]
     """The same of real images."""
     parameters: Mapping[str, Any] = {}
     better: Mapping[str, int] = {}
-    """1 where higher is better and -1 where lower is, of the metrics for which that is so."""
+    """1 where higher is better and -1 where lower is, of the scores for which that is so."""
     slow: bool = False
     """Whether it is computed only where it is asked for."""
     looks_at: int = 0
@@ -116,29 +116,29 @@ def of_real(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
 
 
 def _frechet(seen: Seen) -> Values:
-    real, fake = metrics.moments(seen.real.features), seen.fake.features
+    real, fake = formulas.moments(seen.real.features), seen.fake.features
     groups = min(10, len(fake) // 2)
-    error = metrics.frechet_error(real, fake, groups=groups) if groups > 1 else math.nan
-    return {"frechet": (metrics.frechet_distance(real, metrics.moments(fake)), error)}
+    error = formulas.frechet_error(real, fake, groups=groups) if groups > 1 else math.nan
+    return {"frechet": (formulas.frechet_distance(real, formulas.moments(fake)), error)}
 
 
 def _frechet_infinity(seen: Seen) -> Values:
-    found = metrics.frechet_infinity(metrics.moments(seen.real.features), seen.fake.features)
+    found = formulas.frechet_infinity(formulas.moments(seen.real.features), seen.fake.features)
     return {"frechet_infinity": (found.value, math.nan)}
 
 
 def _kernel(seen: Seen) -> Values:
-    found = metrics.kernel_distance(seen.real.features, seen.fake.features)
+    found = formulas.kernel_distance(seen.real.features, seen.fake.features)
     return {"kernel": (found.value, found.error)}
 
 
 def _inception_score(seen: Seen) -> Values:
-    found = metrics.inception_score(seen.fake.logits)
+    found = formulas.inception_score(seen.fake.logits)
     return {"inception_score": (found.value, found.error)}
 
 
 def _manifold(seen: Seen) -> Values:
-    found = metrics.manifold(seen.real.features, seen.fake.features, density_k=NEIGHBOURS)
+    found = formulas.manifold(seen.real.features, seen.fake.features, density_k=NEIGHBOURS)
     n, m = len(seen.real.features), len(seen.fake.features)
 
     def share(p: float, of: int) -> tuple[float, float]:
@@ -153,14 +153,14 @@ def _manifold(seen: Seen) -> Values:
 
 
 def _diversity(seen: Seen) -> Values:
-    found = metrics.diversity(seen.fake.examples[:SIMILAR], data_range=255)
+    found = formulas.diversity(seen.fake.examples[:SIMILAR], data_range=255)
     return {"diversity": (found.value, found.error)}
 
 
 def _memorisation(seen: Seen) -> Values:
     assert seen.train is not None
     assert seen.test is not None
-    found = metrics.memorisation(seen.train.features, seen.test.features, seen.fake.features)
+    found = formulas.memorisation(seen.train.features, seen.test.features, seen.fake.features)
     return {"memorisation": (found.copied, found.error)}
 
 
@@ -209,14 +209,14 @@ def _pairs(seen: Seen) -> Values:
     assert seen.pairs is not None
     made, truth = seen.fake.examples, seen.pairs.truth[: len(seen.fake.examples)]
     found = {
-        "psnr": metrics.psnr(made, truth, data_range=255),
-        "ssim": metrics.ssim(made, truth, data_range=255),
-        "l1": metrics.absolute(made, truth),
+        "psnr": formulas.psnr(made, truth, data_range=255),
+        "ssim": formulas.ssim(made, truth, data_range=255),
+        "l1": formulas.absolute(made, truth),
     }
     with np.errstate(
         invalid="ignore"
     ):  # an image that is met exactly has an infinite ratio, and then there is no error
-        means = {name: metrics.Estimate.of(each) for name, each in found.items()}
+        means = {name: formulas.Estimate.of(each) for name, each in found.items()}
     return {name: (mean.value, mean.error) for name, mean in means.items()}
 
 
@@ -236,7 +236,7 @@ def register(*groups: Group) -> None:
       ValueError: The name of one is taken.
     """
     for group in groups:
-        for name in group.metrics:
+        for name in group.titles:
             if name in GROUP:
                 raise ValueError(f"the score {name!r} is registered already; choose another name")
             GROUP[name] = group
@@ -347,7 +347,7 @@ def chosen(
         if name not in (*possible, "all"):
             near = difflib.get_close_matches(name, possible, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(possible)} and all"
-            raise InputError(f"no metric is called {name!r}; {hint}")
+            raise InputError(f"no score is called {name!r}; {hint}")
         if name != "all" and (lacks := sorted(GROUP[name].needs & missing)):
             raise InputError(f"{name} needs {' and '.join(LACKING[x] for x in lacks)}; leave it out")
     if names is None:

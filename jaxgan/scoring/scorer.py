@@ -162,9 +162,9 @@ class Scorer:
                 if "train" in group.needs and self.train is not None:
                     parameters["n_train"] = len(self.train.features)
                 values = self._compute(group, group.compute, seen)
-                for name in group.metrics:
+                for name in group.titles:
                     if name in self.chosen:
-                        title = group.metrics[name].format(title=self.network.title)
+                        title = group.titles[name].format(title=self.network.title)
                         scored = (*values[name], self._floors[name][0])
                         found.append(Score(name, title, *scored, {**protocol, **parameters}))
         return found
@@ -175,7 +175,7 @@ class Scorer:
         except InputError:
             raise
         except ValueError as error:
-            names = ", ".join(name for name in group.metrics if name in self.chosen)
+            names = ", ".join(name for name in group.titles if name in self.chosen)
             raise InputError(
-                f"{names}{of} cannot be computed: {error}; give more or larger {self.domain.plural}, or other --metrics"
+                f"{names}{of} cannot be computed: {error}; give more or larger {self.domain.plural}, or other --scores"
             ) from None

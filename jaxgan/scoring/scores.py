@@ -13,7 +13,7 @@ from jaxgan.scoring.groups import GROUP
 class Score(NamedTuple):
     """One score of one set of images."""
 
-    metric: str
+    name: str
     title: str
     value: float
     error: float
@@ -37,13 +37,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
-def better(metric: str) -> str:
+def better(name: str) -> str:
     """What is better, in a word or two."""
-    return {1: "higher", -1: "lower"}.get(groups.better(metric), "as real images")
+    return {1: "higher", -1: "lower"}.get(groups.better(name), "as real images")
 
 
 def floors(names: Iterable[str]) -> str:
-    """What the floors of metrics are of, as the head of a column."""
+    """What the floors of scores are of, as the head of a column."""
     of_pairs = {"pairs" in GROUP[name].needs for name in names if name in GROUP}
     return {frozenset({True}): "input", frozenset({True, False}): "real or input"}.get(
         frozenset(of_pairs), "real images"
@@ -52,9 +52,9 @@ def floors(names: Iterable[str]) -> str:
 
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Scores for people, with a head: over several seeds their mean, and its error over the seeds."""
-    found = [("score", "value", "error", floors(line["metric"] for line in lines), "better")]
-    for name in dict.fromkeys(line["metric"] for line in lines):
-        each = [line for line in lines if line["metric"] == name]
+    found = [("score", "value", "error", floors(line["score"] for line in lines), "better")]
+    for name in dict.fromkeys(line["score"] for line in lines):
+        each = [line for line in lines if line["score"] == name]
         value, error = each[0]["value"], each[0]["error"]
         known = [line["value"] for line in each if line["value"] is not None]
         if len(known) > 1:
@@ -74,7 +74,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """The protocols of metrics, by name, for people: what all share in one line, then what each adds."""
+    """The protocols of scores, by name, for people: what all share in one line, then what each adds."""
 
     def text(items: Mapping[str, Any]) -> str:
         hashes = ("features_sha256", "data_fingerprint", "images_fingerprint")

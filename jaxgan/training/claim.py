@@ -77,7 +77,7 @@ def together(manifest: Mapping[str, Any]) -> Any:
     return by, manifest["seeds"] if by == "vmap" else None
 
 
-def check(run: RunDirectory, settings: config.Experiment) -> None:
+def check(run: RunDirectory, settings: config.Settings) -> None:
     """Checks that the run in the folder, if there is one, is this experiment's."""
     old = run.read_config()
     if old is None:

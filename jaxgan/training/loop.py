@@ -269,9 +269,9 @@ class Loop:
             state = self.spread.member(self.state, self.runs.index(run))
             scores = scorer.score(self.generate(state, 0))
             lines = [evaluate.line(score, run.step, 0, "") for score in scores]
-            first = next((i for i, line in enumerate(lines) if groups.better(line["metric"])), 0)
+            first = next((i for i, line in enumerate(lines) if groups.better(line["score"])), 0)
             lines = [lines[first], *lines[:first], *lines[first + 1 :]]
-            run.score(lines, groups.better(lines[0]["metric"]), state)
+            run.score(lines, groups.better(lines[0]["score"]), state)
 
     def _save(self) -> None:
         self._catch_up()

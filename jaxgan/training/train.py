@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def train(
-    settings: config.Experiment,
+    settings: config.Settings,
     run_dir: Path,
     say: Callable[[str], None],
     *,
@@ -59,7 +59,7 @@ def train(
 
 
 def train_seeds(
-    settings: config.Experiment,
+    settings: config.Settings,
     run_dirs: Mapping[int, Path],
     say: Callable[[str], None],
     *,
@@ -91,7 +91,7 @@ def train_seeds(
 
 
 def _train(
-    each: list[config.Experiment], run_dirs: list[Path], spread: Layout, say: Say, progress: bool
+    each: list[config.Settings], run_dirs: list[Path], spread: Layout, say: Say, progress: bool
 ) -> int:
     """Trains experiments that differ in their seeds alone, in one program."""
     source = experiment.source_of(each[0])
@@ -138,10 +138,10 @@ def _scorer(built: Built, source: Source, spread: Layout, say: Say, progress: bo
             "evaluation.every needs a single process; leave it out, and run jaxgan evaluate afterwards"
         )
     look = (asked.features, Path(asked.weights) if asked.weights else None, None)
-    return evaluate.scorer_of(built, source, look, asked.metrics, asked.num, say=say, progress=progress)
+    return evaluate.scorer_of(built, source, look, asked.scores, asked.num, say=say, progress=progress)
 
 
-def _resident(settings: config.Experiment, source: Source, spread: Layout) -> bool:
+def _resident(settings: config.Settings, source: Source, spread: Layout) -> bool:
     """Whether all of the data is kept on the devices."""
     if settings.feed.resident is not None:
         return settings.feed.resident

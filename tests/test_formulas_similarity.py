@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxgan.scoring.metrics import absolute, diversity, ms_ssim, psnr, ssim
-from jaxgan.scoring.metrics.similarity import WEIGHTS, scales
+from jaxgan.scoring.formulas import absolute, diversity, ms_ssim, psnr, ssim
+from jaxgan.scoring.formulas.similarity import WEIGHTS, scales
 
 
 def test_of_equal_images_and_of_order(rng):
@@ -83,7 +83,7 @@ def test_diversity_falls_with_copies(rng):
 def test_blocks_change_nothing(rng, monkeypatch):
     x = rng.integers(0, 256, size=(21, 16, 16, 1)).astype(np.uint8)
     whole = diversity(x, data_range=255)
-    monkeypatch.setattr("jaxgan.scoring.metrics.similarity.BYTES", 3 * 8 * 256)
+    monkeypatch.setattr("jaxgan.scoring.formulas.similarity.BYTES", 3 * 8 * 256)
     np.testing.assert_array_equal(diversity(x, data_range=255).parts, whole.parts)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import correlate1d
 
-from jaxgan.scoring.metrics.features import shuffled
-from jaxgan.scoring.metrics.kernel import Estimate
+from jaxgan.scoring.formulas.features import shuffled
+from jaxgan.scoring.formulas.kernel import Estimate
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The weights of the scales, from the finest."""

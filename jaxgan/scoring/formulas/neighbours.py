@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.scoring.metrics.features import table
+from jaxgan.scoring.formulas.features import table
 
 BYTES = 2**27
 """Memory of a block of distances."""

@@ -7,7 +7,7 @@ import peers
 import pytest
 from scipy.linalg import sqrtm
 
-from jaxgan.scoring.metrics import (
+from jaxgan.scoring.formulas import (
     frechet_distance,
     inception_score,
     kernel_distance,
@@ -15,8 +15,8 @@ from jaxgan.scoring.metrics import (
     moments,
     ms_ssim,
 )
-from jaxgan.scoring.metrics.kernel import subsets
-from jaxgan.scoring.metrics.similarity import WEIGHTS, scales
+from jaxgan.scoring.formulas.kernel import subsets
+from jaxgan.scoring.formulas.similarity import WEIGHTS, scales
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.scoring.metrics.features import shuffled, table
+from jaxgan.scoring.formulas.features import shuffled, table
 
 
 class Estimate(NamedTuple):

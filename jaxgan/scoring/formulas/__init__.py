@@ -3,12 +3,18 @@
 Features come from a network; `jaxgan evaluate` says which, with every score.
 """
 
-from jaxgan.scoring.metrics.frechet import Moments, frechet_distance, frechet_error, frechet_infinity, moments
-from jaxgan.scoring.metrics.inception import inception_score
-from jaxgan.scoring.metrics.kernel import Estimate, kernel_distance
-from jaxgan.scoring.metrics.modes import GRID, RING, Modes, class_modes, gaussian_modes
-from jaxgan.scoring.metrics.neighbours import Manifold, Memorisation, manifold, memorisation, nearest
-from jaxgan.scoring.metrics.similarity import absolute, diversity, ms_ssim, psnr, ssim
+from jaxgan.scoring.formulas.frechet import (
+    Moments,
+    frechet_distance,
+    frechet_error,
+    frechet_infinity,
+    moments,
+)
+from jaxgan.scoring.formulas.inception import inception_score
+from jaxgan.scoring.formulas.kernel import Estimate, kernel_distance
+from jaxgan.scoring.formulas.modes import GRID, RING, Modes, class_modes, gaussian_modes
+from jaxgan.scoring.formulas.neighbours import Manifold, Memorisation, manifold, memorisation, nearest
+from jaxgan.scoring.formulas.similarity import absolute, diversity, ms_ssim, psnr, ssim
 
 __all__ = [
     "GRID",

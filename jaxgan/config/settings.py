@@ -1,4 +1,4 @@
-"""A whole experiment: data, networks, optimizers, rules, and what a run writes."""
+"""The settings of a run: data, networks, optimizers, the game, and what is written when."""
 
 from typing import Annotated, Literal
 
@@ -50,7 +50,7 @@ class Evaluation(Model):
 
     every: Whole = 0
     """Steps between scores; 0 for none. The checkpoint that scores best is kept in `best/`."""
-    metrics: list[str] = ["frechet"]
+    scores: list[str] = ["frechet"]
     """Names as of `jaxgan evaluate`; the first that has a better and a worse decides which checkpoint is best."""
     num: Count = 2000
     """Images to generate, and most real ones to compare them with."""
@@ -60,7 +60,7 @@ class Evaluation(Model):
     """A file, which the features may need."""
 
 
-class Experiment(Model):
+class Settings(Model):
     """Everything that decides a run besides the software and the machine."""
 
     name: str = Field(pattern=r"^[\w.-]+$")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.scoring.metrics.features import shuffled, table
+from jaxgan.scoring.formulas.features import shuffled, table
 
 BLOCK = 4096
 """Rows that become float64 at once."""

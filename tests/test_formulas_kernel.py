@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxgan.scoring.metrics import inception_score, kernel_distance
-from jaxgan.scoring.metrics.kernel import subsets
+from jaxgan.scoring.formulas import inception_score, kernel_distance
+from jaxgan.scoring.formulas.kernel import subsets
 
 
 def unbiased_mmd(x, y):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from jaxgan.scoring.metrics.features import checked
-from jaxgan.scoring.metrics.kernel import Estimate
+from jaxgan.scoring.formulas.features import checked
+from jaxgan.scoring.formulas.kernel import Estimate
 
 
 def inception_score(logits: ArrayLike, *, splits: int = 10) -> Estimate:

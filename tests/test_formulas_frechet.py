@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from jaxgan.scoring.metrics import frechet_distance, frechet_error, frechet_infinity, moments
+from jaxgan.scoring.formulas import frechet_distance, frechet_error, frechet_infinity, moments
 
 
 def with_moments(rng, n, mean, covariance):
@@ -75,7 +75,7 @@ def test_parts_and_order_change_nothing(rng, far, monkeypatch):
     x, y = rng.normal(size=(1000, 8)), 2 * rng.normal(size=(900, 8))
     whole = frechet_distance(moments(x), moments(y))
     parts = None
-    monkeypatch.setattr("jaxgan.scoring.metrics.frechet.BLOCK", 64)
+    monkeypatch.setattr("jaxgan.scoring.formulas.frechet.BLOCK", 64)
     for part in np.array_split(x[rng.permutation(1000)], [1, 8, 400]):
         parts = moments(part + far, parts)
     assert parts.rows == 1000

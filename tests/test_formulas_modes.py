@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgan.scoring.metrics import GRID, RING, class_modes, gaussian_modes
+from jaxgan.scoring.formulas import GRID, RING, class_modes, gaussian_modes
 
 
 def test_ring_and_grid_are_the_papers():

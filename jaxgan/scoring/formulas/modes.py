@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.scoring.metrics.features import checked
+from jaxgan.scoring.formulas.features import checked
 
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
 """Means of eight Gaussians on a circle of radius 1, whose deviation is 0.01."""
