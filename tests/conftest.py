@@ -92,3 +92,26 @@ def small_batches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "BATCH", 16)
         yield
+
+
+@pytest.fixture
+def own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Takes back whatever names a test registers: networks, families, domains, sources, losses, features, scores."""
+    from jaxgan.data.sources import DATA
+    from jaxgan.domains import DOMAINS
+    from jaxgan.families import FAMILIES
+    from jaxgan.networks.registry import NETWORKS
+    from jaxgan.objectives.losses import LOSSES
+    from jaxgan.scoring.features import FEATURES
+    from jaxgan.scoring.groups import GROUP
+
+    registries = [DATA, DOMAINS, FAMILIES, *NETWORKS.values()]
+    for registry in registries:
+        monkeypatch.setattr(registry, "_kinds", dict(registry.kinds))
+    tables = [(table, dict(table)) for table in (LOSSES, FEATURES, GROUP)]
+    yield
+    for registry in registries:
+        registry.__dict__.pop("_adapter", None)
+    for table, before in tables:
+        table.clear()
+        table.update(before)
