@@ -21,7 +21,7 @@ def window(steps=100, **values):
 BAD = [
     (
         {"discriminator_of_real_accuracy": 1.0, "discriminator_of_fake_accuracy": 0.999},
-        "tells 99.9% of all images",
+        "tells 99.9% of all examples",
     ),
     ({"discriminator_of_fake_variance": 0.004}, "by 10% of what real ones do"),
     ({"discriminator_of_fake_variance": 3.6}, "by 300% of what real ones do: they are likely to be noise"),

@@ -97,7 +97,7 @@ class Loop:
             run.alone = len(runs) == 1
         self.late: list[Callable[[], None]] = []
         self.undrawn: list[Recorder] = []
-        self.images = 0  # seen by all runs since the start
+        self.seen = 0  # examples of all runs since the start
         self.pace = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
         self.bar = tqdm(
             total=settings.steps,
@@ -235,7 +235,7 @@ class Loop:
         for i, (run, count) in enumerate(zip(self.runs, counts, strict=True)):
             if count:
                 played = run.record(before[i], count, self.spread.member(log, i))
-                self.images += played * self.settings.batch_size
+                self.seen += played * self.settings.batch_size
                 if played and run.gave_up and len(self.runs) > 1:
                     self.say(f"{run.folder.path} stopped: {run.first_bad}; the others go on")
         shown = [run.last for run in self.runs if run.last and not run.gave_up] or [
@@ -244,7 +244,7 @@ class Loop:
         if not (self.main and shown):
             return
         elapsed = self.bar.format_dict["elapsed"]
-        text = [f"{self.images / elapsed if elapsed else 0.0:.0f} images/s"]
+        text = [f"{self.seen / elapsed if elapsed else 0.0:.0f} {self.runs[0].built.domain.plural}/s"]
         for name, keys in self.runs[0].built.shown.items():
             values = [last[key] for last in shown for key in keys if key in last]
             if len(self.runs) == 1 and values:

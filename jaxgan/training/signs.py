@@ -33,21 +33,21 @@ SIGNS = (
         ("discriminator/real_accuracy", "discriminator/fake_accuracy"),
         min,
         lambda x: x > 0.995,
-        "the discriminator tells {value:.1%} of all images apart, so the generator learns little from it; lower "
+        "the discriminator tells {value:.1%} of all examples apart, so the generator learns little from it; lower "
         "discriminator_optimizer's learning rate, or add game.r1 or dropout",
     ),
     Sign(
         ("discriminator/fake_variance", "discriminator/real_variance"),
         _ratio,
         lambda x: x < 0.35,
-        "generated images differ from each other by {value:.0%} of what real ones do: the generator collapses to few "
-        "images; go back to an earlier checkpoint, lower the learning rates, or add game.r1",
+        "generated examples differ from each other by {value:.0%} of what real ones do: the generator collapses to few "
+        "of them; go back to an earlier checkpoint, lower the learning rates, or add game.r1",
     ),
     Sign(
         ("discriminator/fake_variance", "discriminator/real_variance"),
         _ratio,
         lambda x: x > 2,
-        "generated images differ from each other by {value:.0%} of what real ones do: they are likely to be noise; "
+        "generated examples differ from each other by {value:.0%} of what real ones do: they are likely to be noise; "
         "lower the learning rates",
     ),
     Sign(
