@@ -2,6 +2,16 @@
 
 Layers that need the whole batch (batch norm, minibatch statistics, top-k) ask here instead of naming an axis. Where
 the axis is not bound, on one device or under plain `jit`, the batch they see is all of it.
+
+For example:
+
+    >>> def whole_mean(examples):
+    ...     return mean(jnp.mean(examples), current())
+    >>> parts = jnp.array([[1.0, 2.0], [3.0, 4.0]])  # two examples on each of two devices
+    >>> jax.vmap(whole_mean, axis_name=AXIS)(parts).tolist()
+    [2.5, 2.5]
+    >>> float(whole_mean(parts)), bound()  # no axis: all of the batch is here
+    (2.5, False)
 """
 
 from typing import TypeVar

@@ -3,6 +3,16 @@
 XLA's compilers differ: what is fast on a CPU may be slow on a GPU. All such choices stand here. Whatever was measured
 on a backend is chosen for it in `MEASURED`; every other backend gets `STOCK`, what XLA and JAX do by themselves, until
 somebody measures it there (`benchmarks/accelerator.py`). No choice changes what is computed, only its rounding.
+
+For example:
+
+    >>> choices("cpu").seeds_by, choices("tpu").seeds_by  # measured, and not measured
+    ('map', 'vmap')
+    >>> choices("tpu") == STOCK
+    True
+    >>> with overridden(seeds_by="map"):
+    ...     choices("tpu").seeds_by
+    'map'
 """
 
 import importlib.metadata

@@ -1,4 +1,15 @@
-"""What is kept on disk for the next start: compiled programs, and weights that were downloaded."""
+"""What is kept on disk for the next start: compiled programs, and weights that were downloaded.
+
+For example:
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, JAXGAN_CACHE="kept"):
+    ...     print(downloads().as_posix(), folder().parent.as_posix())
+    kept/downloads kept/xla
+    >>> with patch.dict(os.environ, JAXGAN_CACHE="off"):
+    ...     print(folder())
+    None
+"""
 
 import hashlib
 import os

@@ -1,4 +1,17 @@
-"""The two ways in which a run can fail, told apart by who can mend them."""
+"""The two ways in which a run can fail, told apart by who can mend them.
+
+For example:
+
+    >>> with replacing(Path("notes.txt")) as partial:
+    ...     size = partial.write_text("whole")
+    >>> Path("notes.txt").read_text()
+    'whole'
+    >>> with writing(Path("sheet.png")):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    jaxgan.errors.RunError: cannot write sheet.png: No space left on device; free space there and run again
+"""
 
 import errno
 import os

@@ -3,6 +3,20 @@
 Networks hold parameters. Each player has a pure loss, the names of the networks it moves, and an optimizer; every
 network that it does not move is a constant to it. One `step` lets every player take its turns. Plain GANs, critics
 with several turns, translation with image pools, adversarial autoencoders and private GANs are all this.
+
+For example:
+
+    >>> def nets(key, batch):  # two numbers: x wants x * y small, y wants it large
+    ...     return {"x": {"params": jnp.array(1.0)}, "y": {"params": jnp.array(1.0)}}
+    >>> def player(name, sign):
+    ...     product = lambda state, batch, keys: (sign * state.params["x"] * state.params["y"], Aux())
+    ...     return Player((name,), product, optax.sgd(0.5))
+    >>> players = {"x": player("x", 1), "y": player("y", -1)}
+    >>> game = Game(nets, players, sample=lambda state, keys, batch: state.params["x"])
+    >>> state = init(game, jax.random.key(0), {"real": jnp.zeros(4)})
+    >>> state, metrics = step(game, state, {"real": jnp.zeros((game.turns, 4))})
+    >>> float(state.params["x"]), float(state.params["y"])  # y sees where x went: 1 + 0.5 * 0.5
+    (0.5, 1.25)
 """
 
 from collections.abc import Callable, Mapping

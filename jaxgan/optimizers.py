@@ -2,7 +2,14 @@
 
 For example:
 
-    Optimizer(adam=Adam(learning_rate=1e-4), schedule=Schedule(decay=10_000)).build()
+    >>> schedule = Schedule(decay=10_000)
+    >>> optimizer = Optimizer(adam=Adam(learning_rate=1e-4), schedule=schedule).build()
+    >>> weight = jnp.array(1.0)
+    >>> update, state = optimizer.update(jnp.array(3.0), optimizer.init(weight))
+    >>> f"{float(update):.4f}"  # Adam's first update is as large as the learning rate, whatever the gradient
+    '-0.0001'
+    >>> [f"{float(schedule.rate(1e-4)(count)):.5f}" for count in (0, 5_000, 10_000)]
+    ['0.00010', '0.00005', '0.00000']
 """
 
 from typing import Any, Literal

@@ -4,6 +4,18 @@ Two ways through the same `jaxgan.game.step`: `pmap` maps the step over a named 
 collectives; `jit` compiles the step for the whole batch and lets XLA split it. The state is replicated in both, and
 batches are split along their dimension of examples. Several runs of one program go another way, `Seeds`: each run is
 whole on one device.
+
+For example:
+
+    >>> def window(state, whole, parts, count):
+    ...     return state + jnp.sum(parts)
+    >>> spread = Spread("pmap", jax.devices()[:1])
+    >>> spread.rows(64), spread.share(64)  # what this process reads of a batch, and what a device computes
+    (slice(0, 64, None), 64)
+    >>> parts, count = spread.join([np.ones((2, 1, 4), np.float32)], [2])  # 2 steps, 1 turn, 4 examples
+    >>> state = spread.compile(window)(spread.place([np.float32(1)]), (), parts, count)
+    >>> float(spread.member(state, 0))
+    9.0
 """
 
 import os

@@ -1,4 +1,14 @@
-"""Plots of a run: curves, scores and points."""
+"""Plots of a run: curves, scores and points.
+
+For example:
+
+    >>> smooth(np.array([0.0, 3.0, np.nan, 5.0]), 3).tolist()
+    [1.5, 1.5, 4.0, 5.0]
+    >>> points, label = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1])
+    >>> scatter(points, label, ("shirt", "bag"), Path("codes.png"), behind=np.zeros((0, 2)))
+    >>> Path("codes.png").read_bytes()[1:4]
+    b'PNG'
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -6,6 +6,15 @@ fast. The same bits means those of `jax_threefry_partitionable`, JAX's default.
 
 References:
   Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011.
+
+For example:
+
+    >>> key = jax.random.key(0)
+    >>> whole, second = Keys.of(key, 4), Keys.of(key, 2, first=2)  # a batch of four, and its second half
+    >>> whole.fold("latent").normal((8,)).shape
+    (4, 8)
+    >>> bool(jnp.all(whole.uniform()[2:] == second.uniform()))
+    True
 """
 
 import math

@@ -1,4 +1,15 @@
-"""Runs as one HTML file that needs nothing else: curves, pictures, scores, and how to repeat them."""
+"""Runs as one HTML file that needs nothing else: curves, pictures, scores, and how to repeat them.
+
+For example:
+
+    >>> rows = [{"step": step, "generator/grad_norm": 1e-9} for step in range(600)]
+    >>> warnings(rows)
+    ["Step 499: for 500 steps the generator's gradient has vanished (its norm is 1.0e-09); ..."]
+    >>> write([Path("runs/lost")], Path("report.html"), print)
+    Traceback (most recent call last):
+        ...
+    jaxgan.errors.InputError: runs/lost is not a run: it has no config.toml; ...
+"""
 
 import base64
 import csv

@@ -2,13 +2,14 @@
 
 For example:
 
-    class Ring(Model):
-        shape: Literal["ring"] = "ring"
-        radius: Count = 1
-
-    SHAPES = Registry("shape")
-    SHAPES.add(Ring)
-    SHAPES.validate({"shape": "ring", "radius": 3})
+    >>> from typing import Literal
+    >>> class Ring(Model):
+    ...     shape: Literal["ring"] = "ring"
+    ...     radius: Count = 1
+    >>> SHAPES = Registry("shape")
+    >>> SHAPES.add(Ring)
+    >>> SHAPES.validate({"shape": "ring", "radius": 3})
+    Ring(shape='ring', radius=3)
 """
 
 import functools

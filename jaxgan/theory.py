@@ -8,6 +8,15 @@ The discriminator sees data and what is generated through the same Gaussian nois
 Principled Methods for Training GANs, 2017, section 3), and so do we: theory holds for these densities as for all
 others. Without noise the density of a generator of rectifiers has a jump at each of its kinks, which no discriminator
 learns in reasonable time.
+
+For example:
+
+    >>> data = Mixture(means=(0.0,), deviations=(1.0,), shares=(1.0,))
+    >>> won = measure(0, lambda latent: latent, lambda x: jnp.zeros(len(x)), data, np.linspace(-5, 5, 101))
+    >>> round(won.value, 3), round(float(END), 3)  # the generator makes the data, and D is 1/2 everywhere
+    (-1.386, -1.386)
+    >>> won.error < 0.01, won.distance < 0.001
+    (True, True)
 """
 
 import math

@@ -1,26 +1,32 @@
 """What all domains share: how settings and manifests name them, and what each says of its examples.
 
-A domain is one file. What it says of a waveform, for example:
+A domain is one file. A source says of which domain its examples are by plain data,
+`{"domain": "sound", "rate": 8000}`, which its runs keep.
 
-    @domain("sound")
-    class Sound(Domain):
-        rate: Count = 16_000
-        plural: ClassVar[str] = "sounds"
-        sheets: ClassVar[tuple[str, ...]] = (".wav",)
+For example:
 
-        def decode(self, batch: Batch) -> Batch:  # int16 as stored, numbers in [-1, 1) for networks
-            return {name: x / 32768 if x.dtype == jnp.int16 else x for name, x in batch.items()}
-
-        def encode(self, made: np.ndarray) -> np.ndarray:
-            return np.clip(np.rint(made * 32768), -32768, 32767).astype(np.int16)
-
-        def facts(self, shape: tuple[int, ...]) -> dict[str, int]:  # what modules may ask for
-            return {"length": shape[0], "channels": shape[1]}
-
-        def write(self, shown: Shown, out: Path) -> None:
-            ...  # all of them in a row, as a file that plays
-
-A source says of which domain its examples are by plain data, `{"domain": "sound", "rate": 8000}`, which its runs keep.
+    >>> from jaxgan.settings import Count
+    >>> @domain("sound")
+    ... class Sound(Domain):  # waveforms
+    ...     rate: Count = 16_000
+    ...     plural: ClassVar[str] = "sounds"
+    ...     sheets: ClassVar[tuple[str, ...]] = (".wav",)
+    ...
+    ...     def decode(self, batch: Batch) -> Batch:  # int16 as stored, numbers in [-1, 1) for networks
+    ...         return {name: x / 32768 if x.dtype == jnp.int16 else x for name, x in batch.items()}
+    ...
+    ...     def encode(self, made: np.ndarray) -> np.ndarray:
+    ...         return np.clip(np.rint(made * 32768), -32768, 32767).astype(np.int16)
+    ...
+    ...     def facts(self, shape: tuple[int, ...]) -> dict[str, int]:  # what modules may ask for
+    ...         return {"length": shape[0], "channels": shape[1]}
+    ...
+    ...     def write(self, shown: Shown, out: Path) -> None:
+    ...         ...  # all of them in a row, as a file that plays
+    >>> described({"domain": "sound", "rate": 8000})
+    Sound(domain='sound', rate=8000)
+    >>> Sound().decoded({"real": Field((4000, 1), "int16")})
+    {'real': Field(shape=(4000, 1), dtype='float32')}
 """
 
 from abc import abstractmethod

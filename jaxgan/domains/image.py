@@ -2,8 +2,11 @@
 
 For example:
 
-    Image().decode({"real": jnp.array([[[[0], [255]]]], jnp.uint8)})  # -1.0 and 1.0, [1, 1, 2, 1]
-    Image().write(Shown(np.zeros((64, 28, 28, 1), np.uint8)), Path("sheet.png"))  # eight rows of eight
+    >>> Image().decode({"real": jnp.array([[[[0], [255]]]], jnp.uint8)})["real"].ravel().tolist()
+    [-1.0, 1.0]
+    >>> Image().write(Shown(np.zeros((64, 28, 28, 1), np.uint8)), Path("sheet.png"))
+    >>> images.read_whole(Path("sheet.png"), 1).shape  # eight rows of eight, two pixels apart
+    (238, 238, 1)
 """
 
 import math

@@ -1,4 +1,17 @@
-"""Images to codes and back: autoencoders whose codes are taught, by a GAN among codes, to be distributed as told."""
+"""Images to codes and back: autoencoders whose codes are taught, by a GAN among codes, to be distributed as told.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import MLPDiscriminator, MLPEncoder, MLPGenerator
+    >>> encoder, generator = MLPEncoder(2, width=8), MLPGenerator((8, 8, 1), width=8)
+    >>> played = AAE(prior="mixture").game(encoder, generator, MLPDiscriminator(width=8))
+    >>> batch = {"real": jnp.zeros((4, 8, 8, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))
+    >>> codes, classes = jax.eval_shape(lambda state: encode(encoder, state, batch["real"]), state)
+    >>> list(played.players), codes.shape
+    (['autoencoder', 'discriminator', 'encoder'], (4, 2))
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal

@@ -1,16 +1,24 @@
 """What families share: how settings name them, what a config gives them, and what they give back.
 
-A family is one file:
+A family is one file.
 
-    @family("mine")
-    class Mine(Family):
-        latent: Count = 100
+For example:
 
-        def game(
-            self, generator, discriminator, *, generator_optimizer=None, discriminator_optimizer=None
-        ) -> Game: ...
-
-        def build(self, parts: Parts, facts: Facts) -> Built: ...
+    >>> from jaxgan.settings import Count
+    >>> @family("mine")
+    ... class Mine(Family):
+    ...     latent: Count = 100
+    ...
+    ...     def game(
+    ...         self, generator, discriminator, *, generator_optimizer=None, discriminator_optimizer=None
+    ...     ) -> Game: ...
+    ...
+    ...     def build(self, parts: Parts, facts: Facts) -> Built: ...
+    >>> settings = FAMILIES.validate({"family": "mine", "latent": 3, "loss": "hinge"})
+    >>> settings.latent, settings.loss, settings.discriminator_turns
+    (3, 'hinge', 1)
+    >>> Facts({"real": Field((28, 28, 1), "float32")}, ("shirt", "bag"), 100).shape(latent=3).known
+    {'shape': (28, 28, 1), 'resolution': 28, 'channels': 1, 'classes': 0, 'latent': 3}
 """
 
 from abc import abstractmethod

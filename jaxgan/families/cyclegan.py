@@ -1,4 +1,17 @@
-"""Unpaired image translation: two translators, each the other's way back."""
+"""Unpaired image translation: two translators, each the other's way back.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import PatchGAN, Translator
+    >>> networks = Translator(1, 8, 1), Translator(3, 8, 1), PatchGAN(8, 1), PatchGAN(8, 1)
+    >>> played = CycleGAN(identity=0).game(*networks)
+    >>> batch = {"real": jnp.zeros((2, 16, 16, 1)), "other": jnp.zeros((2, 16, 16, 3))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))
+    >>> keys = Keys.of(jax.random.key(1), 2)
+    >>> [jax.eval_shape(played.sample, state, keys, {name: batch[name]}).shape for name in ("other", "real")]
+    [(2, 16, 16, 1), (2, 16, 16, 3)]
+"""
 
 from typing import Any
 

@@ -1,4 +1,18 @@
-"""Noise to image: the plain and the class-conditional GAN, with any networks and any rules between them."""
+"""Noise to image: the plain and the class-conditional GAN, with any networks and any rules between them.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import MLPDiscriminator, MLPGenerator
+    >>> rules = GAN(latent=3, loss="hinge", discriminator_turns=2)
+    >>> played = rules.game(MLPGenerator((8, 8, 1)), MLPDiscriminator())
+    >>> played.turns  # of the discriminator two, of the generator one
+    3
+    >>> batch = {"real": jnp.zeros((4, 8, 8, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))  # shapes alone
+    >>> jax.eval_shape(played.sample, state, Keys.of(jax.random.key(1), 5), None).shape
+    (5, 8, 8, 1)
+"""
 
 from typing import Any, Literal
 

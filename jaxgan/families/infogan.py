@@ -1,4 +1,14 @@
-"""Noise and codes to image, and the codes back from the image: what a code stands for is found, not told."""
+"""Noise and codes to image, and the codes back from the image: what a code stands for is found, not told.
+
+For example:
+
+    >>> latents = InfoGAN(latent=3, categories=4, continuous=1).latents
+    >>> latents.size
+    8
+    >>> noise, category, continuous = jnp.zeros((1, 3)), jnp.array([2]), jnp.array([[0.5]])
+    >>> latents.join(noise, category, continuous).tolist()  # the category as a one-hot vector
+    [[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.5]]
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal

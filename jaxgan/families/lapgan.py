@@ -1,4 +1,19 @@
-"""LAPGAN: a pyramid of conditional GANs, each of which adds detail to the enlarged image of the one below."""
+"""LAPGAN: a pyramid of conditional GANs, each of which adds detail to the enlarged image of the one below.
+
+For example:
+
+    >>> latent_size(28, levels=3, latent=100)  # 100 + 28 * 28 + 14 * 14
+    1080
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import BandDiscriminator, BandGenerator
+    >>> makers = BandGenerator(1, width=8), MLPGenerator((8, 8, 1), width=8)
+    >>> judges = BandDiscriminator(width=8), MLPDiscriminator(width=8)
+    >>> played = LAPGAN(levels=2).game(makers, judges, resolution=16)
+    >>> batch = {"real": jnp.zeros((4, 16, 16, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))
+    >>> jax.eval_shape(played.sample, state, Keys.of(jax.random.key(1), 4), None).shape
+    (4, 16, 16, 1)
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -1,4 +1,15 @@
-"""Paired image translation: a conditional GAN with a term of pixels."""
+"""Paired image translation: a conditional GAN with a term of pixels.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import PatchGAN, UNet
+    >>> played = Pix2Pix(reconstruction=10.0).game(UNet(1, width=8, depth=3), PatchGAN(width=8, layers=1))
+    >>> pairs = {"input": jnp.zeros((2, 16, 16, 3)), "real": jnp.zeros((2, 16, 16, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, pairs), jax.random.key(0))
+    >>> jax.eval_shape(played.sample, state, Keys.of(jax.random.key(1), 2), pairs).shape
+    (2, 16, 16, 1)
+"""
 
 from typing import Any
 

@@ -1,6 +1,16 @@
 """Noise to image, learnt with differential privacy: DP-SGD for the discriminator, whose generator sees no real image.
 
 docs/private.md says what is guaranteed, and what for.
+
+For example:
+
+    >>> from jaxgan.networks import MLPDiscriminator, MLPGenerator
+    >>> rules = Private(noise_multiplier=2.0, clip=1.0)
+    >>> played = rules.game(MLPGenerator((8, 8, 1)), MLPDiscriminator(), expected=4)
+    >>> keys = Keys.of(jax.random.key(0), 4)
+    >>> noisy = played.players["discriminator"].after(jnp.zeros(10_000), keys)  # a gradient of zeros
+    >>> round(float(jnp.std(noisy)), 1)  # noise_multiplier * clip / expected
+    0.5
 """
 
 from collections.abc import Callable

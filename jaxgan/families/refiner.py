@@ -1,4 +1,17 @@
-"""Synthetic images refined to look real, and to remain what they are: SimGAN."""
+"""Synthetic images refined to look real, and to remain what they are: SimGAN.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import PatchGAN, Refiner
+    >>> played = Refinement(generator_turns=2, history=64).game(Refiner(1, 8, 1), PatchGAN(8, 1))
+    >>> played.turns  # of the refiner two, of the discriminator one
+    3
+    >>> batch = {"real": jnp.zeros((4, 16, 16, 1)), "other": jnp.zeros((4, 16, 16, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))
+    >>> state.memory["images"].shape
+    (64, 16, 16, 1)
+"""
 
 from typing import Any
 

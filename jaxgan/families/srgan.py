@@ -1,4 +1,15 @@
-"""Super-resolution: small images to large ones, for pixels first, then for features and a discriminator too."""
+"""Super-resolution: small images to large ones, for pixels first, then for features and a discriminator too.
+
+For example:
+
+    >>> from jaxgan import game
+    >>> from jaxgan.networks import SRResNet, VGGDiscriminator
+    >>> played = SRGAN(adversarial=1e-3).game(SRResNet(2, 1, width=8, blocks=1), VGGDiscriminator(8, pairs=2))
+    >>> batch = {"input": jnp.zeros((2, 14, 14, 1)), "real": jnp.zeros((2, 28, 28, 1))}
+    >>> state = jax.eval_shape(lambda key: game.init(played, key, batch), jax.random.key(0))
+    >>> jax.eval_shape(played.sample, state, Keys.of(jax.random.key(1), 2), {"input": batch["input"]}).shape
+    (2, 28, 28, 1)
+"""
 
 import functools
 from typing import Any, Literal

@@ -1,4 +1,18 @@
-"""Text to image in two stages: a small image of the text first, and a large one of that and the text then."""
+"""Text to image in two stages: a small image of the text first, and a large one of that and the text then.
+
+For example:
+
+    >>> from jaxgan.networks import MatchingDiscriminator, StageOne, StageTwo
+    >>> stages = StageOne(8, 1, width=4), StageTwo(2, 1, width=4, depth=1)
+    >>> judges = MatchingDiscriminator(8, 1, width=4), MatchingDiscriminator(16, 1, width=4)
+    >>> played = StackGAN(stage_two=1000, given="label", scale=2).game(*stages, *judges, classes=10)
+    >>> for name, player in played.players.items():
+    ...     print(name, player.start, player.stop)
+    discriminator 0 1000
+    generator 0 1000
+    second_discriminator 1000 None
+    second_generator 1000 None
+"""
 
 from typing import Any, Literal
 

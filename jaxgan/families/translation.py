@@ -1,4 +1,19 @@
-"""What families that make images from images share."""
+"""What families that make images from images share.
+
+For example:
+
+    >>> from jaxgan.data.sources import Field
+    >>> from jaxgan.families import Pix2Pix
+    >>> from jaxgan.networks.registry import NETWORKS
+    >>> from jaxgan.optimizers import Optimizer
+    >>> unet = NETWORKS["generator"].validate({"network": "unet"})
+    >>> patchgan = NETWORKS["discriminator"].validate({"network": "patchgan"})
+    >>> parts = Parts(unet, patchgan, Optimizer(), Optimizer(), batch_size=1, steps=100, dtype=jnp.float32)
+    >>> fields = {"input": Field((32, 32, 3), "float32"), "real": Field((32, 32, 1), "float32")}
+    >>> image, given = shapes(Pix2Pix(), parts, Facts(fields, (), 400), "input", "pairs of images")
+    >>> image.example, given.example
+    ((32, 32, 1), (32, 32, 3))
+"""
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Facts, Family, Parts, Shape

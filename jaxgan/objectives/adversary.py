@@ -1,4 +1,17 @@
-"""What a discriminator and those that it judges play for, in any family: the loss, penalties, the usual tricks."""
+"""What a discriminator and those that it judges play for, in any family: the loss, penalties, the usual tricks.
+
+For example:
+
+    >>> rules, keys, step = Adversary(loss="hinge", r1=10.0), Keys.of(jax.random.key(0), 4), jnp.int32(0)
+    >>> def judge(images, keys, stats=None):  # the logit of an image is its sum: its slope at one pixel is 1
+    ...     return images.sum((1, 2, 3)), None, stats
+    >>> real, fake = jnp.ones((4, 1, 1, 1)), -jnp.ones((4, 1, 1, 1))
+    >>> verdict = rules.discriminate(judge, real, fake, keys, step)
+    >>> float(verdict.value), float(verdict.metrics["r1"])  # beyond both margins, and 10 times half of 1
+    (5.0, 0.5)
+    >>> float(rules.fool(judge, fake, keys, step)[0])
+    1.0
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol

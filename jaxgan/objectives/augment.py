@@ -1,6 +1,17 @@
 """Differentiable augmentation of what a discriminator sees, real and generated alike.
 
 Every draw belongs to an example, so it does not depend on the number of devices.
+
+For example:
+
+    >>> images, keys = jnp.ones((2, 8, 8, 1)), jax.random.split(jax.random.key(0), 2)
+    >>> seen = jax.jit(augment, static_argnums=2)(images, keys, ("translation", "cutout"))
+    >>> seen.shape, bool(jnp.all((seen == 0) | (seen == 1)))  # moved and cut, with zeros behind
+    ((2, 8, 8, 1), True)
+    >>> augment(images, keys, ("colour",))
+    Traceback (most recent call last):
+        ...
+    ValueError: augmentation is 'colour'; known are color, translation, cutout
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,16 @@
-"""What generators make images from, and what autoencoders are taught to encode to."""
+"""What generators make images from, and what autoencoders are taught to encode to.
+
+For example:
+
+    >>> keys = Keys.of(jax.random.key(0), 2)
+    >>> Latents(3, "uniform").draw(keys).shape
+    (2, 3)
+    >>> bool(jnp.all(jnp.abs(Latents(100).draw(keys, truncation=0.5)) <= 0.5))
+    True
+    >>> centers, axes = petals(4)
+    >>> centers[0].tolist()
+    [2.0, 0.0]
+"""
 
 import math
 from typing import Literal, NamedTuple

@@ -4,6 +4,17 @@ A loss is three functions of logits, float32 and unbounded, applied to each by i
 what it should call real, what it pays for what it should call generated, and what the generator pays. Cross-entropies
 are in nats and are written with `softplus`, so they and their gradients stay finite for logits of any size; other
 losses are in units of the logits, or of their squares.
+
+For example:
+
+    >>> undecided = jnp.zeros(4)
+    >>> float(hinge.discriminator(undecided, undecided))
+    2.0
+    >>> round(float(non_saturating.generator(undecided)), 3)  # log 2
+    0.693
+    >>> LOSSES["absolute"] = Loss(lambda x: abs(x - 1), abs, lambda x: abs(x - 1), probabilities=False)
+    >>> float(LOSSES["absolute"].generator(undecided))
+    1.0
 """
 
 from collections.abc import Callable

@@ -7,6 +7,17 @@ The slopes of all examples come from one backward pass, as the gradient of the s
 example's own slope only while the logit of an example depends on no other example: batch norm that uses the batch's
 statistics, or minibatch statistics, mix the examples. With batch norm a critic must not be penalised; with minibatch
 statistics published code does so.
+
+For example:
+
+    >>> slope = jnp.array([3.0, 4.0])  # as long as 5
+    >>> def critic(x):
+    ...     return x @ slope
+    >>> real, fake = jnp.ones((8, 2)), jnp.zeros((8, 2))
+    >>> float(gradient_penalty(critic, real, fake, mix=jnp.full(8, 0.5))), float(r1(critic, real))
+    (16.0, 12.5)
+    >>> float(l1({"Dense_0": {"kernel": slope[None], "bias": jnp.ones(2)}}))
+    7.0
 """
 
 from collections.abc import Callable

@@ -1,4 +1,14 @@
-"""Image pools: discriminators also see what was generated some time ago."""
+"""Image pools: discriminators also see what was generated some time ago.
+
+For example:
+
+    >>> keys, fresh = Keys.of(jax.random.key(0), 3), jnp.ones((3, 8, 8, 1))
+    >>> pool = empty(50, fresh)
+    >>> seen, candidates = jax.jit(query)(pool, fresh, keys)  # there is room: all are stored, and returned
+    >>> pool = remember(pool, candidates)
+    >>> int(pool["filled"]), bool(jnp.all(seen == fresh))
+    (3, True)
+"""
 
 from typing import Any, NamedTuple
 

@@ -6,6 +6,14 @@ any noise and number of steps; its bound is what most papers report, and 7 to 10
 References:
   Abadi et al., Deep Learning with Differential Privacy, 2016.
   Mironov et al., Renyi Differential Privacy of the Sampled Gaussian Mechanism, 2019, section 3.3.
+
+For example:
+
+    >>> ledger = Ledger(noise_multiplier=1.1, rate=256 / 60_000, turns=1, delta=1e-5)
+    >>> ledger.epsilon(0), ledger.note(0)["neighbours"]
+    (0.0, 'one example more or less')
+    >>> not available() or 2 < ledger.epsilon(14_062) < 3  # sixty epochs, where dp-accounting is installed
+    True
 """
 
 import importlib
