@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxgan import cli
-from jaxgan.pictures import smooth
+from jaxgan.plots import smooth
 
 COLOURS = {"float32": "tab:blue", "bfloat16": "tab:orange"}
 PANELS = {

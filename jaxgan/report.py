@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import domains, experiment, families, pictures
+from jaxgan import domains, experiment, families, plots
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
@@ -143,14 +143,14 @@ def _run(path: Path, number: int, say: Say) -> str:
     parts += [f'<p class="warning">{_text(line)}</p>' for line in warnings(rows)]
     parts.append(_scores(path, scored))
     if rows:
-        curves = _drawn(lambda file: pictures.curves(rows, file, ""))
+        curves = _drawn(lambda file: plots.curves(rows, file, ""))
         parts += [
             "<h2>Curves</h2>",
             _figure(curves, "by step; the dashed line is a discriminator that cannot tell", "drawn"),
         ]
     over_time = {name: x for name, x in _by_step(scored).items() if len(x) > 1}
     if over_time:
-        drawn = _drawn(lambda file: pictures.scores(over_time, file))
+        drawn = _drawn(lambda file: plots.scores(over_time, file))
         parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
     parts += [_slider(folder, trained.built, number), _samples(trained)]
     again = shlex.join(["jaxgan", "train", str(folder.config), "--run-dir", "NEW"])
@@ -372,7 +372,7 @@ def of_family(trained: sample.Trained, folder: Path) -> Iterator[tuple[str, list
         else:
             points, label, behind = map(np.asarray, picture)
             file = folder / f"{i}.png"
-            pictures.scatter(points, label, source.classes, file, behind)
+            plots.scatter(points, label, source.classes, file, behind)
             yield caption, [file]
 
 

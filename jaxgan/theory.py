@@ -32,7 +32,7 @@ import optax
 from jax.scipy.special import ndtri
 from PIL import Image
 
-from jaxgan import game, pictures
+from jaxgan import game, plots
 from jaxgan.errors import replacing
 from jaxgan.families import GAN
 from jaxgan.game import Array, State
@@ -278,7 +278,7 @@ def sheet(seen: Sequence[Moment], path: Path) -> None:
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("step")
         ax.grid(alpha=0.3)
-    pictures.write(figure, path)
+    plots.write(figure, path)
 
 
 def animation(seen: Sequence[Moment], path: Path) -> None:

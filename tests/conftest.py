@@ -75,11 +75,12 @@ def users_programs() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def quick_curves() -> Iterator[None]:
     """To draw curves takes a second, as long as some runs: the rows that they would show are written in their place."""
-    from jaxgan import pictures
+
+    from jaxgan import plots
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            pictures, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
+            plots, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
         )
         yield
 

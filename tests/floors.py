@@ -20,7 +20,7 @@ ROOMS: dict[int, dict[str, str]] = {
         "optimizers": "optimizers, from their settings",
         "layers": "the pieces that networks are made of; convolutions that are fast on CPUs",
         "parallel": "devices: the only file that names pmap, meshes, shardings or the number of devices",
-        "pictures": "curves, scores and points as PNG",
+        "plots": "curves, scores and points as PNG",
     },
     3: {
         "game": "players, turns, the step; imports nothing of ours but the ground floors",

@@ -453,7 +453,7 @@ def test_penalties_refuse_batch_norm_and_negative_weights(rng):
     networks = DCGANGenerator(16, 1, 2), DCGANDiscriminator(16, 1, 2)
     example = jnp.zeros((2, 16, 16, 1))
     for key in ("gradient_penalty", "r1", "r2", "dragan"):
-        with pytest.raises(ValueError, match="judges each image by itself: leave out batch norm"):
+        with pytest.raises(ValueError, match="judges each example by itself: leave out batch norm"):
             start(play(GAN, *networks, **{key: 10.0}), {"real": example[None]})
         with pytest.raises(ValueError, match=rf"{key}\n.*greater than or equal to 0"):
             GAN(**{key: -1.0})

@@ -33,7 +33,7 @@ from jaxgan.optimizers import Optimizer
 from jaxgan.settings import Count, Model, Probability, Weight, Whole
 
 VALUES = 64
-"""Values of an image whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
+"""Values of an example whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
 
 
 def apply(
@@ -45,8 +45,8 @@ def apply(
     return module.apply(variables, *args, train=True, mutable=list(stats), **kwargs)  # pyright: ignore[reportReturnType]
 
 
-def pack(images: Array, size: int) -> Array:
-    """Joins each `size` consecutive images along their channels: `[N, H, W, C]` to `[N / size, H, W, size * C]`.
+def pack(examples: Array, size: int) -> Array:
+    """Joins each `size` consecutive examples along their channels: `[N, H, W, C]` to `[N / size, H, W, size * C]`.
 
     Raises:
       InputError: If the batch is no multiple of `size`.
@@ -55,16 +55,16 @@ def pack(images: Array, size: int) -> Array:
       Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018, section 2.
     """
     if size == 1:
-        return images
-    if len(images) % size:
-        raise InputError(f"packing {size} images does not divide a device's batch of {len(images)}")
-    x = images.reshape(-1, size, *images.shape[1:])
+        return examples
+    if len(examples) % size:
+        raise InputError(f"packing {size} examples does not divide a device's batch of {len(examples)}")
+    x = examples.reshape(-1, size, *examples.shape[1:])
     return jnp.concatenate([x[:, i] for i in range(size)], -1)
 
 
-def variance(images: Array) -> Array:
-    """The variance of a value over the whole batch, on average over some of the values, spread over the image."""
-    values, name = lax.stop_gradient(images).reshape(len(images), -1), axis.current()
+def variance(examples: Array) -> Array:
+    """The variance of a value over the whole batch, on average over some of the values, spread over the example."""
+    values, name = lax.stop_gradient(examples).reshape(len(examples), -1), axis.current()
     values = values[:, :: -(-values.shape[1] // VALUES)]
     center = axis.mean(jnp.mean(values, 0), name)
     return jnp.mean(jnp.square(values - center[None]))
@@ -102,13 +102,13 @@ class WeightPenalties(Model):
 
 
 class Judge(Protocol):
-    """A discriminator with all but the images given: `(images, example keys, statistics)`.
+    """A discriminator with all but the examples given: `(examples, example keys, statistics)`.
 
     Statistics of None stand for those of the state. Returns the logits `[N, ...]`, what else the network says (such as
     the logits of classes) or None, and new statistics.
     """
 
-    def __call__(self, images: Array, keys: Array, stats: Any = None, /) -> tuple[Array, Any, Any]: ...
+    def __call__(self, examples: Array, keys: Array, stats: Any = None, /) -> tuple[Array, Any, Any]: ...
 
 
 class Verdict(NamedTuple):
@@ -119,7 +119,7 @@ class Verdict(NamedTuple):
     stats: Any
     metrics: dict[str, Array]
     real: Any
-    """What else it says of real images."""
+    """What else it says of real examples."""
     fake: Any
 
 
@@ -135,31 +135,31 @@ def _known(name: Any) -> Any:
 class Adversary(Model):
     """The rules between a discriminator and those that it judges, in any family.
 
-    All of it is about a discriminator as a function of images alone, so every family plays by it. Penalties are on what
-    the discriminator sees: augmented, noisy and packed, as the case may be; labels, spectral-norm vectors and dropout's
+    All of it is about a discriminator as a function of examples alone, so every family plays by it. Penalties are on
+    what the discriminator sees: augmented, noisy and packed, as the case may be; labels, spectral-norm vectors and dropout's
     masks are those of the turn, and what statistics the penalised pass would leave is dropped.
     """
 
     loss: Annotated[str, BeforeValidator(_known)] = "non_saturating"
     """A name of `jaxgan.objectives.losses.LOSSES`."""
     gradient_penalty: Weight = 0.0
-    """Factor of `penalties.gradient_penalty` between real and generated images, paired by position; 10 in WGAN-GP."""
+    """Factor of `penalties.gradient_penalty` between real and generated examples, paired by position; 10 in WGAN-GP."""
     r1: Weight = 0.0
-    """Factor of `penalties.r1`, on the discriminator's slope at real images: gamma, 10 in the paper."""
+    """Factor of `penalties.r1`, on the discriminator's slope at real examples: gamma, 10 in the paper."""
     r2: Weight = 0.0
-    """Factor of `penalties.r2`, on its slope at generated images."""
+    """Factor of `penalties.r2`, on its slope at generated examples."""
     dragan: Weight = 0.0
-    """Factor of `penalties.dragan`, on its slope around real images; 10 in the paper."""
+    """Factor of `penalties.dragan`, on its slope around real examples; 10 in the paper."""
     penalty_every: Count = 1
     """Steps from one penalty on slopes to the next, which then weighs so many times as much (Karras et al., Analyzing
     and Improving the Image Quality of StyleGAN, 2020, section 2.2: lazy regularisation)."""
     smoothing: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """What the discriminator's target for real images lacks to 1, see `losses.Loss.discriminator`."""
+    """What the discriminator's target for real examples lacks to 1, see `losses.Loss.discriminator`."""
     flip: Probability = 0.0
-    """Probability that the discriminator learns from an image with the wrong label, real or generated, such as 0.35."""
+    """Probability that the discriminator learns from an example with the wrong label, real or not, such as 0.35."""
     noise: Weight = 0.0
-    """Standard deviation of Gaussian noise on all images that are judged (Sonderby et al., Amortised MAP Inference for
-    Image Super-resolution, 2017, section 3.2.1: instance noise)."""
+    """Standard deviation of Gaussian noise on all examples that are judged (Sonderby et al., Amortised MAP Inference
+    for Image Super-resolution, 2017, section 3.2.1: instance noise)."""
     noise_steps: Whole = 0
     """Steps in which the noise falls to 0, along a line; 0 for noise that stays."""
     augment: Annotated[tuple[Kind, ...], Field(strict=False)] = ()
@@ -167,7 +167,7 @@ class Adversary(Model):
     packing: Count = 1
     """Images that the discriminator judges together, see `pack` (PacGAN)."""
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the generated images from which the generator learns in the end: those that look most real (Sinha et
+    """Share of the generated examples from which the generator learns in the end: those that look most real (Sinha et
     al., Top-k Training of GANs, 2020)."""
     top_k_steps: Whole = 0
     """Steps in which that share falls from 1, along a line."""
@@ -220,25 +220,25 @@ class Adversary(Model):
             networks, self.weights.on(networks, loss), optimizer or Optimizer().build(), start=begin, **more
         )
 
-    def blank(self, images: Array) -> Array:
-        """Zeros like what the discriminator sees of such images `[N, ...]`, to make its variables for."""
-        count = -(-len(images) // self.packing) * self.packing
-        return pack(jnp.zeros((count, *images.shape[1:])), self.packing)
+    def blank(self, examples: Array) -> Array:
+        """Zeros like what the discriminator sees of such examples `[N, ...]`, to make its variables for."""
+        count = -(-len(examples) // self.packing) * self.packing
+        return pack(jnp.zeros((count, *examples.shape[1:])), self.packing)
 
     def check_statistics(self, discriminator: Any) -> None:
-        """Raises ValueError where the slopes of images are penalised that batch norm mixes.
+        """Raises ValueError where the slopes of examples are penalised that batch norm mixes.
 
         Args:
           discriminator: Its Linen variables.
         """
         if self.slopes and "batch_stats" in discriminator:
             raise ValueError(
-                f"{self.slopes[0]} needs a discriminator that judges each image by itself: leave out batch norm"
+                f"{self.slopes[0]} needs a discriminator that judges each example by itself: leave out batch norm"
             )
 
-    def see(self, images: Array, keys: Keys, step: Array) -> tuple[Array, Array]:
+    def see(self, examples: Array, keys: Keys, step: Array) -> tuple[Array, Array]:
         """Images as the discriminator gets them, and one key for each."""
-        x = augment(images, keys.fold("augment").example, self.augment) if self.augment else images
+        x = augment(examples, keys.fold("augment").example, self.augment) if self.augment else examples
         if self.noise:
             left = jnp.clip(1 - step / self.noise_steps, 0, 1) if self.noise_steps else 1.0
             x = x + self.noise * left * keys.fold("noise").normal(x.shape[1:])
@@ -261,21 +261,21 @@ class Adversary(Model):
     ) -> Verdict:
         """The discriminator's turn.
 
-        Its metrics hold what it thinks of the images: the mean probability that they are real, "real" and "fake", the
+        Its metrics hold what it thinks of the examples: the mean probability that they are real, "real" and "fake", the
         shares of them that it judges rightly, "real_accuracy" and "fake_accuracy", and the difference of the mean
         logits, "logit_gap"; or for a loss without probabilities the mean logits, "real_logit" and "fake_logit".
-        "real_variance" and "fake_variance" say how much images of a batch differ from each other, and penalties are
+        "real_variance" and "fake_variance" say how much examples of a batch differ from each other, and penalties are
         there unweighted, by their names.
 
         Args:
           judge: The discriminator.
-          real: Real images.
-          fake: Generated images.
+          real: Real examples.
+          fake: Generated examples.
           keys: The turn's keys.
           step: The run's step.
-          whole: Whether the images are those of a batch; else nothing is said of how they differ from each other.
-          per_example: Whether the judge says the same of an image whatever is beside it, keeps no statistics and takes
-            any number of images. Such a judge may see all of them at once.
+          whole: Whether the examples are those of a batch; else nothing is said of how they differ from each other.
+          per_example: Whether the judge says the same of an example whatever is beside it, keeps no statistics and
+            takes any number of examples. Such a judge may see all of them at once.
         """
         real_keys, fake_keys = keys.fold("real"), keys.fold("fake")
         seen_real, real_masks = self.see(real, real_keys, step)
@@ -361,26 +361,26 @@ class Adversary(Model):
     def fool(
         self, judge: Judge, fake: Array, keys: Keys, step: Array, real: Array | None = None
     ) -> tuple[Array, Any]:
-        """The turn of those that are judged: their loss, and what else the discriminator says of the images.
+        """The turn of those that are judged: their loss, and what else the discriminator says of the examples.
 
         Args:
           judge: The discriminator.
-          fake: Generated images.
+          fake: Generated examples.
           keys: The turn's keys.
           step: The run's step.
-          real: Real images, which a relative loss needs.
+          real: Real examples, which a relative loss needs.
         """
         fake_keys = keys.fold("fake")
         logits, more, stats = judge(*self.see(fake, fake_keys, step))
         others = None
         if self.adversarial_loss.relative:
             if real is None:
-                raise ValueError("a relative loss needs real images")
+                raise ValueError("a relative loss needs real examples")
             others = judge(*self.see(real, keys.fold("real"), step), stats)[0]
         return self.adversarial_loss.generator(logits, others, self._weights(logits, step)), more
 
     def _weights(self, logits: Array, step: Array) -> Array | None:
-        """0 for the images that look least real, and more than 1 for the others, `[N]`; see `top_k`."""
+        """0 for the examples that look least real, and more than 1 for the others, `[N]`; see `top_k`."""
         if self.top_k == 1:
             return None
         scores = lax.stop_gradient(jnp.mean(logits.reshape(len(logits), -1), 1))

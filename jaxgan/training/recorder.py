@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import experiment, pictures
+from jaxgan import experiment, plots
 from jaxgan.errors import InputError
 from jaxgan.families import Built
 from jaxgan.game import State
@@ -206,4 +206,4 @@ class Recorder:
             return
         self._drawn = self.logged
         if self.writes and self.step and (rows := self.folder.read_metrics()):
-            pictures.curves(rows, self.folder.curves, f"{self.settings.name}, seed {self.settings.seed}")
+            plots.curves(rows, self.folder.curves, f"{self.settings.name}, seed {self.settings.seed}")

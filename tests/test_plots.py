@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from quick import slow
 
-from jaxgan import domains, pictures
+from jaxgan import domains, plots
 from jaxgan.domains.image import grid
 
 
@@ -62,7 +62,7 @@ def test_smooth_is_a_running_mean_without_missing_values(width, rng):
         around = values[max(0, i - width // 2) : i + (width - 1) // 2 + 1]
         around = around[np.isfinite(around)]
         expected.append(around.mean() if len(around) else np.nan)
-    np.testing.assert_allclose(pictures.smooth(values, width), expected)
+    np.testing.assert_allclose(plots.smooth(values, width), expected)
     assert np.isnan(expected).any() or width == 7
 
 
@@ -100,7 +100,7 @@ def lines(n, **changes):
 def test_curves_are_a_picture_whatever_is_missing(rows, tmp_path):
     """Warnings are errors here: matplotlib must have nothing to complain of."""
     path = tmp_path / "curves.png"
-    pictures.curves(rows, path, "a title")
+    plots.curves(rows, path, "a title")
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -117,7 +117,7 @@ def test_curves_show_the_numbers(tmp_path):
     """A loss that rises draws another picture than one that does not, and a null leaves the line out."""
 
     def picture(rows, name):
-        pictures.curves(rows, tmp_path / name, "t")
+        plots.curves(rows, tmp_path / name, "t")
         return (tmp_path / name).read_bytes()
 
     flat = picture(lines(20), "a")
@@ -134,7 +134,7 @@ def test_curves_leave_pyplot_alone(tmp_path):
 
     mpl.use("svg")
     try:
-        pictures.curves(lines(3), tmp_path / "curves.png", "t")
+        plots.curves(lines(3), tmp_path / "curves.png", "t")
         assert mpl.get_backend() == "svg"
         assert plt.get_fignums() == []
     finally:
