@@ -1,4 +1,14 @@
-"""Self-attention over the places of a map."""
+"""Self-attention over the places of a map.
+
+For example:
+
+    >>> layer, x = SelfAttention(), jnp.zeros((2, 14, 14, 64))
+    >>> y, variables = jax.eval_shape(lambda: layer.init_with_output(jax.random.key(0), x, train=True))
+    >>> y.shape
+    (2, 14, 14, 64)
+    >>> {name: variables["params"][name]["kernel"].shape[0] for name in ("query", "key", "value", "out")}
+    {'query': 8, 'key': 8, 'value': 32, 'out': 64}
+"""
 
 from typing import Any
 

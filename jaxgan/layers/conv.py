@@ -1,6 +1,18 @@
 """Convolution and transposed convolution, fast on a CPU too, with exact gradients of every order.
 
 Kernels are `[D, kh, kw, C]`; `jaxgan.layers.convolutions` says why, and what is computed where.
+
+For example:
+
+    >>> kernel = jnp.ones((1, 3, 3, 1))
+    >>> print(conv(jnp.ones((1, 3, 3, 1)), kernel)[0, :, :, 0])  # how many pixels each output sees
+    [[4. 6. 4.]
+     [6. 9. 6.]
+     [4. 6. 4.]]
+    >>> layer = Conv(8, kernel=4, stride=2)
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.ones((2, 16, 16, 3)))
+    >>> y.shape, variables["params"]["kernel"].shape
+    ((2, 8, 8, 8), (8, 4, 4, 3))
 """
 
 from collections.abc import Callable

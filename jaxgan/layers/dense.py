@@ -1,4 +1,14 @@
-"""Dense layers, faster than Flax's own where `jaxgan.backends` has it so."""
+"""Dense layers, faster than Flax's own where `jaxgan.backends` has it so.
+
+For example:
+
+    >>> layer = Dense(2, use_bias=False, kernel_init=nn.initializers.ones)
+    >>> y, variables = layer.init_with_output(jax.random.key(0), np.array([[1.0, 2.0, 3.0]]))
+    >>> print(y)
+    [[6. 6.]]
+    >>> variables["params"]["kernel"].shape
+    (3, 2)
+"""
 
 from typing import Any
 

@@ -1,4 +1,14 @@
-"""Statistics of groups of examples, which tell a discriminator of missing variety."""
+"""Statistics of groups of examples, which tell a discriminator of missing variety.
+
+For example:
+
+    >>> x = jnp.array([[1.0], [3.0], [5.0], [5.0]])
+    >>> print(minibatch_std(x, group=2).round())
+    [[1. 1.]
+     [3. 1.]
+     [5. 0.]
+     [5. 0.]]
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,16 @@
-"""Normalisation by name, with batch statistics taken over all devices, and its conditional form."""
+"""Normalisation by name, with batch statistics taken over all devices, and its conditional form.
+
+For example:
+
+    >>> x, norm = jnp.array([[0.0, 10.0], [2.0, 30.0]]), Norm("batch")
+    >>> variables = norm.init(jax.random.key(0), x, train=True)
+    >>> y, changed = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+    >>> print(y.round())
+    [[-1. -1.]
+     [ 1.  1.]]
+    >>> np.allclose(changed["batch_stats"]["BatchNorm_0"]["mean"], [0.1, 2])  # a tenth of 1 and of 20
+    True
+"""
 
 from typing import Any, Literal
 

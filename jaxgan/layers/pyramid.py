@@ -3,6 +3,15 @@
 References:
   Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983.
   Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, section 2.2.
+
+For example:
+
+    >>> images = jnp.arange(256.0).reshape(1, 16, 16, 1) / 256
+    >>> bands = jax.jit(pyramid, static_argnames="levels")(images, levels=3)
+    >>> [band.shape for band in bands]
+    [(1, 16, 16, 1), (1, 8, 8, 1), (1, 4, 4, 1)]
+    >>> np.allclose(jax.jit(reconstruct)(bands), images, atol=1e-5)
+    True
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,14 @@
 """Resizing as the implementations of published metrics do it: their numbers depend on it.
 
 Parmar et al., On Aliased Resizing and Surprising Subtleties in GAN Evaluation, CVPR 2022, compare the ways.
+
+For example:
+
+    >>> line = jnp.zeros((1, 8, 8, 1)).at[:, :, 0].set(1)  # a white line along the left border
+    >>> float(bilinear(line, 2).max())  # it sees the four middle pixels of each 4x4 alone
+    0.0
+    >>> round(float(antialiased(line, 2).max()), 2)
+    0.19
 """
 
 import jax

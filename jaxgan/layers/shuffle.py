@@ -1,4 +1,12 @@
-"""Channels into pixels."""
+"""Channels into pixels.
+
+For example:
+
+    >>> x = jnp.arange(8.0).reshape(1, 1, 2, 4)  # two pixels of four channels
+    >>> print(pixel_shuffle(x)[0, :, :, 0])
+    [[0. 1. 4. 5.]
+     [2. 3. 6. 7.]]
+"""
 
 import jax
 

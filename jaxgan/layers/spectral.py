@@ -3,6 +3,16 @@
 Flax has `nn.SpectralNorm`. It stores kernels divided by a first guess of sigma when it initialises a network, takes the
 wrong matrix of our convolutions (it sets the last dimension apart, where their outputs are the first), and goes on
 iterating in evaluation.
+
+For example:
+
+    >>> kernel = jnp.array([[4.0, 0.0], [0.0, 1.0]])  # its largest singular value is 4
+    >>> layer = SpectralNorm(nn.Dense(2, kernel_init=lambda *_: kernel))
+    >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.array([[8.0, 8.0]]), train=False)
+    >>> print(y.round())
+    [[8. 2.]]
+    >>> variables["spectral"]["u"].shape
+    (2,)
 """
 
 from typing import Any

@@ -3,6 +3,18 @@
 Parameters at 128x128 with width 96, latents of 120 and 1,000 classes: 70.4 million in the generator and 88.0 million
 in the discriminator, as published. Spectral norm and batch norm use our epsilons, 1e-12 and 1e-5, where the paper
 has 1e-4.
+
+For example:
+
+    >>> plan(128).attention  # sizes of maps that can get attention
+    (64, 32, 16, 8)
+    >>> generator = BigGANGenerator(resolution=32, width=64, classes=10)
+    >>> generator.parts  # of the latents: one for the first layer and one for each of three blocks
+    4
+    >>> latents, labels = jnp.zeros((2, 128)), jnp.array([0, 1])
+    >>> images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), latents, labels)
+    >>> images.shape
+    (2, 32, 32, 3)
 """
 
 from typing import Any, ClassVar, NamedTuple

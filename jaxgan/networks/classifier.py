@@ -1,4 +1,14 @@
-"""A small classifier of small images: features for scores, and what the classification accuracy score trains."""
+"""A small classifier of small images: features for scores, and what the classification accuracy score trains.
+
+For example:
+
+    >>> trousers = jnp.full((1, 28, 28, 1), -1.0).at[:, 2:26, 8:20].set(0.5).at[:, 8:26, 13:15].set(-1.0)
+    >>> features, logits = jax.jit(Classifier(10).apply)(load(), trousers)
+    >>> features.shape, logits.shape
+    ((1, 128), (1, 10))
+    >>> int(logits.argmax())  # the class of trousers in Fashion-MNIST
+    1
+"""
 
 import os
 from pathlib import Path

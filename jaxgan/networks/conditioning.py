@@ -1,4 +1,14 @@
-"""How a network learns of the class: labels appended to inputs, or what a discriminator makes of its features."""
+"""How a network learns of the class: labels appended to inputs, or what a discriminator makes of its features.
+
+For example:
+
+    >>> latents, labels = jnp.zeros((2, 3)), jnp.array([0, 1])
+    >>> print(concatenate_label(latents, labels, classes=2))
+    [[0. 0. 0. 1. 0.]
+     [0. 0. 0. 0. 1.]]
+    >>> concatenate_label(jnp.zeros((2, 28, 28, 1)), labels, classes=10).shape
+    (2, 28, 28, 11)
+"""
 
 from collections.abc import Callable
 from typing import Literal

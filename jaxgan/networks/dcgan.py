@@ -3,6 +3,17 @@
 The published network is 64x64; here the number of stages follows the resolution. Two things are written differently
 and compute the same: the first transposed convolution on a 1x1 latent and the last convolution on a 4x4 map are dense
 layers.
+
+For example:
+
+    >>> stages(28)  # from 7x7, doubled twice
+    (7, 2)
+    >>> generator = DCGANGenerator(resolution=28, channels=1, width=32)
+    >>> discriminator = DCGANDiscriminator(resolution=28, channels=1, width=32)
+    >>> images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), jnp.zeros((2, 64)))
+    >>> logits, _ = jax.eval_shape(discriminator.init_with_output, jax.random.key(0), images)
+    >>> images.shape, logits.shape
+    ((2, 28, 28, 1), (2,))
 """
 
 from typing import Any, ClassVar, Literal

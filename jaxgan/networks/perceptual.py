@@ -1,6 +1,15 @@
 """What perceptual losses look through: maps inside networks whose weights are fixed.
 
 The weights are constants of a loss. They are in no state and no checkpoint; a run's manifest names their SHA-256.
+
+For example:
+
+    >>> images = jnp.zeros((2, 28, 28, 1))
+    >>> difference(lambda x: (x, 3 * x), images, images + 1).item()  # of two layers: the mean of 1 and 9
+    5.0
+    >>> load("fashion-cnn", resolution=64, channels=3)
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: game.features fashion-cnn is for 28x28 grey images; take ...
 """
 
 from collections.abc import Callable

@@ -1,6 +1,16 @@
 """What networks with published weights share: batch norm folded into convolutions, and variables from a file.
 
 Outside of training batch norm is a scale and a shift of each channel, which the convolution before it can do itself.
+
+For example:
+
+    >>> one = np.ones(1)
+    >>> norm = {"bn.weight": 2 * one, "bn.bias": one, "bn.running_mean": 4 * one, "bn.running_var": one}
+    >>> np.savez("small.npz", **norm, **{"conv.weight": np.full((1, 1, 1, 1), 3.0)})
+    >>> network = nn.Sequential([FoldedConv(1)])
+    >>> variables = load("small.npz", network, (8, 8, 1), lambda _: ("conv", "bn"), 0.0, "small.npz")
+    >>> network.apply(variables, jnp.full((1, 1, 1, 1), 5.0)).item()  # 2 * (3 * 5 - 4) + 1
+    23.0
 """
 
 import os

@@ -1,4 +1,12 @@
-"""The refiner of SimGAN (Shrivastava et al., 2017): a ResNet that keeps the size of the image all the way."""
+"""The refiner of SimGAN (Shrivastava et al., 2017): a ResNet that keeps the size of the image all the way.
+
+For example:
+
+    >>> refiner, images = Refiner(channels=1, blocks=4), jnp.zeros((2, 35, 55, 1))
+    >>> refined, _ = jax.eval_shape(refiner.init_with_output, jax.random.key(0), images)
+    >>> refined.shape
+    (2, 35, 55, 1)
+"""
 
 from typing import Any
 

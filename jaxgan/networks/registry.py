@@ -2,14 +2,16 @@
 
 For example:
 
-    @network("mlp", "encoder", "example")
-    class MLPEncoder(nn.Module):
-        latent: Count = 2  # a fact: the game says how large codes are
-        width: Count = 64  # a setting
-        dtype: Any = jnp.float32
-
-    settings = NETWORKS["encoder"].validate({"network": "mlp", "width": 8})
-    module = settings.build(latent=2)  # MLPEncoder(latent=2, width=8)
+    >>> from jaxgan.settings import Count
+    >>> @network("small", "encoder", "example")
+    ... class SmallEncoder(nn.Module):
+    ...     latent: Count = 2  # a fact: the game says how large codes are
+    ...     width: Count = 64  # a setting
+    ...     dtype: Any = jnp.float32
+    >>> settings = NETWORKS["encoder"].validate({"network": "small", "width": 8})
+    >>> module = settings.build(latent=3)
+    >>> type(module).__name__, module.latent, module.width
+    ('SmallEncoder', 3, 8)
 """
 
 import ast

@@ -3,6 +3,16 @@
 Where the papers' layers commute, the cheaper order is taken, and computes the same: 1x1 convolutions of shortcuts see
 the smaller map, before nearest-neighbour upsampling and after average pooling; a 3x3 convolution next to either of
 them becomes one convolution with stride 2 and the sums of its taps, 4 multiplications in place of 9.
+
+For example:
+
+    >>> widths(128, width=64)  # channels of the maps from 4x4 to 128x128
+    [1024, 1024, 512, 256, 128, 64]
+    >>> network = ResNetDiscriminator(resolution=32, classes=10)
+    >>> images, labels = jnp.zeros((2, 32, 32, 3)), jnp.array([0, 1])
+    >>> logits, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images, labels)
+    >>> logits.shape, sorted(variables)
+    ((2,), ['params', 'spectral'])
 """
 
 from typing import Any, ClassVar, Literal

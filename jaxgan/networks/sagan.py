@@ -4,6 +4,16 @@ What differs: latents enter at the bottom alone; the scales and biases of the ge
 with a row for each class, without spectral norm, and plain batch norm where there are no classes; weights start as
 Glorot's; and attention, where it is asked for, is on maps of 32x32 in the paper (`attention=32`), after block 3 of 5
 at 128x128.
+
+For example:
+
+    >>> generator, latents = SAGANGenerator(resolution=32, attention=16), jnp.zeros((2, 128))
+    >>> images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), latents)
+    >>> images.shape
+    (2, 32, 32, 3)
+    >>> SAGANGenerator(resolution=32, attention=64)
+    Traceback (most recent call last):
+    jaxgan.networks.registry.FieldError: SAGANGenerator.attention: ... maps of size 16 or 8, not 64
 """
 
 from typing import Any, ClassVar

@@ -1,4 +1,13 @@
-"""The networks of SRGAN (Ledig et al., 2017): SRResNet, which enlarges, and a discriminator like VGG."""
+"""The networks of SRGAN (Ledig et al., 2017): SRResNet, which enlarges, and a discriminator like VGG.
+
+For example:
+
+    >>> generator, small = SRResNet(scale=4), jnp.zeros((2, 24, 24, 3))
+    >>> large, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), small)
+    >>> logits, _ = jax.eval_shape(VGGDiscriminator().init_with_output, jax.random.key(0), large)
+    >>> large.shape, logits.shape
+    ((2, 96, 96, 3), (2,))
+"""
 
 from typing import Annotated, Any, Literal
 

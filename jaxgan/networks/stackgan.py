@@ -2,6 +2,15 @@
 
 A map that is 2^i times smaller than the image has 2^i times its channels, up to 16 times: `width` is of the image's
 size. With a width of 48 at 256x256, and of 96 in the first stage at 64x64, it is as wide as the authors' code.
+
+For example:
+
+    >>> embeddings, latents, noise = jnp.zeros((2, 384)), jnp.zeros((2, 100)), jnp.zeros((2, 128))
+    >>> first, second, key = StageOne(resolution=64), StageTwo(scale=4), jax.random.key(0)
+    >>> (small, _), _ = jax.eval_shape(first.init_with_output, key, embeddings, latents, noise)
+    >>> (large, gaussian), _ = jax.eval_shape(second.init_with_output, key, embeddings, small, noise)
+    >>> small.shape, large.shape, gaussian.mean.shape
+    ((2, 64, 64, 3), (2, 256, 256, 3), (2, 128))
 """
 
 from typing import Annotated, Any, Literal, NamedTuple

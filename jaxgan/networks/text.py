@@ -1,4 +1,14 @@
-"""Text encoders: captions to embeddings."""
+"""Text encoders: captions to embeddings.
+
+For example:
+
+    >>> encoder, captions = CharacterEncoder(), jnp.array([list(b"a red hat"), list(b"two shoes")])
+    >>> embeddings, variables = jax.eval_shape(encoder.init_with_output, jax.random.key(0), captions)
+    >>> embeddings.shape
+    (2, 128)
+    >>> variables["params"]["Dense_0"]["kernel"].shape  # 32 numbers for each of 256 bytes
+    (256, 32)
+"""
 
 from typing import Annotated, Any
 

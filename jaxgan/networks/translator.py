@@ -1,4 +1,12 @@
-"""The ResNet generator of CycleGAN (Zhu et al., 2017): images to images through blocks at a quarter of the size."""
+"""The ResNet generator of CycleGAN (Zhu et al., 2017): images to images through blocks at a quarter of the size.
+
+For example:
+
+    >>> network, images = Translator(blocks=6), jnp.zeros((2, 50, 75, 3))
+    >>> translated, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    >>> translated.shape
+    (2, 50, 75, 3)
+"""
 
 from typing import Any
 

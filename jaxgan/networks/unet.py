@@ -1,4 +1,14 @@
-"""The U-Net generator of pix2pix (Isola et al., 2017): down to one pixel and up again, with skips across."""
+"""The U-Net generator of pix2pix (Isola et al., 2017): down to one pixel and up again, with skips across.
+
+For example:
+
+    >>> network, images = UNet(channels=3, depth=5), jnp.zeros((2, 50, 75, 1))
+    >>> padded(images, 2**5)[0].shape  # what can be halved five times
+    (2, 64, 96, 1)
+    >>> translated, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    >>> translated.shape
+    (2, 50, 75, 3)
+"""
 
 from typing import Annotated, Any
 

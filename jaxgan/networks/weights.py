@@ -3,6 +3,16 @@
 What `torch.save` writes is a pickle, and a pickle is a program. Here it may build dictionaries and describe tensors,
 and nothing else; the tensors' bytes lie beside it. The zip format is that of PyTorch since 1.6; the other one, pickles
 and raw bytes in one stream, is older and still written on request (`torch/serialization.py`).
+
+For example:
+
+    >>> np.savez("layer.npz", kernel=np.zeros((2, 3)))
+    >>> read("layer.npz")["kernel"].shape
+    (2, 3)
+    >>> _ = Path("model.pth").write_bytes(pickle.dumps(print))  # a pickle that asks for a function
+    >>> read("model.pth")
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: model.pth would run builtins.print and was not read; give the tensors ...
 """
 
 import hashlib

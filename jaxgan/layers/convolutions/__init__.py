@@ -16,13 +16,21 @@ three other ways, and elsewhere the three maps are left to XLA:
 - Other kernels (3x3 with stride 1) as each of the three maps written as one stride-1 or kernel-dilated convolution
   with explicit transposes, which keeps XLA's fast kernel (`plain`, which has XLA's own three maps too).
 
-`choice` takes the fastest of them. For example:
-
-    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
-    x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    y = convolution(x, w, geo)  # [16, 8, 8, 32], in the fastest way
-    y = conv_by_tiles(x, w, geo, 2)  # the same to rounding, as are conv_by_products, plain and stock
+`choice` takes the fastest of them.
 
 Kernels are `[D, kh, kw, C]`: a filter's weights lie in memory as the patch that they meet, and so does their gradient.
 Read the other way round (D in, C out) the same kernel is that of the transposed convolution.
+
+For example:
+
+    >>> from jaxgan.layers.convolutions.choice import convolution
+    >>> from jaxgan.layers.convolutions.plain import Geometry
+    >>> from jaxgan.layers.convolutions.tiles import conv_by_tiles
+    >>> geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    >>> x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
+    >>> y = convolution(x, w, geo)  # in the fastest way
+    >>> y.shape
+    (16, 8, 8, 32)
+    >>> bool(jnp.allclose(y, conv_by_tiles(x, w, geo, 2)))  # as are conv_by_products, plain and stock
+    True
 """

@@ -2,11 +2,14 @@
 
 For example:
 
-    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
-    x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    tiles_that_pay(geo, x, w)  # 2
-    y = convolution(x, w, geo)  # [16, 8, 8, 32]; on a CPU conv_by_tiles(x, w, geo, 2)
-    dx = transposed(y, w, geo)  # [16, 16, 16, 16]
+    >>> geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    >>> x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
+    >>> tiles_that_pay(geo, x, w)
+    2
+    >>> y = jax.eval_shape(lambda: convolution(x, w, geo))  # on a CPU conv_by_tiles(x, w, geo, 2)
+    >>> dx = jax.eval_shape(lambda: transposed(y, w, geo))
+    >>> y.shape, dx.shape
+    ((16, 8, 8, 32), (16, 16, 16, 16))
 """
 
 import math

@@ -2,10 +2,13 @@
 
 For example:
 
-    inputs, taps, outputs = FILTERINGS[2]
-    d, g = [jnp.ones(5)] * 3, [jnp.ones(5)] * 2
-    products = [a * b for a, b in zip(sums(inputs, d), sums(taps, g), strict=True)]  # three
-    y = sums(outputs, products)  # [d[0] * g[0] + d[1] * g[1], d[1] * g[0] + d[2] * g[1]], four by the definition
+    >>> inputs, taps, outputs = FILTERINGS[2]
+    >>> d, g = list(jnp.array([1.0, 2.0, 3.0])), list(jnp.array([10.0, 1.0]))
+    >>> products = [a * b for a, b in zip(sums(inputs, d), sums(taps, g), strict=True)]
+    >>> len(products)  # four by the definition
+    3
+    >>> [float(y) for y in sums(outputs, products)]  # 1 * 10 + 2 * 1 and 2 * 10 + 3 * 1
+    [12.0, 23.0]
 """
 
 from collections.abc import Sequence

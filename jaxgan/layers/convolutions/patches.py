@@ -2,10 +2,13 @@
 
 For example:
 
-    geo = Geometry(kernel=(4, 4), size=(8, 8), stride=2, pads=((1, 1), (1, 1)))
-    x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 4, 4, 3))
-    y = conv_by_products(x, w, geo)  # [2, 4, 4, 5], of 2 * 4 * 4 patches of 4 * 4 * 3 numbers
-    dx = transposed_by_products(y, w, geo)  # [2, 8, 8, 3]
+    >>> geo = Geometry(kernel=(4, 4), size=(8, 8), stride=2, pads=((1, 1), (1, 1)))
+    >>> x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 4, 4, 3))
+    >>> y = jax.jit(conv_by_products, static_argnums=2)(x, w, geo)
+    >>> y.shape, float(y[0, 1, 1, 0])  # of 2 * 4 * 4 patches of 4 * 4 * 3 numbers
+    ((2, 4, 4, 5), 48.0)
+    >>> jax.eval_shape(lambda: transposed_by_products(y, w, geo)).shape
+    (2, 8, 8, 3)
 """
 
 from functools import partial

@@ -4,10 +4,13 @@ Here is also what all ways share: `Geometry`, and `pad`.
 
 For example:
 
-    geo = Geometry(kernel=(3, 3), size=(8, 8), stride=1, pads=((1, 1), (1, 1)))
-    x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((5, 3, 3, 4))
-    y = plain(x, w, geo)  # [2, 8, 8, 5], as stock(x, w, geo)
-    dx = plain_transposed(y, w, geo)  # [2, 8, 8, 4]
+    >>> geo = Geometry(kernel=(3, 3), size=(8, 8), stride=1, pads=((1, 1), (1, 1)))
+    >>> x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((5, 3, 3, 4))
+    >>> y = plain(x, w, geo)
+    >>> y.shape, bool(jnp.allclose(y, stock(x, w, geo)))
+    ((2, 8, 8, 5), True)
+    >>> plain_transposed(y, w, geo).shape
+    (2, 8, 8, 4)
 """
 
 from collections.abc import Callable, Sequence

@@ -2,10 +2,13 @@
 
 For example:
 
-    geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
-    x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
-    y = conv_by_tiles(x, w, geo, 2)  # [16, 8, 8, 32], in 4 by 4 tiles of 2 by 2 outputs
-    dx = transposed_by_tiles(y, w, geo, 2)  # [16, 16, 16, 16]
+    >>> geo = Geometry(kernel=(4, 4), size=(16, 16), stride=2, pads=((1, 1), (1, 1)))
+    >>> x, w = jnp.ones((16, 16, 16, 16)), jnp.ones((32, 4, 4, 16))
+    >>> y = jax.jit(conv_by_tiles, static_argnums=(2, 3))(x, w, geo, 2)  # in 4 by 4 tiles of 2 by 2 outputs
+    >>> y.shape, float(y[0, 4, 4, 0])  # a sum over 4 * 4 * 16 numbers
+    ((16, 8, 8, 32), 256.0)
+    >>> jax.eval_shape(lambda: transposed_by_tiles(y, w, geo, 2)).shape
+    (16, 16, 16, 16)
 """
 
 from collections.abc import Sequence
