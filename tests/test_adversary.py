@@ -80,7 +80,7 @@ def test_packing_joins_consecutive_images_along_channels():
     packed = pack(jnp.broadcast_to(x, (4, 3, 3, 2)), 2)
     assert packed.shape == (2, 3, 3, 4)
     np.testing.assert_array_equal(packed[:, 1, 2], [[0, 0.5, 1, 1.5], [2, 2.5, 3, 3.5]])
-    with pytest.raises(InputError, match="packing 3 images does not divide"):
+    with pytest.raises(InputError, match="packing 3 examples does not divide"):
         pack(x, 3)
 
 
@@ -162,7 +162,7 @@ def test_a_relative_loss_pairs_images_and_needs_real_ones(images):
     np.testing.assert_allclose(discriminate(rules, images).value, softplus(fake - real).mean(), rtol=1e-5)
     value, _ = rules.fool(mean_of_values, images[1], KEYS, STEP, images[0])
     np.testing.assert_allclose(value, softplus(real - fake).mean(), rtol=1e-5)
-    with pytest.raises(ValueError, match="needs real images"):
+    with pytest.raises(ValueError, match="needs real examples"):
         rules.fool(mean_of_values, images[1], KEYS, STEP)
 
 

@@ -20,6 +20,7 @@ from pydantic import Field
 from jaxgan import config, experiment, networks
 from jaxgan.errors import InputError
 from jaxgan.families import FAMILIES, Family
+from jaxgan.networks import registry
 from jaxgan.networks.registry import FACTS, NETWORKS, FieldError, Network, checked, network, settings_of
 from jaxgan.settings import Count, Fraction, Registry, Whole
 
@@ -375,3 +376,17 @@ def test_modules_and_settings_survive_pickling() -> None:
     for path in (ROOT / "configs").glob("*.toml"):
         settings = config.load(path)
         assert pickle.loads(pickle.dumps(settings)) == settings, path.name
+
+
+@pytest.mark.parametrize("source", ["import os\nx = 1\n", "x = 1\n", "class Other:\n    pass\n", "(", ""])
+def test_a_module_whose_source_is_not_to_be_had_has_no_documentation_of_fields(source, monkeypatch):
+    """Of a class made by `exec` Python 3.13 gives the file around it, and older ones an error."""
+    monkeypatch.setattr(registry.inspect, "getsource", lambda cls: source)
+
+    class Anywhere(nn.Module):
+        width: Count = 4
+        """Not to be found."""
+
+    made = settings_of(checked(Anywhere))
+    assert made().width == 4
+    assert made.model_fields["width"].description is None

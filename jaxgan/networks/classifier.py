@@ -70,4 +70,5 @@ def load(path: str | os.PathLike[str] = FASHION) -> dict[str, Any]:
     leaves: dict[str, Any] = flatten_dict(shapes, sep="/")
     expected = {key: leaf.shape for key, leaf in leaves.items()}
     weights.fit(table, expected, path, FASHION.name)
-    return unflatten_dict({key: jnp.asarray(table[key]) for key in expected}, sep="/")
+    with jax.ensure_compile_time_eval():  # inside a trace these must be no tracers
+        return unflatten_dict({key: jnp.asarray(table[key]) for key in expected}, sep="/")

@@ -65,11 +65,10 @@ def load(name: Name, resolution: int, channels: int) -> Perceptual:
             f"game.features efficientnet-lite0 is for images from {efficientnet.LEAST}x{efficientnet.LEAST}, and "
             f"these are {resolution}x{resolution}; set it to none"
         )
-    with jax.ensure_compile_time_eval():  # a first call inside a trace must leave no tracers behind
-        if name == "fashion-cnn":
-            return Perceptual(name, weights.sha256(classifier.FASHION), _fashion(classifier.load()))
-        path = efficientnet.package_weights()
-        return Perceptual(name, weights.sha256(path), _efficientnet(efficientnet.load(path)))
+    if name == "fashion-cnn":
+        return Perceptual(name, weights.sha256(classifier.FASHION), _fashion(classifier.load()))
+    path = efficientnet.package_weights()
+    return Perceptual(name, weights.sha256(path), _efficientnet(efficientnet.load(path)))
 
 
 def difference(maps: Maps, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -132,4 +132,6 @@ def load(
             kernel = table[f"{convolution}.weight"].transpose(0, 2, 3, 1) * scale[:, None, None, None]
             bias = shift - mean * scale
         params |= {f"{layer}/kernel": kernel, f"{layer}/bias": bias}
-    return {"params": unflatten_dict({k: jnp.asarray(v, jnp.float32) for k, v in params.items()}, sep="/")}
+    with jax.ensure_compile_time_eval():  # inside a trace these must be no tracers
+        arrays = {k: jnp.asarray(v, jnp.float32) for k, v in params.items()}
+    return {"params": unflatten_dict(arrays, sep="/")}

@@ -185,10 +185,11 @@ def _fields(module: type) -> dict[str, Any]:
 def _docs(cls: type) -> dict[str, str]:
     """The strings below the fields of a class, by the fields' names; none where there is no file."""
     try:
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    except (OSError, TypeError, SyntaxError):
+        tree, *more = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
         return {}
-    assert isinstance(tree, ast.ClassDef)
+    if more or not isinstance(tree, ast.ClassDef) or tree.name != cls.__name__:
+        return {}  # Python 3.13 gives the whole file for a class that was made by `exec`
     return {
         field.target.id: inspect.cleandoc(text.value.value)
         for field, text in pairwise(tree.body)

@@ -136,8 +136,8 @@ class Adversary(Model):
     """The rules between a discriminator and those that it judges, in any family.
 
     All of it is about a discriminator as a function of examples alone, so every family plays by it. Penalties are on
-    what the discriminator sees: augmented, noisy and packed, as the case may be; labels, spectral-norm vectors and dropout's
-    masks are those of the turn, and what statistics the penalised pass would leave is dropped.
+    what the discriminator sees: augmented, noisy and packed, as the case may be; labels, spectral-norm vectors and
+    dropout's masks are those of the turn, and what statistics the penalised pass would leave is dropped.
     """
 
     loss: Annotated[str, BeforeValidator(_known)] = "non_saturating"
