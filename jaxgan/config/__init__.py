@@ -4,9 +4,14 @@ They hold nothing but numbers and names, so a run directory from a stranger is s
 
 For example:
 
-    settings = load(Path("configs/mlp.toml"), {"steps": "100", "game.r1": "0.1"})
-    settings.game.r1  # 0.1
-    print(settings.to_toml())  # the whole of it, defaults written out
+    >>> table = {"name": "small", "steps": 100, "data": {"source": "embedded"}}
+    >>> table |= {"generator": {"network": "mlp"}, "discriminator": {"network": "mlp"}}
+    >>> settings = parse(table, {"game.r1": "0.1"})
+    >>> settings.game.r1, settings.generator.width
+    (0.1, 64)
+    >>> parse(table, {"game.pakking": "2"})
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: config: unknown key game.pakking; did you mean packing?
 """
 
 from jaxgan.config.read import differences, load, parse
