@@ -28,6 +28,7 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Scatter, Sheet, family
 from jaxgan.families.gan import class_loss
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.objectives.adversary import apply
@@ -186,23 +187,16 @@ class AAE(Family):
             codes, logits, _ = encoded(state, images, keys)
             return latents.draw(keys, label=modes), codes, logits, label, keys
 
-        def judged_by(state: State, module: nn.Module, name: str, label: Array | None = None) -> Any:
-            def judge(x: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(module, state, name, x, label, stats=stats, keys=masks)
-                return logits, None, stats
-
-            return judge
-
         def even(keys: Keys) -> Array:
             return jax.nn.one_hot(draw_classes(keys.fold("class"), classes), classes)
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             real, fake, logits, label, keys = matched(state, batch, keys)
-            judge = judged_by(state, discriminator, "discriminator", label)
+            judge = judged_by(discriminator, state, "discriminator", label)
             seen = self.discriminate(judge, real, fake, keys, state.step)
             value, metrics, stats = seen.value, dict(seen.metrics), {"discriminator": seen.stats}
             if class_discriminator is not None:
-                judge = judged_by(state, class_discriminator, "class_discriminator")
+                judge = judged_by(class_discriminator, state, "class_discriminator")
                 fake, others = jax.nn.softmax(logits), keys.fold("classes")
                 seen = self.discriminate(judge, even(keys), fake, others, state.step)
                 value, stats["class_discriminator"] = value + seen.value, seen.stats
@@ -211,10 +205,10 @@ class AAE(Family):
 
         def encoder_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             real, fake, logits, label, keys = matched(state, batch, keys)
-            judge = judged_by(state, discriminator, "discriminator", label)
+            judge = judged_by(discriminator, state, "discriminator", label)
             value, _ = self.fool(judge, fake, keys, state.step, real)
             if class_discriminator is not None:
-                judge = judged_by(state, class_discriminator, "class_discriminator")
+                judge = judged_by(class_discriminator, state, "class_discriminator")
                 fake, others = jax.nn.softmax(logits), keys.fold("classes")
                 value += self.fool(judge, fake, others, state.step, even(keys))[0]
             return value, Aux()

@@ -23,6 +23,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
@@ -109,32 +110,25 @@ class CycleGAN(Family):
         def fakes(state: State, batch: Batch, keys: Keys) -> tuple[dict[str, Array], Aux]:
             return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
 
-        def judged_by(state: State, name: str) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(modules[name], state, name, images, stats=stats, keys=masks)
-                return logits, None, stats
-
-            return judge
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, _ = fakes(state, batch, keys)
             value, stats, metrics, candidates = jnp.float32(0), {}, {}, {}
-            for domain, (_, judge) in DOMAINS.items():
-                own = keys.fold(domain)
+            for domain, (_, name) in DOMAINS.items():
+                judge, own = judged_by(modules[name], state, name), keys.fold(domain)
                 asked = pools.query(state.memory.get(domain, {}), made[domain], own)
-                seen = self.discriminate(judged_by(state, judge), batch[domain], asked.seen, own, state.step)
-                value, stats[judge], candidates[domain] = value + seen.value, seen.stats, asked.candidates
+                seen = self.discriminate(judge, batch[domain], asked.seen, own, state.step)
+                value, stats[name], candidates[domain] = value + seen.value, seen.stats, asked.candidates
                 before = "" if domain == "real" else "other_"
-                metrics |= {before + name: x for name, x in seen.metrics.items()}
+                metrics |= {before + metric: x for metric, x in seen.metrics.items()}
             return value, Aux(stats, candidates if self.pool else None, metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, aux = fakes(state, batch, keys)
             stats, metrics = dict(aux.stats), {}
             value = jnp.float32(0)
-            for domain, (maker, judge) in DOMAINS.items():
-                own = keys.fold(domain)
-                fooled, _ = self.fool(judged_by(state, judge), made[domain], own, state.step, batch[domain])
+            for domain, (maker, name) in DOMAINS.items():
+                judge, own = judged_by(modules[name], state, name), keys.fold(domain)
+                fooled, _ = self.fool(judge, made[domain], own, state.step, batch[domain])
                 value += fooled
                 # The way back of what was made of this domain ends where it began; statistics go on from the way forth.
                 returned, stats[maker] = run(

@@ -25,6 +25,7 @@ import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.layers.pyramid import pyramid, up
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
@@ -155,20 +156,13 @@ class LAPGAN(Family):
         def fakes(state: State, batch: Batch, keys: Keys) -> tuple[list[Array], Aux]:
             return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
 
-        def judged_by(state: State, batch: Batch, level: int) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                name, options = judges[level], {"stats": stats, "keys": masks}
-                logits, stats = apply(discriminators[level], state, name, images, label(batch), **options)
-                return logits, None, stats
-
-            return judge
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, _ = fakes(state, batch, keys)
             value, stats, metrics, each = jnp.float32(0), {}, {}, []
             for level, (low, band) in enumerate(cut(batch["real"])):
                 pair, own = (shown(low, band), shown(low, made[level])), keys.fold(judges[level])
-                seen = self.discriminate(judged_by(state, batch, level), *pair, own, state.step)
+                judge = judged_by(discriminators[level], state, judges[level], label(batch))
+                seen = self.discriminate(judge, *pair, own, state.step)
                 stats[judges[level]] = seen.stats
                 value += seen.value
                 spread = {"real_variance": variance(band), "fake_variance": variance(made[level])}
@@ -184,7 +178,7 @@ class LAPGAN(Family):
             value, metrics = jnp.float32(0), {}
             for level, (low, band) in enumerate(cut(batch["real"])):
                 fake, real, own = shown(low, made[level]), shown(low, band), keys.fold(judges[level])
-                judge = judged_by(state, batch, level)
+                judge = judged_by(discriminators[level], state, judges[level], label(batch))
                 metrics[f"loss_{level}"], _ = self.fool(judge, fake, own, state.step, real)
                 value += metrics[f"loss_{level}"]
             return value, aux._replace(metrics=metrics)

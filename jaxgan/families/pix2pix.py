@@ -11,8 +11,6 @@ For example:
     (2, 16, 16, 1)
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,7 @@ import optax
 
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Fraction, Weight
@@ -73,20 +72,14 @@ class Pix2Pix(Family):
         def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
 
-        def judged_by(state: State) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(discriminator, state, "discriminator", images, stats=stats, keys=masks)
-                return logits, None, stats
-
-            return judge
-
         def beside(batch: Batch, image: Array) -> Array:
             return jnp.concatenate([batch["input"], image], -1)
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, _ = fakes(state, batch, keys)
+            judge = judged_by(discriminator, state, "discriminator")
             pair = beside(batch, batch["real"]), beside(batch, fake)
-            seen = self.discriminate(judged_by(state), *pair, keys, state.step)
+            seen = self.discriminate(judge, *pair, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
@@ -94,8 +87,9 @@ class Pix2Pix(Family):
             difference = jnp.mean(jnp.abs(fake - batch["real"]))
             value, metrics = self.reconstruction * difference, {"reconstruction": difference}
             if self.adversarial:
+                judge = judged_by(discriminator, state, "discriminator")
                 real = beside(batch, batch["real"])
-                fooled, _ = self.fool(judged_by(state), beside(batch, fake), keys, state.step, real)
+                fooled, _ = self.fool(judge, beside(batch, fake), keys, state.step, real)
                 value, metrics["adversarial"] = value + self.adversarial * fooled, fooled
             return value, aux._replace(metrics=metrics)
 

@@ -29,6 +29,7 @@ from jaxgan import axis
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
 from jaxgan.objectives.adversary import WeightPenalties, apply
@@ -145,24 +146,16 @@ class Private(Family):
             u = keys.fold("label").uniform()
             return jnp.minimum((u * classes).astype(jnp.int32), classes - 1) if classes else None
 
-        def judged_by(state: State, label: Array | None) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(
-                    discriminator, state, "discriminator", images, label, stats=stats, keys=masks
-                )
-                return logits, None, stats
-
-            return judge
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            judge, seen = judged_by(state, own(batch)), (batch["real"], batch["fakes"])
-            said = self.discriminate(judge, *seen, keys, state.step, whole=False)
+            judge = judged_by(discriminator, state, "discriminator", own(batch))
+            said = self.discriminate(judge, batch["real"], batch["fakes"], keys, state.step, whole=False)
             return said.value, Aux(stats={"discriminator": said.stats}, metrics=said.metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             label = drawn(keys)  # the labels of the batch are private too
             fake, aux = make(state, keys, label)
-            return self.fool(judged_by(state, label), fake, keys, state.step)[0], aux
+            judge = judged_by(discriminator, state, "discriminator", label)
+            return self.fool(judge, fake, keys, state.step)[0], aux
 
         def with_fakes(state: State, batch: Batch, keys: Keys) -> Batch:
             return {**batch, "fakes": make(state, keys, own(batch))[0]}

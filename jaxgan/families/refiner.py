@@ -24,6 +24,7 @@ from jax import lax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
@@ -85,19 +86,13 @@ class Refinement(Family):
         def refine(state: State, batch: Batch, keys: Keys) -> tuple[Array, Any]:
             return apply(generator, state, "generator", batch["other"], keys=keys.fold("generator").example)
 
-        def judged_by(state: State) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(discriminator, state, "discriminator", images, stats=stats, keys=masks)
-                return logits, None, stats
-
-            return judge
-
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             refined, stats = refine(state, batch, keys)
             difference = jnp.mean(jnp.abs(refined - batch["other"]))
 
             def fooled() -> Array:
-                return self.fool(judged_by(state), refined, keys, state.step, batch["real"])[0]
+                judge = judged_by(discriminator, state, "discriminator")
+                return self.fool(judge, refined, keys, state.step, batch["real"])[0]
 
             value = lax.cond(state.step >= start, fooled, lambda: jnp.float32(0)) if start else fooled()
             metrics = {"difference": difference, "adversarial": value}
@@ -108,7 +103,8 @@ class Refinement(Family):
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             refined, _ = refine(state, batch, keys)
             asked = pools.halves(state.memory, refined, keys)
-            seen = self.discriminate(judged_by(state), batch["real"], asked.seen, keys, state.step)
+            judge = judged_by(discriminator, state, "discriminator")
+            seen = self.discriminate(judge, batch["real"], asked.seen, keys, state.step)
             return seen.value, Aux({"discriminator": seen.stats}, asked.candidates, seen.metrics)
 
         def init(key: Array, batch: Batch) -> Nets:

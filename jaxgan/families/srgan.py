@@ -12,7 +12,7 @@ For example:
 """
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -22,6 +22,7 @@ from jax import lax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.wiring import judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
@@ -91,16 +92,10 @@ class SRGAN(Family):
         def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
 
-        def judged_by(state: State) -> Any:
-            def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
-                logits, stats = apply(discriminator, state, "discriminator", images, stats=stats, keys=masks)
-                return logits, None, stats
-
-            return judge
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             fake, _ = fakes(state, batch, keys)
-            seen = self.discriminate(judged_by(state), batch["real"], fake, keys, state.step)
+            judge = judged_by(discriminator, state, "discriminator")
+            seen = self.discriminate(judge, batch["real"], fake, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
 
         def beyond_pixels(
@@ -112,7 +107,8 @@ class SRGAN(Family):
                 found["perceptual"] = looks.difference(maps, fake, real)
                 value += self.perceptual * found["perceptual"]
             if self.adversarial:
-                found["adversarial"], _ = self.fool(judged_by(state), fake, keys, state.step, real)
+                judge = judged_by(discriminator, state, "discriminator")
+                found["adversarial"], _ = self.fool(judge, fake, keys, state.step, real)
                 value += self.adversarial * found["adversarial"]
             return value, found
 
