@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxgan import game
-from jaxgan.families.wiring import judged_by
-from jaxgan.game import Game, Keys
+from jaxgan.families.wiring import fakes, generated, judged_by
+from jaxgan.game import Aux, Game, Keys
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 KEY = jax.random.key(0)
@@ -41,3 +41,15 @@ def test_a_judge_goes_on_from_the_statistics_that_it_is_given():
     assert more is None
     assert stats == {"turns": {"count": 1}}
     assert judge(X, Keys.of(KEY, 2).example, stats)[2] == {"turns": {"count": 2}}
+
+
+def test_fakes_are_made_in_training_or_are_those_of_the_step():
+    state, keys = state_of("generator"), Keys.of(KEY, 2)
+
+    def make(state, batch, keys):
+        return generated(Line(), state, keys, X, batch["more"])
+
+    made, aux = fakes(make, state, {"more": 5.0}, keys)
+    np.testing.assert_array_equal(made, [17, 21])
+    assert aux == Aux({"generator": {"turns": {"count": 1}}})
+    assert fakes(make, state, {"fakes": made}, keys) == (made, Aux())

@@ -23,7 +23,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import fakes, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
@@ -107,11 +107,8 @@ class CycleGAN(Family):
                 made[domain], stats[maker] = run(state, maker, batch[back[domain]], keys)
             return made, Aux(stats=stats)
 
-        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[dict[str, Array], Aux]:
-            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            made, _ = fakes(state, batch, keys)
+            made, _ = fakes(make, state, batch, keys)
             value, stats, metrics, candidates = jnp.float32(0), {}, {}, {}
             for domain, (_, name) in DOMAINS.items():
                 judge, own = judged_by(modules[name], state, name), keys.fold(domain)
@@ -123,7 +120,7 @@ class CycleGAN(Family):
             return value, Aux(stats, candidates if self.pool else None, metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            made, aux = fakes(state, batch, keys)
+            made, aux = fakes(make, state, batch, keys)
             stats, metrics = dict(aux.stats), {}
             value = jnp.float32(0)
             for domain, (maker, name) in DOMAINS.items():

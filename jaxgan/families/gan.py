@@ -23,6 +23,7 @@ import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
+from jaxgan.families.wiring import fakes, generated
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
@@ -100,12 +101,7 @@ class GAN(Family):
             return batch["label"] if self.conditional else None
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            given, masks = self.latents.draw(keys), keys.fold("generator").example
-            fake, stats = apply(generator, state, "generator", given, label(batch), keys=masks)
-            return fake, Aux(stats={"generator": stats})
-
-        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+            return generated(generator, state, keys, self.latents.draw(keys), label(batch))
 
         def judged_by(state: State, batch: Batch) -> Any:
             def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:
@@ -124,7 +120,7 @@ class GAN(Family):
             return self.auxiliary * sum(class_loss(x, batch["label"]) for x in said.values()), right
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, _ = fakes(state, batch, keys)
+            fake, _ = fakes(make, state, batch, keys)
             judge, stats = judged_by(state, batch), state.stats["discriminator"]
             one_by_one = not self.conditional and not stats and getattr(discriminator, "per_example", False)
             seen: Verdict = self.discriminate(
@@ -134,7 +130,7 @@ class GAN(Family):
             return seen.value + classes, Aux({"discriminator": seen.stats}, metrics={**seen.metrics, **right})
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, aux = fakes(state, batch, keys)
+            fake, aux = fakes(make, state, batch, keys)
             value, more = self.fool(judged_by(state, batch), fake, keys, state.step, batch["real"])
             classes, _ = told({"fake": more}, batch)
             return value + classes, aux

@@ -21,6 +21,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Sheet, family
 from jaxgan.families.gan import class_loss
+from jaxgan.families.wiring import generated
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
@@ -121,9 +122,7 @@ class InfoGAN(Family):
         latents = self.latents
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            given, masks = latents.draw(keys), keys.fold("generator").example
-            fake, stats = apply(generator, state, "generator", given, keys=masks)
-            return fake, Aux(stats={"generator": stats})
+            return generated(generator, state, keys, latents.draw(keys))
 
         def judged_by(state: State) -> Any:
             def judge(images: Array, masks: Array, stats: Any = None) -> tuple[Array, Any, Any]:

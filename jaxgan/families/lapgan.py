@@ -25,7 +25,7 @@ import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import fakes, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.layers.pyramid import pyramid, up
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
@@ -153,11 +153,8 @@ class LAPGAN(Family):
                 made.append(band)
             return made, Aux(stats=stats)
 
-        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[list[Array], Aux]:
-            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
-
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            made, _ = fakes(state, batch, keys)
+            made, _ = fakes(make, state, batch, keys)
             value, stats, metrics, each = jnp.float32(0), {}, {}, []
             for level, (low, band) in enumerate(cut(batch["real"])):
                 pair, own = (shown(low, band), shown(low, made[level])), keys.fold(judges[level])
@@ -174,7 +171,7 @@ class LAPGAN(Family):
             return value, Aux(stats=stats, metrics=metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            made, aux = fakes(state, batch, keys)
+            made, aux = fakes(make, state, batch, keys)
             value, metrics = jnp.float32(0), {}
             for level, (low, band) in enumerate(cut(batch["real"])):
                 fake, real, own = shown(low, made[level]), shown(low, band), keys.fold(judges[level])

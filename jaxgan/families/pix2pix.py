@@ -18,9 +18,8 @@ import optax
 
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import fakes, generated, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
-from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Fraction, Weight
 
 
@@ -65,25 +64,20 @@ class Pix2Pix(Family):
         """
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            masks = keys.fold("generator").example
-            fake, stats = apply(generator, state, "generator", batch["input"], keys=masks)
-            return fake, Aux(stats={"generator": stats})
-
-        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+            return generated(generator, state, keys, batch["input"])
 
         def beside(batch: Batch, image: Array) -> Array:
             return jnp.concatenate([batch["input"], image], -1)
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, _ = fakes(state, batch, keys)
+            fake, _ = fakes(make, state, batch, keys)
             judge = judged_by(discriminator, state, "discriminator")
             pair = beside(batch, batch["real"]), beside(batch, fake)
             seen = self.discriminate(judge, *pair, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, aux = fakes(state, batch, keys)
+            fake, aux = fakes(make, state, batch, keys)
             difference = jnp.mean(jnp.abs(fake - batch["real"]))
             value, metrics = self.reconstruction * difference, {"reconstruction": difference}
             if self.adversarial:

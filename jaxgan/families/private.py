@@ -29,10 +29,10 @@ from jaxgan import axis
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import generated, judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
-from jaxgan.objectives.adversary import WeightPenalties, apply
+from jaxgan.objectives.adversary import WeightPenalties
 from jaxgan.objectives.latents import Latents
 from jaxgan.settings import Count, Fraction
 
@@ -135,9 +135,7 @@ class Private(Family):
         noise = self.noise_multiplier
 
         def make(state: State, keys: Keys, label: Array | None) -> tuple[Array, Aux]:
-            given, masks = self.latents.draw(keys), keys.fold("generator").example
-            fake, stats = apply(generator, state, "generator", given, label, keys=masks)
-            return fake, Aux(stats={"generator": stats})
+            return generated(generator, state, keys, self.latents.draw(keys), label)
 
         def own(batch: Batch) -> Array | None:
             return batch["label"] if classes else None

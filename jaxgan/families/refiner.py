@@ -13,8 +13,6 @@ For example:
     (64, 16, 16, 1)
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,10 +22,9 @@ from jax import lax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import generated, judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
-from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Count, Fraction, Weight, Whole
 
 
@@ -83,11 +80,8 @@ class Refinement(Family):
         """
         start = self.generator_pretraining + self.discriminator_pretraining
 
-        def refine(state: State, batch: Batch, keys: Keys) -> tuple[Array, Any]:
-            return apply(generator, state, "generator", batch["other"], keys=keys.fold("generator").example)
-
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            refined, stats = refine(state, batch, keys)
+            refined, aux = generated(generator, state, keys, batch["other"])
             difference = jnp.mean(jnp.abs(refined - batch["other"]))
 
             def fooled() -> Array:
@@ -96,12 +90,10 @@ class Refinement(Family):
 
             value = lax.cond(state.step >= start, fooled, lambda: jnp.float32(0)) if start else fooled()
             metrics = {"difference": difference, "adversarial": value}
-            return value + self.self_regularisation * difference, Aux(
-                stats={"generator": stats}, metrics=metrics
-            )
+            return value + self.self_regularisation * difference, aux._replace(metrics=metrics)
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            refined, _ = refine(state, batch, keys)
+            refined, _ = generated(generator, state, keys, batch["other"])
             asked = pools.halves(state.memory, refined, keys)
             judge = judged_by(discriminator, state, "discriminator")
             seen = self.discriminate(judge, batch["real"], asked.seen, keys, state.step)

@@ -22,11 +22,10 @@ from jax import lax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import fakes, generated, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
-from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Fraction, Weight, Whole
 
 
@@ -85,15 +84,10 @@ class SRGAN(Family):
         start = self.warmup + self.discriminator_pretraining
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            masks = keys.fold("generator").example
-            fake, stats = apply(generator, state, "generator", batch["input"], keys=masks)
-            return fake, Aux(stats={"generator": stats})
-
-        def fakes(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
+            return generated(generator, state, keys, batch["input"])
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, _ = fakes(state, batch, keys)
+            fake, _ = fakes(make, state, batch, keys)
             judge = judged_by(discriminator, state, "discriminator")
             seen = self.discriminate(judge, batch["real"], fake, keys, state.step)
             return seen.value, Aux(stats={"discriminator": seen.stats}, metrics=seen.metrics)
@@ -113,7 +107,7 @@ class SRGAN(Family):
             return value, found
 
         def generator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
-            fake, aux = fakes(state, batch, keys)
+            fake, aux = fakes(make, state, batch, keys)
             real = batch["real"]
             difference = jnp.mean(
                 jnp.square(fake - real) if self.pixel_loss == "mse" else jnp.abs(fake - real)

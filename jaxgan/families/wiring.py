@@ -1,11 +1,32 @@
 """What most families wire their players with; what players play for stands in the families."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 
-from jaxgan.game import Array, State
+from jaxgan.game import Array, Aux, Batch, Keys, State
 from jaxgan.objectives.adversary import Judge, apply
+
+
+def generated(generator: nn.Module, state: State, keys: Keys, *given: Any) -> tuple[Any, Aux]:
+    """Fakes that the network "generator" makes, and its new statistics.
+
+    Args:
+      generator: Called as `generator(*given, train=, keys=)`.
+      state: The state, for its parameters and statistics.
+      keys: The turn's keys.
+      given: What fakes are made from.
+    """
+    made, stats = apply(generator, state, "generator", *given, keys=keys.fold("generator").example)
+    return made, Aux(stats={"generator": stats})
+
+
+def fakes(
+    make: Callable[[State, Batch, Keys], tuple[Any, Aux]], state: State, batch: Batch, keys: Keys
+) -> tuple[Any, Aux]:
+    """Fakes for a player: those that the step made for all, where `game.Fakes` were given, or else made here."""
+    return (batch["fakes"], Aux()) if "fakes" in batch else make(state, batch, keys)
 
 
 def judged_by(discriminator: nn.Module, state: State, name: str, *given: Any) -> Judge:
