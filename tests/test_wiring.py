@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jaxgan import game
-from jaxgan.families.wiring import fakes, generated, judged_by
+from jaxgan.families.wiring import fakes, generated, initial, judged_by
 from jaxgan.game import Aux, Game, Keys
+from jaxgan.networks import MLPDiscriminator
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 KEY = jax.random.key(0)
@@ -53,3 +54,11 @@ def test_fakes_are_made_in_training_or_are_those_of_the_step():
     np.testing.assert_array_equal(made, [17, 21])
     assert aux == Aux({"generator": {"turns": {"count": 1}}})
     assert fakes(make, state, {"fakes": made}, keys) == (made, Aux())
+
+
+def test_each_network_begins_with_the_key_of_its_place():
+    points = MLPDiscriminator(4, 1)
+    nets = initial(KEY, one=(Line(), X), other=(points, X[None]))
+    alone = points.init(jax.random.fold_in(KEY, 1), X[None], train=True)
+    assert list(nets) == ["one", "other"]
+    jax.tree.map(np.testing.assert_array_equal, nets["other"], alone)

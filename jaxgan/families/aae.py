@@ -28,7 +28,7 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Scatter, Sheet, family
 from jaxgan.families.gan import class_loss
-from jaxgan.families.wiring import judged_by
+from jaxgan.families.wiring import initial, judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.objectives.adversary import apply
@@ -222,15 +222,14 @@ class AAE(Family):
             n = len(image)
             code, label = jnp.zeros((n, latents.size)), jnp.zeros(n, jnp.int32) if placed else None
             both = jnp.zeros((n, latents.size + (classes if divided else 0)))
-            made: dict[str, Callable[[Array], Any]] = {
-                "encoder": lambda key: encoder.init(key, image, train=True),
-                "generator": lambda key: generator.init(key, both, train=True),
-                "discriminator": lambda key: discriminator.init(key, code, label, train=True),
+            networks: dict[str, tuple[Any, ...]] = {
+                "encoder": (encoder, image),
+                "generator": (generator, both),
+                "discriminator": (discriminator, code, label),
             }
             if class_discriminator is not None:
-                other, spread = class_discriminator, jnp.zeros((n, classes))
-                made["class_discriminator"] = lambda key: other.init(key, spread, train=True)
-            return {name: make(jax.random.fold_in(key, i)) for i, (name, make) in enumerate(made.items())}
+                networks["class_discriminator"] = (class_discriminator, jnp.zeros((n, classes)))
+            return initial(key, **networks)
 
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
             batch = batch or {}

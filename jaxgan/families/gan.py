@@ -17,13 +17,12 @@ For example:
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import fakes, generated
+from jaxgan.families.wiring import fakes, generated, initial
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
@@ -137,11 +136,8 @@ class GAN(Family):
 
         def init(key: Array, batch: Batch) -> Nets:
             z, seen = jnp.zeros((len(batch["real"]), self.latents.size)), self.blank(batch["real"])
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, z, label(batch), train=True),
-                "discriminator": discriminator.init(d_key, seen, label(batch), train=True),
-            }
+            own = label(batch)
+            nets = initial(key, generator=(generator, z, own), discriminator=(discriminator, seen, own))
             self.check_statistics(nets["discriminator"])
             return nets
 

@@ -21,7 +21,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Sheet, family
 from jaxgan.families.gan import class_loss
-from jaxgan.families.wiring import generated
+from jaxgan.families.wiring import generated, initial
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
@@ -159,11 +159,7 @@ class InfoGAN(Family):
 
         def init(key: Array, batch: Batch) -> Nets:
             z = jnp.zeros((len(batch["real"]), latents.size))
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, z, train=True),
-                "discriminator": discriminator.init(d_key, batch["real"], train=True),
-            }
+            nets = initial(key, generator=(generator, z), discriminator=(discriminator, batch["real"]))
             self.check_statistics(nets["discriminator"])
             return nets
 

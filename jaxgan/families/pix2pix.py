@@ -12,13 +12,12 @@ For example:
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import fakes, generated, judged_by
+from jaxgan.families.wiring import fakes, generated, initial, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.settings import Fraction, Weight
 
@@ -88,13 +87,8 @@ class Pix2Pix(Family):
             return value, aux._replace(metrics=metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, batch["input"], train=True),
-                "discriminator": discriminator.init(
-                    d_key, self.blank(beside(batch, batch["real"])), train=True
-                ),
-            }
+            seen = self.blank(beside(batch, batch["real"]))
+            nets = initial(key, generator=(generator, batch["input"]), discriminator=(discriminator, seen))
             self.check_statistics(nets["discriminator"])
             return nets
 

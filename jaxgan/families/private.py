@@ -29,7 +29,7 @@ from jaxgan import axis
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import generated, judged_by
+from jaxgan.families.wiring import generated, initial, judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
 from jaxgan.objectives.adversary import WeightPenalties
@@ -164,14 +164,9 @@ class Private(Family):
             return restore(flat + noise * self.clip / expected * key.normal(flat.shape)[0])
 
         def init(key: Array, batch: Batch) -> Nets:
-            z = jnp.zeros((len(batch["real"]), self.latents.size))
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, z, own(batch), train=True),
-                "discriminator": discriminator.init(
-                    d_key, jnp.zeros_like(batch["real"]), own(batch), train=True
-                ),
-            }
+            z, label = jnp.zeros((len(batch["real"]), self.latents.size)), own(batch)
+            seen = jnp.zeros_like(batch["real"])
+            nets = initial(key, generator=(generator, z, label), discriminator=(discriminator, seen, label))
             for name, variables in nets.items():
                 if "batch_stats" in variables:
                     raise ValueError(f"a private game's {name} must not mix examples: leave out batch norm")

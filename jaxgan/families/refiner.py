@@ -14,7 +14,6 @@ For example:
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
@@ -22,7 +21,7 @@ from jax import lax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import generated, judged_by
+from jaxgan.families.wiring import generated, initial, judged_by
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.settings import Count, Fraction, Weight, Whole
@@ -105,11 +104,8 @@ class Refinement(Family):
                     "a refined image takes the place of a real one, but synthetic images are "
                     f"{batch['other'].shape[1:]} and real ones {batch['real'].shape[1:]}"
                 )
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, batch["other"], train=True),
-                "discriminator": discriminator.init(d_key, self.blank(batch["real"]), train=True),
-            }
+            seen = self.blank(batch["real"])
+            nets = initial(key, generator=(generator, batch["other"]), discriminator=(discriminator, seen))
             self.check_statistics(nets["discriminator"])
             return nets
 

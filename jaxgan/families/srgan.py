@@ -22,7 +22,7 @@ from jax import lax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import fakes, generated, judged_by
+from jaxgan.families.wiring import fakes, generated, initial, judged_by
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
@@ -124,11 +124,8 @@ class SRGAN(Family):
             return self.pixel * difference + more, aux._replace(metrics={"pixel": difference, **found})
 
         def init(key: Array, batch: Batch) -> Nets:
-            g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-            nets = {
-                "generator": generator.init(g_key, batch["input"], train=True),
-                "discriminator": discriminator.init(d_key, self.blank(batch["real"]), train=True),
-            }
+            seen = self.blank(batch["real"])
+            nets = initial(key, generator=(generator, batch["input"]), discriminator=(discriminator, seen))
             self.check_statistics(nets["discriminator"])
             return nets
 

@@ -4,9 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 
-from jaxgan.game import Array, Aux, Batch, Keys, State
+from jaxgan.game import Array, Aux, Batch, Keys, Nets, State
 from jaxgan.objectives.adversary import Judge, apply
+
+
+def initial(key: Array, /, **networks: tuple[Any, ...]) -> Nets:
+    """The Linen variables of networks before the first step, each with a key of its own.
+
+    Args:
+      key: Each network's is folded out of it, by the network's place.
+      networks: A module and what it takes, for each name.
+    """
+    keys = [jax.random.fold_in(key, place) for place in range(len(networks))]
+    each = zip(keys, networks.items(), strict=True)
+    return {name: module.init(own, *given, train=True) for own, (name, (module, *given)) in each}
 
 
 def generated(generator: nn.Module, state: State, keys: Keys, *given: Any) -> tuple[Any, Aux]:
