@@ -1,15 +1,21 @@
 """What families are wired with, by a network that can be worked out by hand."""
 
+import textwrap
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.families.wiring import fakes, generated, initial, judged_by
+from jaxgan.families import wiring
+from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Aux, Game, Keys
-from jaxgan.networks import MLPDiscriminator
+from jaxgan.networks import MLPDiscriminator, MLPGenerator
+from jaxgan.objectives.adversary import Adversary
+from jaxgan.objectives.latents import Latents
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 KEY = jax.random.key(0)
@@ -44,7 +50,7 @@ def test_a_judge_goes_on_from_the_statistics_that_it_is_given():
     assert judge(X, Keys.of(KEY, 2).example, stats)[2] == {"turns": {"count": 2}}
 
 
-def test_fakes_are_made_in_training_or_are_those_of_the_step():
+def test_fakes_are_made_in_training_and_samples_as_trained():
     state, keys = state_of("generator"), Keys.of(KEY, 2)
 
     def make(state, batch, keys):
@@ -54,6 +60,7 @@ def test_fakes_are_made_in_training_or_are_those_of_the_step():
     np.testing.assert_array_equal(made, [17, 21])
     assert aux == Aux({"generator": {"turns": {"count": 1}}})
     assert fakes(make, state, {"fakes": made}, keys) == (made, Aux())
+    np.testing.assert_array_equal(trained(Line(), state, "generator", X, more=5.0), [7, 11])
 
 
 def test_each_network_begins_with_the_key_of_its_place():
@@ -62,3 +69,18 @@ def test_each_network_begins_with_the_key_of_its_place():
     alone = points.init(jax.random.fold_in(KEY, 1), X[None], train=True)
     assert list(nets) == ["one", "other"]
     jax.tree.map(np.testing.assert_array_equal, nets["other"], alone)
+
+
+def test_the_example_is_a_game():
+    names = [Adversary, Latents, MLPDiscriminator, MLPGenerator, generated, initial, judged_by, trained]
+    space = {"jnp": jnp, **{x.__name__: x for x in names}}
+    assert wiring.__doc__
+    exec(textwrap.dedent(wiring.__doc__.split("For example:\n")[1]), space)
+    player = space["rules"].generating(("generator",), space["generator_loss"], optax.sgd(0.1))
+    rules = Game(space["init"], {"generator": player}, space["sample"])
+
+    def play(batch):
+        state, _ = game.step(rules, game.init(rules, KEY, {"real": batch["real"][0]}), batch)
+        return rules.sample(state, Keys.of(KEY, 5), None)
+
+    assert jax.eval_shape(play, {"real": jnp.zeros((1, 4, 2))}).shape == (5, 2)

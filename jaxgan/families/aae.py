@@ -28,7 +28,7 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Scatter, Sheet, family
 from jaxgan.families.gan import class_loss
-from jaxgan.families.wiring import initial, judged_by
+from jaxgan.families.wiring import initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.objectives.adversary import apply
@@ -47,12 +47,12 @@ def joined(codes: Array, logits: Array | None) -> Array:
 
 def encode(encoder: nn.Module, state: State, images: Array) -> tuple[Array, Array | None]:
     """Codes `[N, Z]` of images and, in the style/class split, the logits of classes `[N, K]`, as trained."""
-    return encoder.apply(state.variables("encoder"), images, train=False)  # pyright: ignore[reportReturnType]
+    return trained(encoder, state, "encoder", images)
 
 
 def decode(generator: nn.Module, state: State, latent: Array) -> Array:
     """Images `[N, ...]` of what `joined` gives, as trained."""
-    return generator.apply(state.variables("generator"), latent, train=False)  # pyright: ignore[reportReturnType]
+    return trained(generator, state, "generator", latent)
 
 
 @family("aae")

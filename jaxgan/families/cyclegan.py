@@ -23,7 +23,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import fakes, judged_by
+from jaxgan.families.wiring import fakes, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
@@ -166,7 +166,7 @@ class CycleGAN(Family):
                 raise ValueError('a translator needs "other", or "real" for the way back')
             maker = DOMAINS[back[given]][0]
             masks = keys.fold(maker).example
-            return modules[maker].apply(state.variables(maker), batch[given], train=False, keys=masks)  # pyright: ignore[reportReturnType]
+            return trained(modules[maker], state, maker, batch[given], keys=masks)
 
         makers, judges = (tuple(names[i] for names in DOMAINS.values()) for i in (0, 1))
         return Game(

@@ -22,7 +22,7 @@ import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import fakes, generated, initial
+from jaxgan.families.wiring import fakes, generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
@@ -144,7 +144,7 @@ class GAN(Family):
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
             batch = batch or {}
             z = batch["latent"] if "latent" in batch else self.latents.draw(keys)
-            return generator.apply(state.variables("generator"), z, label(batch), train=False)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", z, label(batch))
 
         return Game(
             init=init,

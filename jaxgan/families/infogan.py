@@ -21,7 +21,7 @@ import optax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Sheet, family
 from jaxgan.families.gan import class_loss
-from jaxgan.families.wiring import generated, initial
+from jaxgan.families.wiring import generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
@@ -165,7 +165,7 @@ class InfoGAN(Family):
 
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
             z = batch["latent"] if batch and "latent" in batch else latents.draw(keys)
-            return generator.apply(state.variables("generator"), z, train=False)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", z)
 
         return Game(
             init=init,
@@ -207,8 +207,7 @@ def pictures(generator: nn.Module, latents: Coded) -> Mapping[str, Callable[[Sta
 
     def sheet(state: State, noise: Array, category: Array, continuous: Array, columns: int) -> Sheet:
         z = latents.join(noise, category, continuous)
-        images: Any = generator.apply(state.variables("generator"), z, train=False)
-        return Sheet(images, columns)
+        return Sheet(trained(generator, state, "generator", z), columns)
 
     def categories(state: State, batch: Batch) -> Sheet:
         noise, _, continuous = rows(latents.categories)

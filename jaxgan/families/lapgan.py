@@ -25,7 +25,7 @@ import optax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import fakes, judged_by
+from jaxgan.families.wiring import fakes, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.layers.pyramid import pyramid, up
 from jaxgan.networks import MLPDiscriminator, MLPGenerator
@@ -207,7 +207,7 @@ class LAPGAN(Family):
             for level in reversed(range(levels)):
                 low = None if image is None else up(image)
                 args = (*given(level, low, noise[level]), label(batch))
-                band: Any = generators[level].apply(state.variables(makers[level]), *args, train=False)
+                band = trained(generators[level], state, makers[level], *args)
                 image = band if low is None else low + band
             assert image is not None
             return image

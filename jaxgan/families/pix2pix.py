@@ -17,7 +17,7 @@ import optax
 
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import fakes, generated, initial, judged_by
+from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.settings import Fraction, Weight
 
@@ -96,7 +96,7 @@ class Pix2Pix(Family):
             if not batch or "input" not in batch:
                 raise ValueError('a translator needs "input"')
             masks = keys.fold("generator").example
-            return generator.apply(state.variables("generator"), batch["input"], train=False, keys=masks)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", batch["input"], keys=masks)
 
         return Game(
             init=init,

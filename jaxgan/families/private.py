@@ -29,7 +29,7 @@ from jaxgan import axis
 from jaxgan.data.order import OVERFLOW, Poisson
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import generated, initial, judged_by
+from jaxgan.families.wiring import generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
 from jaxgan.objectives.adversary import WeightPenalties
@@ -175,7 +175,7 @@ class Private(Family):
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
             batch = batch or {}
             z = batch["latent"] if "latent" in batch else self.latents.draw(keys)
-            return generator.apply(state.variables("generator"), z, own(batch), train=False)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", z, own(batch))
 
         return Game(
             init=init,

@@ -21,7 +21,7 @@ from jax import lax
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
-from jaxgan.families.wiring import generated, initial, judged_by
+from jaxgan.families.wiring import generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.settings import Count, Fraction, Weight, Whole
@@ -113,7 +113,7 @@ class Refinement(Family):
             if not batch or "other" not in batch:
                 raise ValueError('a refiner needs "other"')
             masks = keys.fold("generator").example
-            return generator.apply(state.variables("generator"), batch["other"], train=False, keys=masks)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", batch["other"], keys=masks)
 
         return Game(
             init=init,

@@ -22,7 +22,7 @@ from jax import lax
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.wiring import fakes, generated, initial, judged_by
+from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
@@ -133,7 +133,7 @@ class SRGAN(Family):
             if not batch or "input" not in batch:
                 raise ValueError('super-resolution needs "input"')
             around = {"inside": batch["inside"]} if "inside" in batch else {}
-            return generator.apply(state.variables("generator"), batch["input"], train=False, **around)  # pyright: ignore[reportReturnType]
+            return trained(generator, state, "generator", batch["input"], **around)
 
         return Game(
             init=init,

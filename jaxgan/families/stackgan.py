@@ -25,6 +25,7 @@ from jax import lax
 from jaxgan import axis
 from jaxgan.errors import InputError
 from jaxgan.families.base import SHOWN, Built, Facts, Family, Parts, family
+from jaxgan.families.wiring import trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, Player, State
 from jaxgan.networks.registry import settings_of
 from jaxgan.networks.resnet import pool, upsample
@@ -186,8 +187,7 @@ class StackGAN(Family):
             drawn = noise("generator", keys)
             if name == "generator":
                 return apply(first, state, name, embedding, self.latents.draw(keys), drawn)
-            variables = state.variables("generator")
-            small: Any = first.apply(variables, embedding, self.latents.draw(keys), drawn, train=False)
+            small = trained(first, state, "generator", embedding, self.latents.draw(keys), drawn)
             return apply(second, state, name, embedding, lax.stop_gradient(small[0]), noise(name, keys))
 
         def judged_by(name: str, state: State, embedding: Array) -> Judge:
@@ -258,12 +258,11 @@ class StackGAN(Family):
                 raise ValueError(f'a sample is made from "{self.given}", which the batch lacks')
             z = batch["latent"] if "latent" in batch else self.latents.draw(keys)
             embedding = embed(state, batch)
-            told = state.variables("generator"), state.variables("second_generator")
-            small: Any = first.apply(told[0], embedding, z, noise("generator", keys), train=False)
+            small = trained(first, state, "generator", embedding, z, noise("generator", keys))
 
             def whole() -> Array:
                 drawn = noise("second_generator", keys)
-                return second.apply(told[1], embedding, small[0], drawn, train=False)[0]  # pyright: ignore[reportReturnType]
+                return trained(second, state, "second_generator", embedding, small[0], drawn)[0]
 
             def enlarged() -> Array:
                 x = small[0]

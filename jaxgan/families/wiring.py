@@ -1,4 +1,22 @@
-"""What most families wire their players with; what players play for stands in the families."""
+"""What families wire their players with. What players play for stands in each family's own file.
+
+For example:
+
+    rules, latents = Adversary(), Latents(8)
+    generator, discriminator = MLPGenerator((2,)), MLPDiscriminator()
+
+    def init(key, batch):
+        z = jnp.zeros((len(batch["real"]), latents.size))
+        return initial(key, generator=(generator, z), discriminator=(discriminator, batch["real"]))
+
+    def generator_loss(state, batch, keys):
+        fake, aux = generated(generator, state, keys, latents.draw(keys))
+        judge = judged_by(discriminator, state, "discriminator")
+        return rules.fool(judge, fake, keys, state.step)[0], aux
+
+    def sample(state, keys, batch=None):
+        return trained(generator, state, "generator", latents.draw(keys))
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -57,3 +75,8 @@ def judged_by(discriminator: nn.Module, state: State, name: str, *given: Any) ->
         return logits, None, stats
 
     return judge
+
+
+def trained(module: nn.Module, state: State, name: str, *given: Any, **options: Any) -> Any:
+    """What a network makes as trained, with the statistics that it has; in training that is `adversary.apply`."""
+    return module.apply(state.variables(name), *given, train=False, **options)
