@@ -262,7 +262,9 @@ def update(
         gradient = player.value_and_grad(through, has_aux=True)
         (loss, aux), (grads, fake_grads) = gradient((moved, shared.fakes), state, batch, keys)
         (through_fakes,) = shared.pullback(fake_grads)
-        for network in set(through_fakes) & set(moved):
+        for network in (
+            name for name in moved if name in through_fakes
+        ):  # a set has another order in each process
             grads[network] = jax.tree.map(jnp.add, grads[network], through_fakes[network])
         aux = aux._replace(stats={**shared.aux.stats, **aux.stats})
     else:

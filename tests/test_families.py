@@ -1,8 +1,11 @@
 """Every family keeps the promises of the core: resumed to the bit, whole on any number of devices, free of windows."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -193,3 +196,33 @@ def test_turns_and_pretraining_of_the_discriminator_are_those_of_any_family(name
         assert player.turns == (3 if judges else plain[each].turns), each
         waits = each in ("generator", "second_generator", "encoder") and name not in OTHER_TERMS
         assert player.start == plain[each].start + 2 * waits, each
+
+
+TRACED = """
+import hashlib, sys, jax, jax.numpy as jnp
+from test_families import FAMILIES, experiment, game, settings_of
+for name in sys.argv[1:]:
+    settings = settings_of(name)
+    built = experiment.of_source(settings, experiment.source_of(settings))
+    seen = built.domain.decoded(built.fields)
+    batch = {k: jax.ShapeDtypeStruct((built.game.turns, built.rows, *f.shape), f.dtype) for k, f in seen.items()}
+    if built.poisson:
+        batch["included"] = jax.ShapeDtypeStruct((built.game.turns, built.rows), bool)
+    state = jax.eval_shape(lambda: experiment.initial(built))
+    text = str(jax.make_jaxpr(lambda state, batch: game.step(built.game, state, batch))(state, batch))
+    print(name, hashlib.sha256(re.sub("0x[0-9a-f]+", "", text).encode()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("names", [("lapgan", "cyclegan"), slow(tuple(FAMILIES.keys() - LIBRARIES.keys()))])
+def test_every_process_traces_the_same_step(names):
+    """Whatever the order of sets, which differs from one process to the next: programs are cached by their text."""
+    said = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
+        command = [sys.executable, "-c", "import re" + TRACED, *sorted(names)]
+        said.append(
+            subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        )
+    assert len(said[0].splitlines()) == len(names)
+    assert said[0] == said[1]
