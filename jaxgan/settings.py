@@ -24,7 +24,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
-Weight = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0)]
 
 
 class Model(BaseModel):

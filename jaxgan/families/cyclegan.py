@@ -27,7 +27,7 @@ from jaxgan.families.wiring import fakes, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
-from jaxgan.settings import Fraction, Weight, Whole
+from jaxgan.settings import Factor, Fraction, Whole
 
 DOMAINS = {"real": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
 """For the images of each domain, the network that makes them and the one that judges them."""
@@ -42,9 +42,9 @@ class CycleGAN(Family):
       3 and section 5.2 (identity).
     """
 
-    cycle: Weight = 10.0
+    cycle: Factor = 10.0
     """Factor of the mean absolute difference after a way forth and back."""
-    identity: Weight = 5.0
+    identity: Factor = 5.0
     """Factor of the mean absolute difference that a translator makes to images that need none; only where both domains
     have as many channels."""
     pool: Whole = 50

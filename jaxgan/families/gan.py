@@ -26,7 +26,7 @@ from jaxgan.families.wiring import fakes, generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Fraction, Weight
+from jaxgan.settings import Count, Factor, Fraction
 
 
 def class_loss(logits: Array, label: Array) -> Array:
@@ -52,7 +52,7 @@ class GAN(Family):
     """How they are distributed, see `Latents`."""
     conditional: bool = False
     """Whether both networks take labels."""
-    auxiliary: Weight = 1.0
+    auxiliary: Factor = 1.0
     """Factor of the cross-entropy of the classes, of real and of generated images, for both players, where the
     discriminator tells classes (AC-GAN)."""
     ema: Fraction = 0.999

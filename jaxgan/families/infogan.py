@@ -25,7 +25,7 @@ from jaxgan.families.wiring import generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
-from jaxgan.settings import Count, Fraction, Weight, Whole
+from jaxgan.settings import Count, Factor, Fraction, Whole
 
 ROWS, STEPS, REACH = 8, 10, 2.0
 """Rows of a picture of codes, each of one draw of noise; steps of a continuous code along a row, and how far they go
@@ -74,9 +74,9 @@ class InfoGAN(Family):
     """Values of the categorical code; 0 for none."""
     continuous: Whole = 2
     """Continuous codes, uniform in [-1, 1)."""
-    information: Weight = 1.0
+    information: Factor = 1.0
     """Factor of what is lost of the categorical code, its cross-entropy in nats: lambda."""
-    continuous_information: Weight = 0.1
+    continuous_information: Factor = 0.1
     """Factor of what is lost of the continuous codes: half the squared error, that of a Gaussian of variance 1."""
     ema: Fraction = 0.999
     """Decay of the generator's average, 0 for none."""

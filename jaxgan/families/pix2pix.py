@@ -19,7 +19,7 @@ from jaxgan.families.base import Built, Facts, Family, Parts, family
 from jaxgan.families.translation import shapes
 from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
-from jaxgan.settings import Fraction, Weight
+from jaxgan.settings import Factor, Fraction
 
 
 @family("pix2pix")
@@ -30,9 +30,9 @@ class Pix2Pix(Family):
       Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, equations 1 to 4.
     """
 
-    reconstruction: Weight = 100.0
+    reconstruction: Factor = 100.0
     """Factor of the mean absolute difference to the real image, lambda."""
-    adversarial: Weight = 1.0
+    adversarial: Factor = 1.0
     """Factor of the generator's adversarial loss; 0 for the baseline of pixels alone."""
     ema: Fraction = 0.0
     """Decay of the generator's average, 0 for none."""

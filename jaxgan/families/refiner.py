@@ -24,7 +24,7 @@ from jaxgan.families.translation import shapes
 from jaxgan.families.wiring import generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
-from jaxgan.settings import Count, Fraction, Weight, Whole
+from jaxgan.settings import Count, Factor, Fraction, Whole
 
 
 @family("refiner")
@@ -39,7 +39,7 @@ class Refinement(Family):
       2 to 4 and algorithm 1.
     """
 
-    self_regularisation: Weight = 10.0
+    self_regularisation: Factor = 10.0
     """Factor of the mean absolute difference between refined and synthetic image, lambda with the identity as feature
     map. The paper sums over the pixels, and its factors are less."""
     history: Whole = 512

@@ -26,7 +26,7 @@ from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.networks import perceptual as looks
 from jaxgan.networks.srresnet import SCALES
-from jaxgan.settings import Fraction, Weight, Whole
+from jaxgan.settings import Factor, Fraction, Whole
 
 
 @family("srgan")
@@ -40,11 +40,11 @@ class SRGAN(Family):
 
     pixel_loss: Literal["mse", "l1"] = "mse"
     """Mean squared ("mse", equation 4 of the paper) or mean absolute difference ("l1") to the real image."""
-    pixel: Weight = 1.0
+    pixel: Factor = 1.0
     """Its factor."""
-    perceptual: Weight = 1.0
+    perceptual: Factor = 1.0
     """Factor of the mean squared difference of maps inside the network `features` (equation 5)."""
-    adversarial: Weight = 1e-3
+    adversarial: Factor = 1e-3
     """Factor of the generator's adversarial loss; 0 for pixels and features alone."""
     features: Literal["auto", "fashion-cnn", "efficientnet-lite0", "none"] = "auto"
     """A network of `jaxgan.networks.perceptual`; its weights are fixed."""

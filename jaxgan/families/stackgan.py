@@ -33,7 +33,7 @@ from jaxgan.networks.stackgan import StackGANGenerator, doublings
 from jaxgan.networks.text import CharacterEncoder
 from jaxgan.objectives.adversary import Judge, apply
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Fraction, Probability, Weight
+from jaxgan.settings import Count, Factor, Fraction, Probability
 
 SOURCES = {
     "text": "captions; set data.task to 'captions', or choose a data.source that has some",
@@ -97,7 +97,7 @@ class StackGAN(Family):
     """Numbers that an image is made from."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""
-    kl: Weight = 0.016
+    kl: Factor = 0.016
     """Factor of the divergence of conditions from standard Gaussians. The paper says 1; its code, which takes the mean
     over 128 numbers and doubles it, comes to this."""
     mismatched: Probability = 0.5

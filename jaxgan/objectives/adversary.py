@@ -30,7 +30,7 @@ from jaxgan.game import Array, Aux, Batch, Keys, Loss, Player, State
 from jaxgan.objectives import losses, penalties
 from jaxgan.objectives.augment import Kind, augment
 from jaxgan.optimizers import Optimizer
-from jaxgan.settings import Count, Model, Probability, Weight, Whole
+from jaxgan.settings import Count, Factor, Model, Probability, Whole
 
 VALUES = 64
 """Values of an example whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
@@ -73,10 +73,10 @@ def variance(examples: Array) -> Array:
 class WeightPenalties(Model):
     """Penalties on the weights of a network, each with its factor; see `jaxgan.objectives.penalties`."""
 
-    orthogonal: Weight = 0.0
+    orthogonal: Factor = 0.0
     """1e-4 in BigGAN."""
-    l1: Weight = 0.0
-    l2: Weight = 0.0
+    l1: Factor = 0.0
+    l2: Factor = 0.0
 
     def penalty(self, params: Any) -> tuple[Array | float, dict[str, Array]]:
         """The weighted sum for parameters, and each penalty by its name without its factor."""
@@ -142,13 +142,13 @@ class Adversary(Model):
 
     loss: Annotated[str, BeforeValidator(_known)] = "non_saturating"
     """A name of `jaxgan.objectives.losses.LOSSES`."""
-    gradient_penalty: Weight = 0.0
+    gradient_penalty: Factor = 0.0
     """Factor of `penalties.gradient_penalty` between real and generated examples, paired by position; 10 in WGAN-GP."""
-    r1: Weight = 0.0
+    r1: Factor = 0.0
     """Factor of `penalties.r1`, on the discriminator's slope at real examples: gamma, 10 in the paper."""
-    r2: Weight = 0.0
+    r2: Factor = 0.0
     """Factor of `penalties.r2`, on its slope at generated examples."""
-    dragan: Weight = 0.0
+    dragan: Factor = 0.0
     """Factor of `penalties.dragan`, on its slope around real examples; 10 in the paper."""
     penalty_every: Count = 1
     """Steps from one penalty on slopes to the next, which then weighs so many times as much (Karras et al., Analyzing
@@ -157,7 +157,7 @@ class Adversary(Model):
     """What the discriminator's target for real examples lacks to 1, see `losses.Loss.discriminator`."""
     flip: Probability = 0.0
     """Probability that the discriminator learns from an example with the wrong label, real or not, such as 0.35."""
-    noise: Weight = 0.0
+    noise: Factor = 0.0
     """Standard deviation of Gaussian noise on all examples that are judged (Sonderby et al., Amortised MAP Inference
     for Image Super-resolution, 2017, section 3.2.1: instance noise)."""
     noise_steps: Whole = 0
