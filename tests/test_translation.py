@@ -243,7 +243,7 @@ def test_cyclegan_by_hand(shared, rng):
     makers = {name: p[name] for name in ("generator", "inverse")}
     close(new.params, {**judges, **moved(makers, jax.grad(g_value)(makers))})
     np.testing.assert_allclose(metrics["generator/loss"], g_value(makers), rtol=1e-5)
-    assert int(new.memory["real"]["filled"]) == N
+    assert int(new.memory["image"]["filled"]) == N
     kept = new.memory["other"]["images"][:N]
     np.testing.assert_allclose(kept, run(Affine(), p["inverse"], batch["real"][0]), rtol=1e-5, atol=1e-6)
     x = batch["real"][0]
@@ -318,7 +318,7 @@ IMAGE, OTHER = Field((28, 28, 1), "uint8"), Field((28, 28, 3), "uint8")
     ("overrides", "fields", "message"),
     [
         ({"game.family": "pix2pix"}, {"real": IMAGE}, "needs pairs of images"),
-        ({"game.family": "cyclegan"}, {"real": IMAGE}, "needs images of two domains"),
+        ({"game.family": "cyclegan"}, {"real": IMAGE}, "needs images of two kinds"),
         ({"game.family": "cyclegan"}, {"real": IMAGE, "other": OTHER}, "game.identity needs"),
         (
             {"game.family": "pix2pix"},
@@ -363,7 +363,7 @@ def test_settings_become_games():
     )
     state = jax.eval_shape(lambda: experiment.initial(built))
     assert built.given == ("other",)
-    assert state.memory["real"]["images"].shape == (50, 28, 28, 1)
+    assert state.memory["image"]["images"].shape == (50, 28, 28, 1)
     assert state.memory["other"]["images"].shape == (50, 28, 28, 3)
 
 

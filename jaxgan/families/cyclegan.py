@@ -29,8 +29,14 @@ from jaxgan.objectives import pool as pools
 from jaxgan.objectives.adversary import apply
 from jaxgan.settings import Factor, Fraction, Whole
 
-DOMAINS = {"real": ("generator", "discriminator"), "other": ("inverse", "inverse_discriminator")}
-"""For the images of each domain, the network that makes them and the one that judges them."""
+SIDES = {
+    "image": ("real", "generator", "discriminator"),
+    "other": ("other", "inverse", "inverse_discriminator"),
+}
+"""The two kinds of images by their names in draws, memory and metrics: the field, the network that makes them, and the
+one that judges them."""
+BACK = {"image": "other", "other": "image"}
+"""What each is made from."""
 
 
 @family("cyclegan")
@@ -45,10 +51,10 @@ class CycleGAN(Family):
     cycle: Factor = 10.0
     """Factor of the mean absolute difference after a way forth and back."""
     identity: Factor = 5.0
-    """Factor of the mean absolute difference that a translator makes to images that need none; only where both domains
+    """Factor of the mean absolute difference that a translator makes to images that need none; only where both kinds
     have as many channels."""
     pool: Whole = 50
-    """Generated images of each domain that discriminators are shown later, see `jaxgan.objectives.pool`; 0 for none."""
+    """Generated images of each kind that discriminators are shown later, see `jaxgan.objectives.pool`; 0 for none."""
     ema: Fraction = 0.0
     """Decay of both translators' averages, 0 for none."""
     shared_draws: bool = True
@@ -88,7 +94,7 @@ class CycleGAN(Family):
 
         Returns:
           The game. `sample` translates the batch's "other" to images, or where there is none its "real" back. Its
-          `init` raises ValueError if identity is asked of domains that differ in channels.
+          `init` raises ValueError if identity is asked of kinds that differ in channels.
         """
         modules = {
             "generator": generator,
@@ -96,26 +102,28 @@ class CycleGAN(Family):
             "discriminator": discriminator,
             "inverse_discriminator": inverse_discriminator,
         }
-        back = {"real": "other", "other": "real"}
+
+        def seen_of(batch: Batch, side: str) -> Array:
+            return batch[SIDES[side][0]]
 
         def run(state: State, name: str, x: Array, keys: Keys, stats: Any = None) -> tuple[Array, Any]:
             return apply(modules[name], state, name, x, stats=stats, keys=keys.fold(name).example)
 
         def make(state: State, batch: Batch, keys: Keys) -> tuple[dict[str, Array], Aux]:
             made, stats = {}, {}
-            for domain, (maker, _) in DOMAINS.items():
-                made[domain], stats[maker] = run(state, maker, batch[back[domain]], keys)
+            for side, (_, maker, _) in SIDES.items():
+                made[side], stats[maker] = run(state, maker, seen_of(batch, BACK[side]), keys)
             return made, Aux(stats=stats)
 
         def discriminator_loss(state: State, batch: Batch, keys: Keys) -> tuple[Array, Aux]:
             made, _ = fakes(make, state, batch, keys)
             value, stats, metrics, candidates = jnp.float32(0), {}, {}, {}
-            for domain, (_, name) in DOMAINS.items():
-                judge, own = judged_by(modules[name], state, name), keys.fold(domain)
-                asked = pools.query(state.memory.get(domain, {}), made[domain], own)
-                seen = self.discriminate(judge, batch[domain], asked.seen, own, state.step)
-                value, stats[name], candidates[domain] = value + seen.value, seen.stats, asked.candidates
-                before = "" if domain == "real" else "other_"
+            for side, (_, _, name) in SIDES.items():
+                judge, own = judged_by(modules[name], state, name), keys.fold(side)
+                asked = pools.query(state.memory.get(side, {}), made[side], own)
+                seen = self.discriminate(judge, seen_of(batch, side), asked.seen, own, state.step)
+                value, stats[name], candidates[side] = value + seen.value, seen.stats, asked.candidates
+                before = "" if side == "image" else "other_"
                 metrics |= {before + metric: x for metric, x in seen.metrics.items()}
             return value, Aux(stats, candidates if self.pool else None, metrics)
 
@@ -123,52 +131,56 @@ class CycleGAN(Family):
             made, aux = fakes(make, state, batch, keys)
             stats, metrics = dict(aux.stats), {}
             value = jnp.float32(0)
-            for domain, (maker, name) in DOMAINS.items():
-                judge, own = judged_by(modules[name], state, name), keys.fold(domain)
-                fooled, _ = self.fool(judge, made[domain], own, state.step, batch[domain])
-                value += fooled
-                # The way back of what was made of this domain ends where it began; statistics go on from the way forth.
-                returned, stats[maker] = run(
-                    state, maker, made[back[domain]], keys.fold("back"), stats.get(maker)
+            for side, (_, maker, name) in SIDES.items():
+                judge, own, real = (
+                    judged_by(modules[name], state, name),
+                    keys.fold(side),
+                    seen_of(batch, side),
                 )
-                metrics[f"{domain}_adversarial"] = fooled
-                metrics[f"{domain}_cycle"] = jnp.mean(jnp.abs(returned - batch[domain]))
-                value += self.cycle * metrics[f"{domain}_cycle"]
+                fooled, _ = self.fool(judge, made[side], own, state.step, real)
+                value += fooled
+                # The way back of what was made of this kind ends where it began; statistics go on from the way forth.
+                returned, stats[maker] = run(
+                    state, maker, made[BACK[side]], keys.fold("back"), stats.get(maker)
+                )
+                metrics[f"{side}_adversarial"] = fooled
+                metrics[f"{side}_cycle"] = jnp.mean(jnp.abs(returned - real))
+                value += self.cycle * metrics[f"{side}_cycle"]
                 if self.identity:
-                    same, stats[maker] = run(state, maker, batch[domain], keys.fold("same"), stats[maker])
-                    metrics[f"{domain}_identity"] = jnp.mean(jnp.abs(same - batch[domain]))
-                    value += self.identity * metrics[f"{domain}_identity"]
+                    same, stats[maker] = run(state, maker, real, keys.fold("same"), stats[maker])
+                    metrics[f"{side}_identity"] = jnp.mean(jnp.abs(same - real))
+                    value += self.identity * metrics[f"{side}_identity"]
             return value, aux._replace(stats=stats, metrics=metrics)
 
         def init(key: Array, batch: Batch) -> Nets:
             if self.identity and batch["real"].shape != batch["other"].shape:
                 raise ValueError(
-                    f"identity needs both domains to be alike; images are {batch['real'].shape[1:]}, others "
+                    f"identity needs both kinds of images to be alike; images are {batch['real'].shape[1:]}, others "
                     f"{batch['other'].shape[1:]}; set it to 0"
                 )
             nets = {}
-            for i, (domain, (maker, judge)) in enumerate(DOMAINS.items()):
+            for i, (side, (_, maker, judge)) in enumerate(SIDES.items()):
                 keys = (jax.random.fold_in(key, 2 * i), jax.random.fold_in(key, 2 * i + 1))
-                nets[maker] = modules[maker].init(keys[0], batch[back[domain]], train=True)
-                nets[judge] = modules[judge].init(keys[1], self.blank(batch[domain]), train=True)
+                nets[maker] = modules[maker].init(keys[0], seen_of(batch, BACK[side]), train=True)
+                nets[judge] = modules[judge].init(keys[1], self.blank(seen_of(batch, side)), train=True)
                 self.check_statistics(nets[judge])
             return nets
 
         def memory(batch: Batch) -> Any:
-            return {domain: pools.empty(self.pool, batch[domain]) for domain in DOMAINS} if self.pool else {}
+            return {side: pools.empty(self.pool, seen_of(batch, side)) for side in SIDES} if self.pool else {}
 
         def remember(memory: Any, candidates: Any) -> Any:
-            return {domain: pools.remember(memory[domain], candidates[domain]) for domain in DOMAINS}
+            return {side: pools.remember(memory[side], candidates[side]) for side in SIDES}
 
         def sample(state: State, keys: Keys, batch: Batch | None = None) -> Array:
-            given = next((name for name in ("other", "real") if name in (batch or {})), None)
+            given = next((side for side in ("other", "image") if SIDES[side][0] in (batch or {})), None)
             if batch is None or given is None:
                 raise ValueError('a translator needs "other", or "real" for the way back')
-            maker = DOMAINS[back[given]][0]
+            maker = SIDES[BACK[given]][1]
             masks = keys.fold(maker).example
-            return trained(modules[maker], state, maker, batch[given], keys=masks)
+            return trained(modules[maker], state, maker, seen_of(batch, given), keys=masks)
 
-        makers, judges = (tuple(names[i] for names in DOMAINS.values()) for i in (0, 1))
+        makers, judges = (tuple(names[i] for names in SIDES.values()) for i in (1, 2))
         return Game(
             init=init,
             players={
@@ -189,10 +201,10 @@ class CycleGAN(Family):
 
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""
-        image, other = shapes(self, parts, facts, "other", "images of two domains")
+        image, other = shapes(self, parts, facts, "other", "images of two kinds")
         if self.identity and image != other:
             raise InputError(
-                f"game.identity needs two domains with as many channels, and these have {image.channels} and "
+                f"game.identity needs two kinds of images with as many channels, and these have {image.channels} and "
                 f"{other.channels}; set it to 0"
             )
         judged = (x.deeper(x.channels * self.packing) for x in (image, other))

@@ -1,4 +1,4 @@
-"""Folders of images for translation and text to image: in pairs, of two domains, with captions."""
+"""Folders of images for translation and text to image: in pairs, of two kinds, with captions."""
 
 import hashlib
 import json
@@ -117,14 +117,14 @@ class PairsData(ImageData):
 
 
 class Unpaired:
-    """Images of two domains that do not belong together: "real" and "other".
+    """Images of two kinds that do not belong together: "real" and "other".
 
     An epoch visits each image of the larger folder once. Example i has the image i, counted on from the first again
     where there are fewer of them, and an "other" that a shuffle chose which knows nothing of the images.
 
     Args:
       path: the folder of the images; its subfolders are classes, as of `sources.ImageFolder`.
-      other: the folder of the other domain, whose subfolders mean nothing.
+      other: the folder of the other kind, whose subfolders mean nothing.
       resolution, channels: what images of both are cropped, resized and converted to (`images.to_array`).
 
     Raises:
