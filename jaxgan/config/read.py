@@ -1,4 +1,18 @@
-"""Settings from TOML files and overrides, with errors that name the key."""
+"""Settings from TOML files and overrides, with errors that name the key.
+
+For example:
+
+    >>> mlp, data = {"network": "mlp"}, {"source": "embedded"}
+    >>> table = {"name": "first", "steps": 20, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = parse(table, {"game.r1": "0.1"})
+    >>> settings.game.family, settings.game.r1, settings.batch_size
+    ('gan', 0.1, 128)
+    >>> differences(settings, parse(table, {"seed": "1"}))
+    ['seed', 'game.r1']
+    >>> parse(table, {"stepz": "100"})
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: config: unknown key stepz; did you mean steps?
+"""
 
 import copy
 import difflib

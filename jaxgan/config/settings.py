@@ -1,4 +1,15 @@
-"""The settings of a run: data, networks, optimizers, the game, and what is written when."""
+"""The settings of a run: data, networks, optimizers, the game, and what is written when.
+
+For example:
+
+    >>> mlp, data = {"network": "mlp"}, {"source": "embedded"}
+    >>> table = {"name": "first", "steps": 20, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = Settings.model_validate(table)
+    >>> settings.batch_size, settings.data.resolution, settings.run.checkpoint_every
+    (128, 28, 500)
+    >>> settings.to_toml().splitlines()[:3]
+    ['name = "first"', 'seed = 0', 'steps = 20']
+"""
 
 from typing import Annotated, Literal
 

@@ -1,6 +1,21 @@
 """The one file that reads through tensorflow-datasets: finding, describing and opening what it prepared.
 
 TensorFlow itself is never needed here, and TFDS is kept silent and off the network.
+
+For example:
+
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (2, 2)).save(file, "PNG")
+    >>> Path("data").mkdir()
+    >>> boots = lambda: iter([("a", {"image": file.getvalue(), "label": 0})])
+    >>> with silence():
+    ...     write("shoes", Path("data"), {"train": boots}, {"image": (2, 2, 1)}, classes=("boot", "sandal"))
+    >>> folder = find(None, "data")
+    >>> summary(folder)
+    ({'train': 1}, ('boot', 'sandal'))
+    >>> Records(folder, "train", describe(folder, "train").features)[0]["label"]
+    0
 """
 
 import contextlib

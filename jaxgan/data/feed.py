@@ -1,4 +1,17 @@
-"""Windows of batches for the device: gathered there from resident data, or read and sent ahead, in the same order."""
+"""Windows of batches for the device: gathered there from resident data, or read and sent ahead, in the same order.
+
+For example:
+
+    >>> from jaxgan.parallel import Spread
+    >>> data = {"real": np.arange(4.0), "label": np.zeros(4, np.int32)}
+    >>> spread = Spread(devices=jax.devices()[:1])
+    >>> feed = Resident(data, seed=0, turns=1, batch_size=2, window=2, spread=spread)
+    >>> indices = feed.host(start=0, count=2)  # of two steps with one turn each, an epoch in all
+    >>> indices.shape, sorted(indices.ravel().tolist())
+    ((2, 1, 2), [0, 1, 2, 3])
+    >>> (feed.fetch(feed.whole, indices, 1)["real"] == indices[1]).all().item()
+    True
+"""
 
 import copy
 from collections.abc import Iterator, Sequence

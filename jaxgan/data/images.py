@@ -1,4 +1,14 @@
-"""Any picture to one square array of bytes: the only place where images are decoded, cropped and resized."""
+"""Any picture to one square array of bytes: the only place where images are decoded, cropped and resized.
+
+For example:
+
+    >>> Image.new("RGBA", (6, 4)).save("clear.png")  # transparent, so it is white on white
+    >>> read("clear.png", resolution=2, channels=1).tolist()
+    [[[255], [255]], [[255], [255]]]
+    >>> read("coat.png", resolution=2, channels=1)
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: coat.png: no such file; replace or remove the file
+"""
 
 import os
 from collections.abc import Iterator

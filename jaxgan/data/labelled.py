@@ -1,4 +1,14 @@
-"""Few labelled examples among many: a source that hands out one of them with each of its examples."""
+"""Few labelled examples among many: a source that hands out one of them with each of its examples.
+
+For example:
+
+    >>> from jaxgan.data.sources import Embedded
+    >>> source = Labelled(Embedded("test"), 20)
+    >>> [int(source[i]["labelled_label"]) for i in range(12)]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    >>> np.array_equal(source[3]["labelled_real"], source[23]["labelled_real"])
+    True
+"""
 
 from collections.abc import Mapping
 from typing import Any

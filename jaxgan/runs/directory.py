@@ -1,4 +1,17 @@
-"""The folder of one run: who may write to it, what it was made from, and its log."""
+"""The folder of one run: who may write to it, what it was made from, and its log.
+
+For example:
+
+    >>> run = RunDirectory(Path("runs/mlp-s0"))
+    >>> run.acquire()
+    >>> run.log([{"step": 1, "generator/loss": 0.5}, {"step": 2, "generator/loss": float("nan")}])
+    >>> run.read_metrics()
+    [{'step': 1, 'generator/loss': 0.5}, {'step': 2, 'generator/loss': None}]
+    >>> run.truncate(1, print)  # before it goes on from step 1
+    >>> len(run.read_metrics())
+    1
+    >>> run.release()
+"""
 
 import json
 import math

@@ -1,4 +1,22 @@
-"""What `jaxgan inspect` says of a run, read from its files alone."""
+"""What `jaxgan inspect` says of a run, read from its files alone.
+
+For example:
+
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> run = RunDirectory(Path("tiny"))
+    >>> run.write(run.config, config.parse(given).to_toml())
+    >>> run.write(run.manifest, json.dumps({"devices": ["cpu:cpu"]}))
+    >>> saves = Checkpoints(run.checkpoints)
+    >>> saves.save(2, {"params": {"generator": {"kernel": np.ones((2, 3))}}, "skipped": np.int32(0)})
+    >>> saves.wait()
+    >>> found = inspect(run.path, print)
+    >>> print(table({name: found[name] for name in ("name", "step", "parameters", "devices")}))
+    name              tiny
+    step              2
+    parameters        generator 6
+    devices           cpu:cpu
+"""
 
 import hashlib
 import json

@@ -1,4 +1,19 @@
-"""What a trained run makes: image sheets, arrays, and walks between latents."""
+"""What a trained run makes: image sheets, arrays, and walks between latents.
+
+For example:
+
+    >>> from jaxgan import config
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = config.parse(given)
+    >>> built = experiment.of_source(settings, experiment.source_of(settings))
+    >>> state = jax.jit(lambda: experiment.initial(built))()
+    >>> trained = Trained(built, state, step=0, digest="")  # of a run's folder: `load(folder, print)`
+    >>> made = images(trained, 3, seed=0)
+    >>> made.shape, made.dtype
+    ((3, 28, 28, 1), dtype('uint8'))
+    >>> write(trained, made, Path("sheet.png"), seed=0)
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,16 @@
-"""What trained runs make of files: examples translated, and images enlarged, of any size."""
+"""What trained runs make of files: examples translated, and images enlarged, of any size.
+
+For example:
+
+    >>> Path("drawings/boots").mkdir(parents=True)
+    >>> Path("drawings/boots/a.jpg").touch()
+    >>> for job in jobs([Path("drawings")], Path("translated")):
+    ...     print(job.file.as_posix(), "to", job.out.as_posix())
+    drawings/boots/a.jpg to translated/boots/a.png
+    >>> jobs([Path("drawings")], Path("drawings/translated"))
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: --out drawings/translated is inside of drawings, ...; give a folder outside
+"""
 
 import itertools
 import os

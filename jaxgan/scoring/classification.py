@@ -1,4 +1,18 @@
-"""How often a trained network is wrong about classes, where a family learns them from few labelled examples."""
+"""How often a trained network is wrong about classes, where a family learns them from few labelled examples.
+
+For example:
+
+    >>> from jaxgan import config, experiment
+    >>> from jaxgan.data.sources import Embedded
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> built = experiment.of_source(config.parse(given), Embedded("test"))
+    >>> t_shirts = built._replace(classify=lambda state, real: jax.nn.one_hot([0] * len(real), 10))
+    >>> state = jax.jit(lambda: experiment.initial(built))()
+    >>> share, error_of_share = error(Trained(t_shirts, state, step=0, digest=""), Embedded("test"))
+    >>> share, round(error_of_share, 4)  # one of ten classes is told right
+    (0.9, 0.0067)
+"""
 
 import math
 

@@ -1,4 +1,17 @@
-"""Runs side by side: scores of one protocol, means and errors over seeds."""
+"""Runs side by side: scores of one protocol, means and errors over seeds.
+
+For example:
+
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> row = {"score": "kernel", "title": "KD", "error": None, "floor": 0.1, "seed": 0, "time": ""}
+    >>> for seed, value in enumerate((9.0, 11.0)):
+    ...     run = RunDirectory(Path(f"tiny-s{seed}"))
+    ...     run.write(run.config, config.parse({**given, "seed": seed}).to_toml())
+    ...     run.add_scores([{**row, "value": value, "step": 2, "protocol": {"n_fake": 100}}])
+    >>> compare([Path("tiny-s0"), Path("tiny-s1")]).rows  # the mean over seeds, and its error
+    {'kernel': [(10.0, 1.0)]}
+"""
 
 import json
 from collections.abc import Mapping, Sequence

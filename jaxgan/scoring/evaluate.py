@@ -2,6 +2,19 @@
 
 A score can be compared with another of the same protocol alone: the same numbers of images, the same data, the same
 network. So every one is written down with all of that.
+
+For example:
+
+    >>> reference = open_reference("embedded:test")
+    >>> len(reference), reference.fields["real"].shape
+    (2000, (28, 28, 1))
+    >>> of_images(sources.Embedded("train", resolution=32), reference)
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: the images are 32x32 grey, the reference 28x28 grey; make them alike, ...
+    >>> score = Score("kernel", "kernel distance", 0.5, math.nan, 0.25, {"n_fake": 100})
+    >>> written = line(score, step=20, seed=0, digest="")
+    >>> written["value"], written["error"], written["protocol"]
+    (0.5, None, {'n_fake': 100})
 """
 
 import math

@@ -3,6 +3,18 @@
 A score means nothing without its network: every one has a name and the SHA-256 of its weights, which stand beside the
 score. A network of one's own is a function that makes a `Network`, in `FEATURES` under a name that the `features` of a
 domain have, too.
+
+For example:
+
+    >>> network = load("auto", shape=(28, 28, 1))
+    >>> network.title
+    'FD (fashion-cnn)'
+    >>> features, logits = jax.eval_shape(network.run, jnp.zeros((network.batch, 28, 28, 1), jnp.uint8))
+    >>> features.shape[1], logits.shape[1]
+    (128, 10)
+    >>> load("fashion-cnn", shape=(32, 32, 3))
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: features fashion-cnn are of 28x28 grey images, these are 32x32 colour; take ...
 """
 
 from collections.abc import Callable, Iterable

@@ -1,12 +1,18 @@
 """What scores are computed, from what, and what real examples give in their place.
 
-A score of one's own is registered under a name that the `scores` of a domain have, too:
+A score of one's own is registered under a name that the `scores` of a domain have, too.
 
-    def brightness(seen: Seen) -> Values:
-        each = seen.fake.examples.mean((1, 2, 3))
-        return {"brightness": (each.mean(), each.std() / len(each) ** 0.5)}
+For example:
 
-    register(Group({"brightness": "mean brightness"}, brightness, of_real(brightness), looks_at=ALL))
+    >>> def brightness(seen: Seen) -> Values:
+    ...     each = seen.fake.examples.mean((1, 2, 3))
+    ...     return {"brightness": (each.mean().item(), each.std().item() / len(each) ** 0.5)}
+    >>> register(Group({"brightness": "mean brightness"}, brightness, of_real(brightness), looks_at=ALL))
+    >>> black, white = np.zeros((2, 4, 4, 1), np.uint8), np.full((2, 4, 4, 1), 255, np.uint8)
+    >>> real = Sample(np.zeros((2, 1)), np.zeros((2, 0)), black, np.zeros(2, int))
+    >>> seen = Seen(real, real._replace(examples=white), None, None, classes=0, num=2)
+    >>> GROUP["brightness"].compute(seen), GROUP["brightness"].floor(seen)
+    ({'brightness': (255.0, 0.0)}, {'brightness': (0.0, 0.0)})
 """
 
 import difflib

@@ -1,4 +1,17 @@
-"""The scorer of samples: scores of them against one reference, through one feature network, by one protocol."""
+"""The scorer of samples: scores of them against one reference, through one feature network, by one protocol.
+
+For example:
+
+    >>> from jaxgan.data.sources import Embedded
+    >>> from jaxgan.scoring.features import nothing
+    >>> scorer = Scorer(Embedded("test"), nothing(), ["diversity"], num=20, progress=False)
+    >>> alike = lambda count: iter([np.full((count, 28, 28, 1), 100, np.uint8)])
+    >>> (score,) = scorer.score(Candidates(alike, number=20, labels=None, made={"weights": "raw"}))
+    >>> score.title, round(score.value, 6), score.floor < 0.5
+    ('MS-SSIM of pairs', 1.0, True)
+    >>> score.protocol["n_real"], score.protocol["weights"]
+    (20, 'raw')
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence

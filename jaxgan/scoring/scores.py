@@ -1,4 +1,15 @@
-"""Scores, each with its protocol, and as tables for people."""
+"""Scores, each with its protocol, and as tables for people.
+
+For example:
+
+    >>> lines = [
+    ...     {"score": "kernel", "title": "kernel distance", "value": value, "error": 0.25, "floor": 0.125}
+    ...     for value in (1.0, 3.0)  # of two seeds
+    ... ]
+    >>> print(columns(rows(lines)))
+    score            value  error  real images  better
+    kernel distance      2      1        0.125   lower
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

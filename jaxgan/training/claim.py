@@ -1,4 +1,20 @@
-"""The folders of runs, claimed before anything is written: whose they are, and what is written into their manifests."""
+"""The folders of runs, claimed before anything is written: whose they are, and what is written into their manifests.
+
+For example:
+
+    >>> from jaxgan.parallel import Spread
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings, run = config.parse(given), RunDirectory(Path("tiny"))
+    >>> source = experiment.source_of(settings)
+    >>> with claimed([run], [experiment.of_source(settings, source)], source, Spread(), print) as manifests:
+    ...     run.write(run.config, settings.to_toml())
+    ...     manifests[0]["seed"], manifests[0]["examples"]
+    (0, 2000)
+    >>> check(run, settings.model_copy(update={"batch_size": 16}))
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: tiny is a run of another config, with other batch_size; give another ...
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

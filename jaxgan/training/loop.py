@@ -1,4 +1,21 @@
-"""The loop: windows of compiled steps, and what is written between them."""
+"""The loop: windows of compiled steps, and what is written between them.
+
+For example:
+
+    >>> from jaxgan import config
+    >>> from jaxgan.parallel import Spread
+    >>> from jaxgan.runs.directory import RunDirectory
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = config.parse(given)
+    >>> source = experiment.source_of(settings)
+    >>> built, folder = experiment.of_source(settings, source), RunDirectory(Path("tiny"))
+    >>> run = Recorder(built, folder, print, writes=False)
+    >>> Loop([run], Spread(), stream.load(source), [{}], None, print, progress=False).run_all()
+    0
+    >>> run.step, run.logged, run.last["skipped"]
+    (2, 2, 0.0)
+"""
 
 import sys
 import time

@@ -1,4 +1,20 @@
-"""What a run writes: its configuration and manifest, checkpoints, log, sheets of samples and curves."""
+"""What a run writes: its configuration and manifest, checkpoints, log, sheets of samples and curves.
+
+For example:
+
+    >>> from jaxgan import config
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = config.parse(given)
+    >>> built = experiment.of_source(settings, experiment.source_of(settings))
+    >>> run = Recorder(built, RunDirectory(Path("tiny")), print, writes=True)
+    >>> run.begin(manifest={"seed": 0})
+    >>> log = {"generator/loss": [0.5, 0.25], "skipped": [0, 0], "skipped_in_a_row": [0, 0], "played": [1, 1]}
+    >>> run.record(before=0, count=2, log={name: jax.numpy.array(each) for name, each in log.items()})
+    2
+    >>> [row["generator/loss"] for row in run.folder.read_metrics()]
+    [0.5, 0.25]
+"""
 
 import json
 import math

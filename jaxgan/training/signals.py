@@ -2,10 +2,13 @@
 
 For example:
 
-    signals = Signals()
-    with signals.caught():
-        while not signals.seen:  # the number of a signal, 0 for none
-            play_a_window()
+    >>> signals, windows = Signals(), 0
+    >>> with signals.caught():
+    ...     while not signals.seen:  # the number of a signal, 0 for none
+    ...         windows += 1
+    ...         signal.raise_signal(signal.SIGTERM)  # it comes while a window is played
+    >>> windows, signals.seen == signal.SIGTERM
+    (1, True)
 """
 
 import signal

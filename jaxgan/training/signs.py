@@ -1,4 +1,16 @@
-"""Signs that training goes wrong, read from the metrics that the step computes anyway."""
+"""Signs that training goes wrong, read from the metrics that the step computes anyway.
+
+For example:
+
+    >>> watch, window = Watch(), {"generator/grad_norm": np.full(300, 1e-9)}
+    >>> watch.see(window)
+    []
+    >>> print(*watch.see(window))
+    for 600 steps the generator's gradient has vanished (its norm is 1.0e-09); the discriminator is too sure,
+    or too large in its weights: add game.r1 or another loss
+    >>> watch.see(window)  # it is said once
+    []
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

@@ -2,12 +2,14 @@
 
 For example:
 
-    from jaxgan import config
-    from jaxgan.training.train import train
-
-    settings = config.load(Path("configs/mlp.toml"), {"steps": "100"})
-    train(settings, Path("runs/mlp-s0"), print)  # 0: complete
-    train(settings.model_copy(update={"steps": 200}), Path("runs/mlp-s0"), print)  # goes on from step 100
+    >>> mlp, data = {"network": "mlp", "width": 4, "depth": 1}, {"source": "embedded", "split": "test"}
+    >>> given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    >>> settings = config.parse(given, {"run.window": "2"})
+    >>> train(settings, Path("runs/tiny-s0"), print, progress=False)
+    0
+    >>> train(settings.model_copy(update={"steps": 4}), Path("runs/tiny-s0"), print, progress=False)
+    resuming runs/tiny-s0 from step 2
+    0
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,15 @@
-"""Whether a run repeats: some of its steps are trained again here, and compared with what it stored, bit by bit."""
+"""Whether a run repeats: some of its steps are trained again here, and compared with what it stored, bit by bit.
+
+For example:
+
+    >>> same = Verdict(100, 200, None, True, {}, ())  # as `verify(Path("runs/mlp-s0"), print)` gives it
+    >>> same.equal, same._replace(metrics_differ_from=150).equal
+    (True, False)
+    >>> print(describe(Path("runs/mlp-s0"), same))
+    runs/mlp-s0: the same bits, trained again from its checkpoint of step 100 to step 200
+      state of step 200: the same
+      metrics: the same
+"""
 
 import json
 import shutil

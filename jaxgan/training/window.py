@@ -1,4 +1,24 @@
-"""What is compiled of a run: windows of steps, and its samples."""
+"""What is compiled of a run: windows of steps, and its samples.
+
+For example:
+
+    >>> import optax
+    >>> from jaxgan.data.feed import Resident
+    >>> from jaxgan.domains import Image
+    >>> from jaxgan.parallel import Spread
+    >>> def loss(state, batch, keys):
+    ...     return jnp.square(state.params["guess"]["x"] - batch["real"].mean()), game.Aux()
+    >>> init = lambda key, batch: {"guess": {"params": {"x": jnp.float32(0)}}}
+    >>> player = game.Player(("guess",), loss, optax.sgd(0.25))
+    >>> rules = Game(init, {"player": player}, sample=lambda state, keys, batch: state.params["guess"]["x"])
+    >>> spread, fours = Spread("jit"), {"real": np.full(16, 4.0), "label": np.zeros(16, np.int32)}
+    >>> feed = Resident(fours, seed=0, turns=1, batch_size=8, window=2, spread=spread)
+    >>> play = program(rules, Image(), feed, spread, batch_size=8, give_up_after=10)
+    >>> state = spread.replicate(game.init(rules, jax.random.key(0), {}))
+    >>> state, log = play(state, feed.whole, feed.parts(0, 2), np.int32(2))
+    >>> float(state.params["guess"]["x"]), log["player/loss"].tolist()
+    (3.0, [16.0, 4.0])
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial

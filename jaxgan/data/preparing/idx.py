@@ -1,4 +1,14 @@
-"""The idx files of MNIST and its kin."""
+"""The idx files of MNIST and its kin.
+
+For example:
+
+    >>> ones = bytes((0, 0, 0, 1))
+    >>> _ = Path("train-images-idx3-ubyte").write_bytes(bytes((0, 0, 8, 3)) + 3 * ones + bytes((255,)))
+    >>> _ = Path("train-labels-idx1-ubyte").write_bytes(bytes((0, 0, 8, 1)) + ones + bytes((7,)))
+    >>> pixels, labels = read(*find(Path("."))["train"])
+    >>> pixels.tolist(), labels.tolist()
+    ([[[255]]], [7])
+"""
 
 import gzip
 import re

@@ -1,4 +1,12 @@
-"""OpenMoji: line drawings and coloured drawings of the same symbols, with captions."""
+"""OpenMoji: line drawings and coloured drawings of the same symbols, with captions.
+
+For example:
+
+    >>> " ".join(PACKAGE.command("FOLDER"))  # what `plan(Path("FOLDER"), 64)` reads
+    'npm pack openmoji@17.0.0 --ignore-scripts --pack-destination FOLDER'
+    >>> symbols.base("1F44B-1F3FF") == symbols.base("1F44B")  # hands in two skin tones are in one split
+    True
+"""
 
 import hashlib
 import importlib

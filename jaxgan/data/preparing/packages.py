@@ -1,4 +1,15 @@
-"""Files out of published packages, that pip and npm download or that are there already; nothing in them is run."""
+"""Files out of published packages, that pip and npm download or that are there already; nothing in them is run.
+
+For example:
+
+    >>> package = Package("npm", "openmoji", "17.0.0")
+    >>> " ".join(package.command("FOLDER"))
+    'npm pack openmoji@17.0.0 --ignore-scripts --pack-destination FOLDER'
+    >>> Path("node_modules/openmoji").mkdir(parents=True)
+    >>> _ = Path("node_modules/openmoji/LICENSE.txt").write_text("CC BY-SA 4.0")
+    >>> read(package, Path("node_modules"), lambda path: path.endswith(".txt"))
+    {'LICENSE.txt': b'CC BY-SA 4.0'}
+"""
 
 import os
 import subprocess

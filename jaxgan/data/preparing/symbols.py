@@ -1,4 +1,15 @@
-"""Which emoji are variants of one symbol, and splits that keep variants together."""
+"""Which emoji are variants of one symbol, and splits that keep variants together.
+
+For example:
+
+    >>> base("1F469-1F3FE-200D-1F680")  # an astronaut is a person with a rocket, in any gender and skin tone
+    '1F9D1-1F680'
+    >>> base("1F469-1F3FE-200D-1F680") == base("1F468-200D-1F680")
+    True
+    >>> first, second, third = for_test([["a"], ["a", "b"], ["b"]])
+    >>> first == second == third
+    True
+"""
 
 import hashlib
 from collections.abc import Sequence

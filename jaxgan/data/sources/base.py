@@ -1,14 +1,24 @@
 """What a source is, a plain random-access sequence of examples, and how settings name it.
 
 A source pickles (grain sends it to worker processes), and its `fingerprint` names what it holds, so that a run can tell
-that its data changed. Its settings are registered beside it:
+that its data changed. Its settings are registered beside it.
 
-    @source("digits")
-    class DigitsData(ImageData):
-        path: str
+For example:
 
-        def open(self) -> Source:
-            return Digits(self.path, self.resolution, self.channels)
+    >>> class Greys:
+    ...     fields, classes, fingerprint = labelled(2, 1), (), "greys of 2x2 pixels"
+    ...
+    ...     def __len__(self) -> int:
+    ...         return 256
+    ...
+    ...     def __getitem__(self, index: int) -> Example:
+    ...         return {"real": np.full((2, 2, 1), index, np.uint8), "label": np.int32(0)}
+    >>> @source("greys")
+    ... class GreysData(ImageData):
+    ...     def open(self) -> Source:
+    ...         return Greys()
+    >>> DATA.validate({"source": "greys", "resolution": 2, "channels": 1}).open()[7]["real"].ravel().tolist()
+    [7, 7, 7, 7]
 """
 
 import hashlib

@@ -1,4 +1,16 @@
-"""Sources made of other sources: line drawings, hidden pairs, and shrunken images for super-resolution."""
+"""Sources made of other sources: line drawings, hidden pairs, and shrunken images for super-resolution.
+
+For example:
+
+    >>> edges(np.array([[[0], [0], [255]]] * 3, np.uint8))[0].ravel().tolist()  # a line beside the white
+    [255, 0, 255]
+    >>> from jaxgan.data.sources import Embedded
+    >>> Degraded(Embedded("test"), scale=4)[0]["input"].shape
+    (7, 7, 1)
+    >>> hidden = HiddenPairs(Edges(Embedded("test")))
+    >>> np.array_equal(hidden[0]["other"], hidden.truth(0)["input"]), hidden.partner(0) == 0
+    (True, False)
+"""
 
 import hashlib
 from collections.abc import Mapping

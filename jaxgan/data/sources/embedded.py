@@ -1,4 +1,15 @@
-"""The part of Fashion-MNIST that is shipped with jaxgan."""
+"""The part of Fashion-MNIST that is shipped with jaxgan.
+
+For example:
+
+    >>> len(Embedded("train")), len(Embedded("test"))
+    (10000, 2000)
+    >>> source = EmbeddedData(split="test", scale=2).open()
+    >>> [(name, field.shape) for name, field in source.fields.items()]
+    [('real', (28, 28, 1)), ('label', ()), ('input', (14, 14, 1))]
+    >>> source.classes[8:]
+    ('Bag', 'Ankle boot')
+"""
 
 import functools
 import hashlib

@@ -1,4 +1,15 @@
-"""Folders of image files, whose subfolders are classes."""
+"""Folders of image files, whose subfolders are classes.
+
+For example:
+
+    >>> from PIL import Image
+    >>> for name in ("boot", "coat"):
+    ...     Path("garments", name).mkdir(parents=True)
+    ...     Image.new("L", (6, 4)).save(f"garments/{name}/a.png")
+    >>> source = FolderData(path="garments", resolution=2, channels=1).open()
+    >>> source.classes, [int(source[i]["label"]) for i in range(2)], source[0]["real"].shape
+    (('boot', 'coat'), [0, 1], (2, 2, 1))
+"""
 
 import os
 from collections.abc import Iterable

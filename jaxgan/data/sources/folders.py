@@ -1,4 +1,17 @@
-"""Folders of images for translation and text to image: in pairs, of two kinds, with captions."""
+"""Folders of images for translation and text to image: in pairs, of two kinds, with captions.
+
+For example:
+
+    >>> from PIL import Image
+    >>> Path("maps").mkdir()
+    >>> Image.new("L", (8, 4)).save("maps/a.png")
+    >>> source = Pairs("maps", None, resolution=4, channels=1)  # side by side in one file
+    >>> [(name, array.shape) for name, array in source[0].items()]
+    [('real', (4, 4, 1)), ('label', ()), ('input', (4, 4, 1))]
+    >>> Captions("maps", resolution=4, channels=1)
+    Traceback (most recent call last):
+    jaxgan.errors.InputError: maps/a.png: has no caption; write one into a.txt beside it, or ...
+"""
 
 import hashlib
 import json

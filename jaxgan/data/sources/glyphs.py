@@ -1,4 +1,15 @@
-"""Digits drawn with fonts: synthetic images whose labels are known, beside real ones of a data set."""
+"""Digits drawn with fonts: synthetic images whose labels are known, beside real ones of a data set.
+
+For example:
+
+    >>> from jaxgan.data.sources import Embedded
+    >>> source = Glyphs(Embedded("test"))
+    >>> [(name, array.shape) for name, array in source[0].items()]
+    [('real', (28, 28, 1)), ('label', ()), ('other', (28, 28, 1)), ('other_label', ())]
+    >>> image, digit = glyph(28, seed=(1, 2))
+    >>> image.shape, int(digit) in range(DIGITS)
+    ((28, 28), True)
+"""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,18 @@
-"""Data that TFDS or `jaxgan prepare` prepared as ArrayRecord."""
+"""Data that TFDS or `jaxgan prepare` prepared as ArrayRecord.
+
+For example:
+
+    >>> from jaxgan.data import prepare
+    >>> Path("drawings").mkdir()
+    >>> Image.new("L", (4, 4)).save("drawings/a.png")
+    >>> prepare("drawings", "prepared", progress=False).counts
+    {'train': 1}
+    >>> source = TFDS(None, "prepared", resolution=2)
+    >>> len(source), source[0]["real"].shape
+    (1, (2, 2, 1))
+    >>> as_they_are(lambda side, channels: TFDS(None, "prepared", "train", side, channels)).resolution
+    4
+"""
 
 import io
 import json

@@ -1,6 +1,18 @@
 """The classification accuracy score: how well a classifier that saw only generated images knows real ones.
 
 Ravuri and Vinyals, Classification Accuracy Score for Conditional Generative Models, 2019.
+
+For example:
+
+    >>> classifier = Classifier(2, width=2, pairs=1)
+    >>> images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1])
+    >>> shapes = jax.eval_shape(classifier.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
+    >>> accuracy(classifier, zeros, images, labels)  # where all weights are 0, all images are of class 0
+    0.75
+    >>> train_classifier(classifier, images, labels, Training(batch_size=8))
+    Traceback (most recent call last):
+    ValueError: training takes batches of 8, and there are 4 images
 """
 
 from typing import Any, NamedTuple

@@ -1,4 +1,15 @@
-"""What all metrics take: arrays of features, checked."""
+"""What all metrics take: arrays of features, checked.
+
+For example:
+
+    >>> checked([[1, 2], [3, 4]], "features").dtype
+    dtype('float64')
+    >>> table([[1.0], [np.nan]], "real features")
+    Traceback (most recent call last):
+    ValueError: real features is not finite (first in row 1)
+    >>> sorted(shuffled(5, seed=0).tolist())
+    [0, 1, 2, 3, 4]
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike

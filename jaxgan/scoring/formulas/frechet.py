@@ -1,6 +1,14 @@
 """The Frechet distance between Gaussians fitted to features: FID, in any features.
 
 Heusel et al., GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium, 2017.
+
+For example:
+
+    >>> real, fake = moments([[-1.0], [1.0]]), moments([[2.0], [4.0]])
+    >>> real.mean.item(), fake.mean.item(), fake.covariance.item()
+    (0.0, 3.0, 2.0)
+    >>> round(frechet_distance(real, fake), 6)  # equal variances, and means that are 3 apart
+    9.0
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,12 @@
 """The kernel distance: KID, in any features.
 
 Binkowski et al., Demystifying MMD GANs, 2018.
+
+For example:
+
+    >>> real, fake = [[0.0], [0.0]], [[1.0], [1.0]]
+    >>> kernel_distance(real, fake, number=1).value  # (0 + 1)^3 + (1 + 1)^3 - 2 (0 + 1)^3
+    7.0
 """
 
 from typing import NamedTuple

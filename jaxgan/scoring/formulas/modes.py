@@ -1,6 +1,16 @@
 """Mode coverage, where the modes are known.
 
 Protocols of Lin et al., PacGAN: The Power of Two Samples in Generative Adversarial Networks, 2018, section 4.
+
+For example:
+
+    >>> gaussian_modes(RING, RING, deviation=0.01)
+    Modes(modes=8, high_quality=1.0, reverse_kl=0.0)
+    >>> found = gaussian_modes(RING[:1], RING, deviation=0.01)
+    >>> found.modes, round(found.reverse_kl, 3)  # log(8)
+    (1, 2.079)
+    >>> class_modes([[0, 0], [0, 1], [0, 1]], classes=2).modes
+    2
 """
 
 from typing import NamedTuple

@@ -3,6 +3,14 @@
 Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004; Wang et al., Multiscale
 Structural Similarity for Image Quality Assessment, 2003; as a measure of diversity, Odena et al., Conditional Image
 Synthesis with Auxiliary Classifier GANs, 2017, section 4.3.
+
+For example:
+
+    >>> black, white = np.zeros((1, 16, 16, 1), np.uint8), np.full((1, 16, 16, 1), 255, np.uint8)
+    >>> absolute(white, black).item(), psnr(white, black, data_range=255).item()
+    (255.0, 0.0)
+    >>> round(ssim(white, white, data_range=255).item(), 6), ssim(white, black, data_range=255).item() < 0.01
+    (1.0, True)
 """
 
 import numpy as np
