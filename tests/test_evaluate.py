@@ -233,6 +233,11 @@ def test_a_folder_against_real_images(tmp_path, capsys):
     expected = formulas.frechet_distance(formulas.moments(x), formulas.moments(y))
     np.testing.assert_allclose(lines[0]["value"], expected, rtol=1e-6)
     assert lines[0]["protocol"]["images_fingerprint"]
+    assert (
+        main([*command, "--scores", "diversity", "--json"]) == 0
+    )  # which looks at images, through no network
+    (line,) = json.loads(capsys.readouterr().out)
+    assert line["protocol"]["features"] == "none"
     assert main([*command, "--scores", "frechet"]) == 0
     out = capsys.readouterr().out
     assert "FD (fashion-cnn)" in out

@@ -231,7 +231,7 @@ def write(
     embedding: int = 0,
     description: str = "Images prepared by jaxgan.",
 ) -> None:
-    """Writes folder/name/1.0.0 with one split for each entry of `splits`, which make (key, features).
+    """Writes folder/name/1.0.0 into a folder that is there, one split for each of `splits`, which make (key, features).
 
     The features are PNG bytes for each of `pictures`, which gives their shapes; a label if there are `classes`; a
     "text" if there is to be one; and an "embedding" of so many numbers if there are any. The order within a split is

@@ -2,20 +2,15 @@
 
 For example:
 
-    rules, latents = Adversary(), Latents(8)
-    generator, discriminator = MLPGenerator((2,)), MLPDiscriminator()
-
-    def init(key, batch):
-        z = jnp.zeros((len(batch["real"]), latents.size))
-        return initial(key, generator=(generator, z), discriminator=(discriminator, batch["real"]))
-
-    def generator_loss(state, batch, keys):
-        fake, aux = generated(generator, state, keys, latents.draw(keys))
-        judge = judged_by(discriminator, state, "discriminator")
-        return rules.fool(judge, fake, keys, state.step)[0], aux
-
-    def sample(state, keys, batch=None):
-        return trained(generator, state, "generator", latents.draw(keys))
+    >>> from jaxgan.networks import MLPDiscriminator, MLPGenerator
+    >>> generator, discriminator = MLPGenerator((2,), width=4), MLPDiscriminator(width=4)
+    >>> nets = initial(
+    ...     jax.random.key(0),
+    ...     generator=(generator, jnp.zeros((3, 8))),
+    ...     discriminator=(discriminator, jnp.zeros((3, 2))),
+    ... )
+    >>> list(nets), nets["generator"]["params"]["Dense_0"]["kernel"].shape
+    (['generator', 'discriminator'], (8, 4))
 """
 
 from collections.abc import Callable

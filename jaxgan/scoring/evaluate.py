@@ -84,7 +84,7 @@ def of_run(
 
     Args:
       path: The run's folder.
-      names: Metrics, see `chosen`.
+      names: Scores, see `chosen`.
       num: Images to generate, and most real ones to compare them with; memorisation looks at all training and test
         images, whatever this is.
       network: Where features come from, with `weights` and `resize` as in `features.load`.
@@ -144,7 +144,7 @@ def scorer_of(
       built: The experiment.
       train: Its data.
       look: Where features come from.
-      names: Metrics, see `chosen`.
+      names: Scores, see `chosen`.
       num: Images to generate, and most real ones to compare them with.
       split: Of the real images; that of the training data if not given.
       say: Called with each line for the user.
@@ -253,7 +253,7 @@ def of_images(
     Args:
       images: What is scored.
       reference: Real images of the same size.
-      names: Metrics, see `chosen`.
+      names: Scores, see `chosen`.
       num: Most images of either.
       options: `network`, `weights`, `resize`, `say` and `progress`, as of `of_run`.
 
@@ -269,8 +269,8 @@ def of_images(
     say, progress = options.get("say", print), options.get("progress", True)
     domain = domains.of(reference)
     asked = chosen(names, domain.scores, frozenset({"train", "test", "labels", "pairs"}), say)
-    look = (options.get("network", "auto"), mine, options.get("weights"), options.get("resize"))
-    network = features.load(*look, domain=domain)
+    look = (options.get("network", "auto"), options.get("weights"), options.get("resize"))
+    network = look_through(asked, look, domain, mine)
     given = {"leave_out": say if names is None or "all" in names else None, "progress": progress}
     scorer = Scorer(reference, network, asked, num, **given, data="reference", split=None)
 

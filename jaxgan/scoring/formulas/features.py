@@ -1,4 +1,4 @@
-"""What all metrics take: arrays of features, checked.
+"""What all formulas take: arrays of features, checked.
 
 For example:
 

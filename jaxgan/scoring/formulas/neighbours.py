@@ -101,7 +101,7 @@ def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5
         covered += np.count_nonzero(within.any(1))
         balls += np.count_nonzero(within, 0)
     density = float(balls.mean()) / density_k
-    return Manifold(float(inside.mean()), recalled / len(x), density, covered / len(x), balls)
+    return Manifold(float(inside.mean()), float(recalled / len(x)), density, float(covered / len(x)), balls)
 
 
 def nearest(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
