@@ -20,7 +20,8 @@ from jaxgan.data.sources.base import (
     labelled,
     source,
 )
-from jaxgan.data.sources.embedded import Embedded, EmbeddedData
+from jaxgan.data.sources.embedded import EmbeddedData
+from jaxgan.data.sources.fashion import Embedded
 from jaxgan.data.sources.folder import FolderData, ImageFolder, scan
 from jaxgan.data.sources.folders import Captions, CaptionsData, Pairs, PairsData, Unpaired, UnpairedData
 from jaxgan.data.sources.garments import Garments

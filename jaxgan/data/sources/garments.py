@@ -23,7 +23,7 @@ from PIL import Image
 
 from jaxgan.data import images, text
 from jaxgan.data.sources.base import Example, Field, labelled
-from jaxgan.data.sources.embedded import Embedded
+from jaxgan.data.sources.fashion import Embedded
 
 SIDE, SIZE = 28, 20
 INK = 24
