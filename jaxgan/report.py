@@ -51,6 +51,8 @@ LOOKED_AT, LOOKED_AT_BYTES = 2000, 2**24
 """Held-out examples of which a family makes its pictures, at most, and their bytes."""
 LINES = 40
 """Lines of a file of text or of a table that are shown, at most."""
+LARGEST, LARGEST_OF_ALL = 2**24, 2**26
+"""Bytes of a file that is shown, and of all sheets over time, at most."""
 MEDIA = {
     ".png": "image/png",
     ".gif": "image/gif",
@@ -239,34 +241,39 @@ def _data(content: bytes, ending: str) -> str:
     return f"data:{MEDIA[ending]};base64,{base64.b64encode(content).decode()}"
 
 
-def _times(png: bytes) -> tuple[int, int]:
-    """How many times larger a picture is shown, small ones with every pixel a square of pixels; and its width then."""
+def _width(png: bytes) -> int:
+    """How many pixels wide a picture is shown: small ones larger, with every pixel made a square of pixels."""
     with Image.open(io.BytesIO(png)) as image:
-        times = -(-SIDE // max(image.size))
-        return times, image.width * times
+        return image.width * -(-SIDE // max(image.size))
 
 
 def _embedded(file: Path) -> str:
     """A file in the page: pictures are shown, sounds and films played, tables and texts read."""
-    kind, content = MEDIA.get(file.suffix, ""), file.read_bytes()
+    kind, size = MEDIA.get(file.suffix, ""), file.stat().st_size
+    if size > LARGEST:
+        return (
+            f'<p class="note">{_text(file.name)} is too large to be shown here ({size / 2**20:.0f} MB).</p>'
+        )
+    content = file.read_bytes()
     if file.suffix == ".png":
-        times, width = _times(content)
-        look = f'class="pixels" style="width: {width}px"' if times > 1 else 'class="drawn"'
-        return f'<img {look} alt="samples" src="{_data(content, ".png")}">'
+        width = _width(content)
+        return f'<img class="pixels" alt="samples" style="width: {width}px" src="{_data(content, ".png")}">'
     if kind.startswith("image/"):
         return f'<img alt="samples" src="{_data(content, file.suffix)}">'
     if kind:
         player = kind.split("/")[0]
         return f'<{player} controls src="{_data(content, file.suffix)}"></{player}>'
     try:
-        lines = content.decode().splitlines()
-    except UnicodeDecodeError:
+        lines = content.decode().split("\n")
+        rows = list(csv.reader(io.StringIO(content.decode()))) if file.suffix == ".csv" else []
+    except (UnicodeDecodeError, csv.Error):
         return f'<p class="note">{_text(file.name)} cannot be shown here.</p>'
+    lines = lines[:-1] if lines[-1] == "" else lines
     more = f'<p class="note">{len(lines) - LINES:,} more lines</p>' if len(lines) > LINES else ""
     if file.suffix != ".csv":
         return f"<pre>{_text(chr(10).join(lines[:LINES]))}</pre>{more}"
-    rows = ("".join(f"<td>{_text(cell)}</td>" for cell in row) for row in csv.reader(lines[:LINES]))
-    return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>{more}'
+    cells = ("".join(f"<td>{_text(cell)}</td>" for cell in row) for row in rows[:LINES])
+    return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>{more}'
 
 
 def _sheet(domain: domains.Domain, shown: Shown) -> str:
@@ -289,7 +296,8 @@ def _slider(folder: RunDirectory, built: families.Built, number: int) -> str:
         files = sorted(folder.samples.glob(f"step_*{ending}")) if folder.samples.is_dir() else []
         if not files:
             continue
-        chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(FRAMES, len(files)))})
+        fit = max(1, LARGEST_OF_ALL // max(1, max(file.stat().st_size for file in files)))
+        chosen = sorted({round(i) for i in np.linspace(len(files) - 1, 0, min(FRAMES, len(files), fit))})
         frames = [(int(files[i].stem.removeprefix("step_")), _embedded(files[i])) for i in chosen]
         step, last = frames[-1]
         name = f"{number}{ending.removeprefix('.')}"
@@ -381,9 +389,9 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     domain, source = trained.built.domain, experiment.source_of(trained.built.config)
     count = min(SEARCHED, len(source))
     size = min(100, count)
-    shape = source.fields["real"].shape
+    field = source.fields["real"]
     try:
-        network = features.load("auto", shape, domain=domain)
+        network = features.load("auto", field.shape, domain=domain, dtype=field.dtype)
     except InputError:
         network = None  # its weights are not installed
 

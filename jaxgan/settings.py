@@ -14,8 +14,8 @@ For example:
 
 import functools
 import operator
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, create_model
 from pydantic_core import CoreSchema, core_schema
@@ -25,6 +25,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
 Factor = Annotated[float, Field(ge=0)]
+
+
+Class = TypeVar("Class", bound=type)
 
 
 class Model(BaseModel):
@@ -76,6 +79,23 @@ class Registry:
         self._kinds[name] = kind
         self.__dict__.pop("_adapter", None)
 
+    def named(self, name: str) -> Callable[[Class], Class]:
+        """Registers a model under a name.
+
+        Returns:
+          A decorator that gives the model with the tag as one more field, of that name.
+
+        Raises:
+          ValueError: The name is taken.
+        """
+
+        def register(cls: Class) -> Class:
+            kind = derived(cls, cls, **{self.tag: (Literal[name], name)})
+            self.add(kind)
+            return kind
+
+        return register
+
     @functools.cached_property
     def _adapter(self) -> TypeAdapter[Any]:
         annotated: Any = Annotated  # to type checkers these types are not known
@@ -85,6 +105,10 @@ class Registry:
     def validate(self, value: Any) -> Any:
         """The model that a table is of, or an instance of one as it is; raises pydantic's ValidationError."""
         return self._adapter.validate_python(value)
+
+    def validate_json(self, text: str) -> Any:
+        """The model that JSON is of, where lists stand for tuples; raises pydantic's ValidationError."""
+        return self._adapter.validate_json(text)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Lets `Annotated[Base, registry]` be a field's type, with the base that the models share."""

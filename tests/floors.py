@@ -34,7 +34,7 @@ ROOMS: dict[int, dict[str, str]] = {
         "domains": "one file a domain: how an example is decoded, shown, read, written, and which scores it has"
     },
     6: {"families": "one file a family: its settings, and the `Game` that it wires from networks"},
-    7: {"config": "typed, validated experiment files: plain data that starts no backend"},
+    7: {"config": "settings of runs from TOML: typed, validated, plain data that starts no backend"},
     8: {
         "experiment": "a config made into a game and its data",
         "runs": "run directories: files, checkpoints (the only file that imports Orbax), what a run is",

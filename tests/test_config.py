@@ -281,5 +281,7 @@ def test_keys_of_older_versions_are_read_with_a_note_of_the_new():
     assert "metrics" in old["evaluation"]  # what was given stays as it was
     with pytest.warns(Renamed):
         assert config.parse(LEAST, {"evaluation.metrics": '["recall"]'}).evaluation.scores == ["recall"]
+    with pytest.warns(Renamed):  # a config that was written before, and a key of now
+        assert config.parse(old, {"evaluation.scores": '["recall"]'}).evaluation.scores == ["recall"]
     with pytest.raises(InputError, match=r"evaluation.metrics is called evaluation.scores now; leave out"):
         config.parse({**LEAST, "evaluation": {"metrics": ["kernel"], "scores": ["kernel"]}})

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import wave
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,14 +14,15 @@ import numpy as np
 import pytest
 from pydantic import Field as Bounds
 
-from jaxgan import config, domains, experiment
+from jaxgan import config, domains, experiment, report
 from jaxgan.cli import main
 from jaxgan.data.sources import DATA, Data, Field, source
-from jaxgan.domains import DOMAINS, Domain, Shown, domain
+from jaxgan.domains import DOMAINS, REAL, Domain, Shown, domain
 from jaxgan.errors import InputError, replacing
 from jaxgan.runs.checkpoint import Checkpoints, sha256
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.sampling import sample
+from jaxgan.scoring import features, groups
 from jaxgan.settings import Count
 from jaxgan.training.train import train
 
@@ -74,7 +76,7 @@ class Table(Domain):
             one_hot = 2 * (x[:, 1:] == jnp.arange(len(self.categories))[None]) - 1.0
             return jnp.concatenate([(x[:, :1] - self.center) / self.scale, one_hot], 1)
 
-        return {**batch, "real": seen(batch["real"])} if "real" in batch else batch
+        return {name: seen(x) if name in REAL else x for name, x in batch.items()}
 
     def encode(self, made: np.ndarray) -> np.ndarray:
         return np.stack([made[:, 0] * self.scale + self.center, made[:, 1:].argmax(1)], 1, dtype=np.float32)
@@ -214,8 +216,8 @@ def test_sampled_sounds_are_written_as_sound_or_as_arrays(runs, tmp_path, capsys
     assert "wrote 5 sounds of step 6" in capsys.readouterr().err
     trained = sample.load(run, pytest.fail)
     with np.load(tmp_path / "x.npz") as arrays:
-        assert sorted(arrays) == ["label", "seed", "state_sha256", "step", "toy-sound"]
-        made = arrays["toy-sound"]
+        assert sorted(arrays) == ["label", "samples", "seed", "state_sha256", "step"]
+        made = arrays["samples"]
         np.testing.assert_array_equal(arrays["label"], [0, 1, 0, 1, 0])
     assert (made.dtype, made.shape) == (np.int16, (5, LENGTH, 1))
     np.testing.assert_array_equal(made, sample.images(trained, 5, 3))
@@ -311,7 +313,7 @@ def test_scores_look_at_what_networks_see(runs, capsys):
 
 def test_networks_and_families_of_images_are_refused():
     layers = {"network": "dcgan", "width": 4}
-    with pytest.raises(InputError, match="dcgan needs the resolution of an example, which sounds have not"):
+    with pytest.raises(InputError, match="dcgan is of examples of 3 dimensions, and sounds here have 2"):
         experiment.of_source(settings("tones", True, generator=layers), Tones())
     game = {"family": "lapgan", "levels": 2}
     nets: Any = {"generator": {"network": "lapgan"}, "discriminator": {"network": "lapgan"}}
@@ -347,3 +349,140 @@ def test_a_name_is_registered_once():
 def test_data_without_splits_says_so():
     with pytest.raises(InputError, match="data of source 'toy-heights' has no splits"):
         HeightsData().of_split("test")
+    with pytest.raises(InputError, match="'toy-tones' has no split 'test': Input should be 'train'"):
+        TonesData().of_split("test")
+    assert experiment.held_out(settings("tones", True)) is None
+
+
+@domain("toy-text")
+class Text(Domain):
+    """Token ids int32 `[T]`; networks see one-hot numbers `[T, V]` and which positions come before the first 0."""
+
+    vocabulary: tuple[str, ...]
+    plural: ClassVar[str] = "sentences"
+    sheets: ClassVar[tuple[str, ...]] = (".txt",)
+
+    def decode(self, batch: Any) -> Any:
+        seen = {
+            n: 1.0 * jax.nn.one_hot(x, len(self.vocabulary)) if n in REAL else x for n, x in batch.items()
+        }
+        return {**seen, "mask": jnp.cumprod(batch["real"] != 0, 1)} if "real" in batch else seen
+
+    def encode(self, made: np.ndarray) -> np.ndarray:
+        return made.argmax(2).astype(np.int32)
+
+    def facts(self, shape: tuple[int, ...]) -> dict[str, int]:
+        return {"length": shape[0], "vocabulary": shape[1]}
+
+    def write(self, shown: Shown, out: Path) -> None:
+        out.write_text("\n".join(" ".join(self.vocabulary[i] for i in ids) for ids in shown.made))
+
+
+class Sentences(Heights):
+    """Six tokens of five."""
+
+    domain: ClassVar[dict[str, Any]] = {"domain": "toy-text", "vocabulary": ["", "a", "b", "c", "<d>"]}
+    fields: ClassVar[dict[str, Field]] = {"real": Field((6,), "int32"), "label": Field((), "int32")}
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        draw = np.random.default_rng(index)
+        return {"real": draw.integers(0, 5, 6, np.int32), "label": np.int32(0)}
+
+
+@source("toy-sentences")
+class SentencesData(Data):
+    """Random sentences."""
+
+    def open(self) -> Any:
+        return Sentences()
+
+
+def test_tokens_whose_decoding_has_another_shape_and_a_mask(tmp_path, capsys, quick_curves):
+    run = tmp_path / "run"
+    evaluated = {"every": 3, "num": 40}
+    assert train(settings("sentences", False, 3, evaluation=evaluated), run, print, progress=False) == 0
+    protocol = RunDirectory(run).read_evaluation()[0]["protocol"]
+    assert (protocol["length"], protocol["vocabulary"]) == (6, 5)
+    assert protocol["domain"]["vocabulary"] == ["", "a", "b", "c", "<d>"]
+    assert main(["sample", str(run), "--num", "4", "--out", str(tmp_path / "four.txt")]) == 0
+    made = sample.images(sample.load(run, pytest.fail), 4, 0)
+    words = [[("", "a", "b", "c", "<d>")[i] for i in ids] for ids in made]
+    assert [line.split(" ") for line in (tmp_path / "four.txt").read_text().split("\n")] == words
+    assert main(["evaluate", str(run), "--num", "40", "--quiet"]) == 0
+    assert main(["report", str(run), "--out", str(tmp_path / "r.html")]) == 0
+    seen = domains.of(Sentences()).decode({"real": jnp.array([[1, 2, 0, 3, 0, 1]])})
+    np.testing.assert_array_equal(seen["mask"], [[1, 1, 0, 0, 0, 0]])
+
+
+def test_a_run_goes_on_with_the_same_domain_alone(runs, tmp_path, monkeypatch):
+    shutil.copytree(runs / "tones", tmp_path / "tones")
+    monkeypatch.setattr(Tones, "domain", {"domain": "toy-sound", "rate": RATE + 1})
+    with pytest.raises(InputError, match=r"is of domain .*'rate': 801.* was of .*'rate': 800.*; restore it"):
+        train(settings("tones", True, 9), tmp_path / "tones", print, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"classes": None}, "it has no classes"),
+        ({"fingerprint": None}, "it has no fingerprint"),
+        ({"fields": {"real": Field((2,), "float32")}}, "no field 'label'; its fields are real"),
+        ({"fields": {"label": Field((), "int32")}}, "no field 'real'"),
+        ({"fields": {**Heights.fields, "more": Field((), "int32")}}, "has no 'more', which is one of its fields"),
+        ({"fields": {**Heights.fields, "real": Field((3,), "float32")}}, r"is float32 \[2\], and .* float32 \[3\]"),
+        ({"fields": {**Heights.fields, "real": Field((2,), "float64")}}, "is float32"),
+        ({"domain": {"domain": "image"}}, r"examples are float32 \[2\], and images uint8"),
+        ({"domain": {"domain": "toy-table", "column": Path("x")}}, "must be plain data"),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_none_is_refused(changed, line, monkeypatch):
+    for name, value in changed.items():
+        if value is None:
+            monkeypatch.delattr(Heights, name)
+        else:
+            monkeypatch.setattr(Heights, name, value)
+    with pytest.raises(InputError, match=line):
+        experiment.of_source(settings("heights", False), Heights())
+
+
+def test_what_a_domain_does_not_take_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="augment is of images, and the data is of domain toy-sound"):
+        experiment.of_source(settings("tones", True, game={"augment": ["translation"]}), Tones())
+    with pytest.raises(InputError, match="features is 'inception'; of sounds there are auto, numbers"):
+        experiment.of_source(settings("tones", True, evaluation={"features": "inception"}), Tones())
+    monkeypatch.setattr(Sound, "facts", lambda self, shape: {"rate": 3})
+    with pytest.raises(InputError, match="tells the fact 'rate', which is none of resolution, channels"):
+        experiment.of_source(settings("tones", True), Tones())
+
+
+def test_numbers_are_features_of_small_examples_alone():
+    with pytest.raises(InputError, match="at most, and sounds of this size have 4000"):
+        features.load("auto", (4000, 1), domain=Sound(), dtype="int16")
+
+
+def test_a_score_that_nobody_registered_is_named():
+    with pytest.raises(InputError, match="no score is registered as 'loudness', which the domain has"):
+        groups.chosen(None, (*Sound.scores, "loudness"), frozenset(), pytest.fail)
+
+
+def test_labelled_examples_are_decoded_too(monkeypatch):
+    monkeypatch.setattr(Heights, "classes", ("one", "two"))
+    game, layers = {"family": "aae", "labels": 2, "latent": 2}, {"network": "mlp", "width": 8}
+    fields = {**Heights.fields, **{f"labelled_{name}": field for name, field in Heights.fields.items()}}
+    made = settings("heights", False, game=game, generator=layers)
+    built = experiment.build(made, Heights.classes, 200, fields, domains.of(Heights()))
+    shapes = {name: field.shape for name, field in built.domain.decoded(built.fields).items()}
+    assert shapes["labelled_real"] == shapes["real"] == (4,)
+    assert experiment.initial(built).params
+
+
+def test_a_report_says_what_is_too_large_or_broken(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "LARGEST", 400_000)
+    (tmp_path / "large.txt").write_text("x" * 400_001)
+    assert "large.txt is too large to be shown here (0 MB)" in report._embedded(tmp_path / "large.txt")
+    (tmp_path / "broken.csv").write_text("x" * 200_000)  # a cell of more than csv takes
+    assert "broken.csv cannot be shown here" in report._embedded(tmp_path / "broken.csv")
+    (tmp_path / "odd.csv").write_text('"a\u2028b\nc",<d>\n')
+    assert report._embedded(tmp_path / "odd.csv").count("<tr>") == 1
+    (tmp_path / "bytes.txt").write_bytes(b"\xff")
+    assert "cannot be shown here" in report._embedded(tmp_path / "bytes.txt")

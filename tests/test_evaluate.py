@@ -314,7 +314,7 @@ def test_a_run_of_an_older_version_is_read_with_a_note_of_the_new_names(runs, tm
     del manifest["domain"]
     (old / "manifest.json").write_text(json.dumps(manifest))
     capsys.readouterr()
-    assert main([*command, "--metrics", "frechet"]) == 0
+    assert main([*command, "--metrics=frechet"]) == 0
     said_so = capsys.readouterr().err.splitlines()
     assert said_so.count("jaxgan: --metrics is called --scores now") == 1
     (note,) = (line for line in said_so if "evaluation." in line)

@@ -9,7 +9,7 @@ from jaxgan import domains, plots
 from jaxgan.domains.image import grid
 
 
-def test_to_uint8_rounds_and_clips():
+def test_images_are_encoded_rounded_and_clipped():
     # 127.5 (x + 1): -1, 0 and 1 are 0, 127.5 (to the even 128) and 255.
     x = [-1, 1, 0, -0.5, 0.5, -1.2, 1.2, 1 / 255, -1 / 255, -1 + 0.9 / 127.5, 1 - 0.4 / 127.5]
     expected = [0, 255, 128, 64, 191, 0, 255, 128, 127, 1, 255]
@@ -18,7 +18,7 @@ def test_to_uint8_rounds_and_clips():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_to_uint8_inverts_the_decoding_of_every_byte():
+def test_encoding_inverts_the_decoding_of_every_byte():
     every = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(domains.Image().encode(every.astype(np.float32) / 127.5 - 1), every)
 

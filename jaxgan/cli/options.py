@@ -59,10 +59,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _renamed(word: str) -> str:
     """A word of a command line by its name of today; a warning says so."""
-    if word not in RENAMED:
+    name, *value = word.split("=", 1)
+    if name not in RENAMED:
         return word
-    warnings.warn(f"{word} is called {RENAMED[word]} now", Renamed, stacklevel=2)
-    return RENAMED[word]
+    warnings.warn(f"{name} is called {RENAMED[name]} now", Renamed, stacklevel=2)
+    return "=".join((RENAMED[name], *value))
 
 
 def _split(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -128,11 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         "                    [--any.config.key VALUE ...]"
     )
 
-    sample = command("sample", "Generate images with a trained run.")
+    sample = command("sample", "Generate samples with a trained run.")
     sample.add_argument("run_dir", metavar="RUN")
-    sample.add_argument("--num", type=int, default=64, metavar="N", help="how many images (default: 64)")
+    sample.add_argument("--num", type=int, default=64, metavar="N", help="how many (default: 64)")
     sample.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the latents (default: 0)")
-    sample.add_argument("--out", required=True, metavar="FILE", help=".png for a sheet, .npz for arrays")
+    sample.add_argument(
+        "--out", required=True, metavar="FILE", help=".png for a sheet (of sounds .wav, ...), .npz for arrays"
+    )
     sample.add_argument(
         "--interpolate", action="store_true", help="rows that walk from one latent to the next"
     )
@@ -145,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
     )
-    sample.add_argument("--columns", type=int, metavar="N", help="images in a row of the sheet")
+    sample.add_argument("--columns", type=int, metavar="N", help="samples in a row of the sheet")
 
     def on_files(name: str, text: str) -> argparse.ArgumentParser:
         sub = command(name, text)

@@ -77,14 +77,20 @@ def parse(
     that does not say its family is a plain GAN.
     """
     table = copy.deepcopy(table)
+    overrides = dict(overrides or {})
+    for old, new in RENAMED.items():
+        _rename(table, old, new, where)
+        if old in overrides:
+            _note(f"--{old}", new)
+            overrides.setdefault(new, overrides.pop(old))
     for name, tag in TAGS.items():
         kinds = {_kind(model, tag): model for model in _members(Settings.model_fields[name])}
-        chosen = kinds.get((overrides or {}).get(f"{name}.{tag}"))
+        chosen = kinds.get(overrides.get(f"{name}.{tag}"))
         if chosen and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
     if isinstance(table.setdefault("game", {}), dict):
         table["game"].setdefault("family", "gan")
-    for key, text in (overrides or {}).items():
+    for key, text in overrides.items():
         *parents, last = key.split(".")
         at = table
         for parent in parents:
@@ -92,8 +98,6 @@ def parse(
             if not isinstance(at, dict):
                 raise InputError(f"--{key}: {parent} is a value, not a section")
         at[last] = _value(text)
-    for old, new in RENAMED.items():
-        _rename(table, old, new, where)
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
@@ -108,7 +112,11 @@ def _rename(table: dict[str, Any], old: str, new: str, where: str) -> None:
     if after in table.setdefault(other, {}):
         raise InputError(f"{where}: {old} is called {new} now; leave out {old}")
     table[other][after] = table[section].pop(before)
-    warnings.warn(f"{where}: {old} is called {new} now", Renamed, stacklevel=4)
+    _note(f"{where}: {old}", new)
+
+
+def _note(old: str, new: str) -> None:
+    warnings.warn(f"{old} is called {new} now", Renamed, stacklevel=5)
 
 
 def _value(text: str) -> Any:

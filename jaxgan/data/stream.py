@@ -80,8 +80,8 @@ def load(source: Source, progress: bool = True) -> Batch:
         try:
             with tqdm(
                 total=length,
-                desc="Reading images",
-                unit="img",
+                desc="Reading examples",
+                unit="example",
                 delay=1.0,
                 leave=False,
                 disable=None if progress else True,  # None: off where stderr is no terminal

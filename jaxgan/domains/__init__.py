@@ -6,10 +6,10 @@ A domain is registered by its own file, see `jaxgan.domains.base`; every file of
 import importlib
 import pkgutil
 
-from jaxgan.domains.base import ARRAYS, DOMAINS, Domain, Shown, described, domain, of
+from jaxgan.domains.base import ARRAYS, DOMAINS, REAL, Domain, Shown, described, domain, of
 from jaxgan.domains.image import Image
 
-__all__ = ["ARRAYS", "DOMAINS", "Domain", "Image", "Shown", "described", "domain", "of"]
+__all__ = ["ARRAYS", "DOMAINS", "REAL", "Domain", "Image", "Shown", "described", "domain", "of"]
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")

@@ -1,12 +1,12 @@
 """What all domains share: how settings and manifests name them, and what each says of its examples.
 
 A domain is one file. A source says of which domain its examples are by plain data,
-`{"domain": "sound", "rate": 8000}`, which its runs keep.
+`{"domain": "my-sound", "rate": 8000}`, which its runs keep.
 
 For example:
 
     >>> from jaxgan.settings import Count
-    >>> @domain("sound")
+    >>> @domain("my-sound")
     ... class Sound(Domain):  # waveforms
     ...     rate: Count = 16_000
     ...     plural: ClassVar[str] = "sounds"
@@ -23,16 +23,17 @@ For example:
     ...
     ...     def write(self, shown: Shown, out: Path) -> None:
     ...         ...  # all of them in a row, as a file that plays
-    >>> described({"domain": "sound", "rate": 8000})
-    Sound(domain='sound', rate=8000)
+    >>> described({"domain": "my-sound", "rate": 8000})
+    Sound(domain='my-sound', rate=8000)
     >>> Sound().decoded({"real": Field((4000, 1), "int16")})
     {'real': Field(shape=(4000, 1), dtype='float32')}
 """
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -40,14 +41,15 @@ from pydantic import ValidationError
 
 from jaxgan.data.sources import Field, Source, domain_of
 from jaxgan.errors import InputError
-from jaxgan.settings import Model, Registry, derived
+from jaxgan.settings import Class, Model, Registry
 
 DOMAINS = Registry("domain")
 """The domains by their names."""
+REAL = ("real", "labelled_real")
+"""Fields that hold real examples: those that a game learns to make, and others of the kind whose labels are known."""
 ARRAYS = ".npz"
 """The ending of files that hold samples as arrays, of any domain."""
 
-Class = TypeVar("Class", bound=type)
 Batch = dict[str, jax.Array]
 
 
@@ -89,12 +91,15 @@ class Domain(Model):
     def decode(self, batch: Batch) -> Batch:
         """Examples as networks see them.
 
+        Each example is decoded by itself: a row of the result depends on that row alone.
+
         Args:
-          batch: Fields as they are stored, `[N, ...]` each. Traced.
+          batch: Some of the fields, as they are stored, `[N, ...]` each; any may be missing. Traced.
 
         Returns:
-          Floating-point numbers in the place of "real" and of whatever else is of this domain; all else as it is, and
-          more fields where networks need them, such as a mask. The shape of an example may be another one.
+          Floating-point numbers in the place of the fields of `REAL` and of whatever else is of this domain; all else
+          as it is, and more fields where networks need them, such as a mask. The shape of an example may be another
+          one.
         """
         return batch
 
@@ -103,8 +108,22 @@ class Domain(Model):
         return made
 
     def facts(self, shape: tuple[int, ...]) -> dict[str, int]:
-        """What modules may be told of examples of a shape, by names of `jaxgan.networks.registry.FACTS`."""
+        """What modules may be told of examples, by names of `jaxgan.networks.registry.EXAMPLE_FACTS`.
+
+        Args:
+          shape: The shape of one example as networks see it.
+        """
         return {}
+
+    def check(self, field: Field) -> None:
+        """Refuses what is stored in another way than this domain has it.
+
+        Args:
+          field: "real", as it is stored.
+
+        Raises:
+          InputError: The shape or the dtype is another one.
+        """
 
     def auto(self, shape: tuple[int, ...]) -> str:
         """The feature network of examples of a shape, as they are stored, where no other is asked for."""
@@ -112,7 +131,12 @@ class Domain(Model):
 
     @abstractmethod
     def write(self, shown: Shown, out: Path) -> None:
-        """Writes samples for people as one file, at once, whose ending is one of `sheets`."""
+        """Writes samples for people as one file, at once, into a folder that is there.
+
+        Args:
+          shown: The samples.
+          out: The file; its ending is one of `sheets`.
+        """
 
     def read(self, file: Path, field: Field) -> np.ndarray:
         """The example in a file, as it is stored, of its own size.
@@ -154,14 +178,7 @@ def domain(name: str) -> Callable[[Class], Class]:
     Raises:
       ValueError: The name is taken.
     """
-
-    def register(cls: Class) -> Class:
-        fields: Any = {"domain": (Literal[name], name)}
-        kind = derived(cls, cls, **fields)
-        DOMAINS.add(kind)
-        return kind
-
-    return register
+    return DOMAINS.named(name)
 
 
 def described(said: Mapping[str, Any] | Domain) -> Domain:
@@ -170,13 +187,18 @@ def described(said: Mapping[str, Any] | Domain) -> Domain:
     Raises:
       InputError: There is no such domain, or it has other fields.
     """
+    if isinstance(said, Domain):
+        return said
     try:
-        return DOMAINS.validate(said)
+        return DOMAINS.validate_json(json.dumps(said))
+    except TypeError as error:
+        raise InputError(f"the data's domain must be plain data, and is {said!r}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        names = ", ".join(DOMAINS.kinds)
+        where = ".".join(str(part) for part in first["loc"] if part not in DOMAINS.kinds)
+        why = f"{where}: {first['msg']}" if where else first["msg"]
         raise InputError(
-            f"the data is of a domain that cannot be made of {said!r} ({first['msg']}); there are {names}"
+            f"the data is of a domain that cannot be made of {said!r} ({why}); there are {', '.join(DOMAINS.kinds)}"
         ) from None
 
 

@@ -21,7 +21,7 @@ from PIL import Image as Picture
 from jaxgan.data import images
 from jaxgan.data.sources import Field
 from jaxgan.domains.base import Batch, Domain, Shown, domain
-from jaxgan.errors import replacing
+from jaxgan.errors import InputError, replacing
 
 
 @domain("image")
@@ -54,6 +54,14 @@ class Image(Domain):
     def facts(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Pixels of a side, and channels."""
         return {"resolution": shape[0], "channels": shape[2]}
+
+    def check(self, field: Field) -> None:
+        """Refuses what is no image uint8 `[H, W, 1 or 3]`."""
+        if len(field.shape) != 3 or field.shape[2] not in (1, 3) or field.dtype != "uint8":
+            raise InputError(
+                f"examples are {field.dtype} {list(field.shape)}, and images uint8 [H, W, 1 or 3]; a source of another "
+                "kind names its `domain`"
+            )
 
     def auto(self, shape: tuple[int, ...]) -> str:
         """The shipped network for images that are as large as its own, EfficientNet-Lite0 for all others."""

@@ -27,7 +27,7 @@ from jaxgan.errors import InputError
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
 
-RENAMED: Mapping[str, str] = {"image": "real"}
+RENAMED: Mapping[str, str] = {"image": "real", "labelled_image": "labelled_real"}
 """Fields of manifests that have another name now."""
 
 
@@ -58,6 +58,12 @@ def build(
     given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
     parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
     built = settings.game.build(parts, Facts(domain.decoded(fields), classes, examples, domain))
+    settings.game.check_domain(domain)
+    if settings.evaluation.features not in ("auto", *domain.features):
+        known = ", ".join(("auto", *domain.features))
+        raise InputError(
+            f"evaluation.features is {settings.evaluation.features!r}; of {domain.plural} there are {known}"
+        )
     settings.game.check_batches(settings.discriminator, settings.batch_size)
     if built.settings:
         settings = settings.model_copy(update={"game": built.settings})
@@ -70,7 +76,38 @@ def of_source(settings: config.Settings, source: Source) -> Built:
     Raises:
       InputError: As `build`.
     """
-    return build(settings, source.classes, len(source), source.fields, domains.of(source))
+    domain = domains.of(source)
+    check(source, domain)
+    return build(settings, source.classes, len(source), source.fields, domain)
+
+
+def check(source: Source, domain: Domain) -> None:
+    """Refuses a source that is not what `Source` says, before anything is made of it.
+
+    Raises:
+      InputError: Something is missing, or the first example is not as the fields say.
+    """
+    for name in ("fields", "classes", "fingerprint", "__len__", "__getitem__"):
+        if not hasattr(source, name):
+            raise InputError(
+                f"{type(source).__name__} is no source: it has no {name}; see jaxgan.data.sources.Source"
+            )
+    lacking = [name for name in ("real", "label") if name not in source.fields]
+    if lacking:
+        raise InputError(f"the data has no field {lacking[0]!r}; its fields are {', '.join(source.fields)}")
+    domain.check(source.fields["real"])
+    first = source[0]
+    for name, (shape, dtype) in source.fields.items():
+        if name not in first:
+            raise InputError(f"the first example of the data has no {name!r}, which is one of its fields")
+        found = np.asarray(first[name])
+        if found.shape != tuple(shape) or found.dtype != dtype:
+            raise InputError(
+                f"{name!r} of the first example is {found.dtype} {list(found.shape)}, and the fields say {dtype} "
+                f"{list(shape)}"
+            )
+    if "real" not in domain.decoded(source.fields):
+        raise InputError(f"domain {domain.domain} leaves no field 'real' of the data for networks to see")
 
 
 def facts(source: Source) -> dict[str, Any]:
@@ -79,7 +116,7 @@ def facts(source: Source) -> dict[str, Any]:
         "data_fingerprint": source.fingerprint,
         "classes": list(source.classes),
         "examples": len(source),
-        "domain": domains.of(source).model_dump(),
+        "domain": domains.of(source).model_dump(mode="json"),
         "fields": {name: [list(shape), dtype] for name, (shape, dtype) in source.fields.items()},
     }
 

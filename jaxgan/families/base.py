@@ -23,7 +23,7 @@ For example:
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -39,13 +39,11 @@ from jaxgan.objectives.adversary import Adversary
 from jaxgan.objectives.latents import Latents
 from jaxgan.objectives.privacy import Ledger
 from jaxgan.optimizers import Optimizer
-from jaxgan.settings import Registry, derived
+from jaxgan.settings import Class, Registry
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 FAMILIES = Registry("family")
 """What `family = "..."` of a config's `[game]` can name."""
-
-Class = TypeVar("Class", bound=type)
 
 
 class Shape(NamedTuple):
@@ -75,7 +73,13 @@ class Shape(NamedTuple):
     def known(self) -> dict[str, Any]:
         """The facts by their names."""
         facts = {"classes": self.classes, "latent": self.latent, "scale": self.scale}
-        told = {"shape": self.example, **self.domain.facts(self.example), **facts}
+        of_examples = self.domain.facts(self.example)
+        if unknown := sorted(of_examples.keys() - set(EXAMPLE_FACTS)):
+            known = ", ".join(EXAMPLE_FACTS)
+            raise InputError(
+                f"domain {self.domain.domain} tells the fact {unknown[0]!r}, which is none of {known}"
+            )
+        told = {"shape": self.example, **of_examples, **facts}
         return {name: fact for name, fact in told.items() if fact is not None}
 
     def deeper(self, channels: int) -> "Shape":
@@ -212,6 +216,12 @@ class Parts(NamedTuple):
         needed = getattr(settings, "module", None)
         lacking = sorted(set(EXAMPLE_FACTS) & facts_of(needed) - set(shape.known)) if needed else []
         name = getattr(settings, "network", "")
+        rank = getattr(needed, "rank", None)
+        if rank is not None and rank != len(shape.example):
+            raise InputError(
+                f"{where}.network {name} is of examples of {rank} dimensions, and {shape.domain.plural} here have "
+                f"{len(shape.example)}; choose another, such as mlp"
+            )
         if lacking:
             raise InputError(
                 f"{where}.network {name} needs the {lacking[0]} of an example, which {shape.domain.plural} have not; "
@@ -308,6 +318,17 @@ class Family(Adversary):
         """The data as the family is trained on it."""
         return source
 
+    def check_domain(self, domain: Domain) -> None:
+        """Checks that the rules take examples of a domain.
+
+        Raises:
+          InputError: Augmentation is asked for, and the examples are no images.
+        """
+        if self.augment and not isinstance(domain, Image):
+            raise InputError(
+                f"game.augment is of images, and the data is of domain {domain.domain}; leave it out"
+            )
+
     def check_batches(self, discriminator: Network, batch_size: int) -> None:
         """Checks that a discriminator can be trained by these rules in batches of a size.
 
@@ -339,11 +360,4 @@ def family(name: str) -> Callable[[Class], Class]:
     Raises:
       ValueError: The name is taken.
     """
-
-    def register(cls: Class) -> Class:
-        fields: Any = {"family": (Literal[name], name)}
-        kind = derived(cls, cls, **fields)
-        FAMILIES.add(kind)
-        return kind
-
-    return register
+    return FAMILIES.named(name)

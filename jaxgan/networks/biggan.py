@@ -108,6 +108,8 @@ class BigGANGenerator(nn.Module):
     channels: Count = 3
     width: Count = 96
     """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
+
+    rank = 3  # images
     classes: Whole = 0
     attention: Whole = 0
     """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
@@ -177,6 +179,8 @@ class BigGANDiscriminator(nn.Module):
     channels: Count = 3
     width: Count = 96
     """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
+
+    rank = 3  # images
     classes: Whole = 0
     attention: Whole = 0
     """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""

@@ -59,6 +59,8 @@ def widths(width: int, doublings: int) -> list[int]:
 class DCGANGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, resolution, resolution, channels]` in (-1, 1)."""
 
+    rank = 3  # images
+
     resolutions: ClassVar = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
@@ -112,6 +114,8 @@ class DCGANDiscriminator(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     classes: Whole = 0
     norm: Literal["batch", "layer", "none"] = "batch"
     dropout: Fraction = 0.0
@@ -150,6 +154,8 @@ class DCGANDiscriminator(nn.Module):
 @network("dcgan", "encoder", "example")
 class DCGANEncoder(nn.Module):
     """Images `[N, resolution, resolution, channels]` to codes, by the discriminator's layers but the last."""
+
+    rank = 3  # images
 
     resolutions: ClassVar = RESOLUTIONS
     resolution: Count = 64

@@ -46,6 +46,8 @@ class PatchGAN(nn.Module):
 
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     layers: Annotated[int, Field(ge=0, le=8)] = 3
     """Strided layers: patches of 1, 16, 34, 70, 142, ... pixels."""
     norm: NormKind = "batch"

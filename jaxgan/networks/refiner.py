@@ -35,6 +35,8 @@ class Refiner(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     blocks: Count = 4
     """Residual blocks."""
     norm: NormKind = "none"

@@ -201,6 +201,8 @@ class ResNetGenerator(nn.Module):
     channels: Count = 3
     width: Count = 256
     """Channels of the largest map."""
+
+    rank = 3  # images
     classes: Whole = 0
     norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
@@ -248,6 +250,8 @@ class ResNetDiscriminator(nn.Module):
     channels: Count = 3
     width: Count = 128
     """Channels of the largest map."""
+
+    rank = 3  # images
     classes: Whole = 0
     spectral: bool = True
     """Whether weights are spectrally normalised."""

@@ -47,6 +47,8 @@ class SAGANGenerator(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     classes: Whole = 0
     attention: Whole = 0
     """Size of the map that gets attention, such as 32 at 128x128 or 14 at 28x28; 0 for none."""
@@ -96,5 +98,7 @@ class SAGANDiscriminator(BigGANDiscriminator):
 
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     conv_init: ClassVar = staticmethod(shortcut)
     dense_init: ClassVar = staticmethod(glorot)

@@ -43,6 +43,8 @@ class SRResNet(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     blocks: Count = 16
     """Residual blocks."""
     norm: Literal["batch", "none"] = "batch"
@@ -122,6 +124,8 @@ class VGGDiscriminator(nn.Module):
 
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     pairs: Annotated[int, Field(ge=1, le=8)] = 4
     """Pairs of convolutions, each of which halves the image."""
     norm: NormKind = "batch"

@@ -41,6 +41,8 @@ class Translator(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     blocks: Count = 9
     """Residual blocks."""
     norm: NormKind = "instance"

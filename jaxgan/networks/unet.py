@@ -48,6 +48,8 @@ class UNet(nn.Module):
     channels: Count = 3
     width: Count = 64
     """Channels of the largest map."""
+
+    rank = 3  # images
     depth: Annotated[int, Field(ge=2, le=12)] = 8
     """Halvings of the image: 8 take 256x256 to one pixel."""
     norm: NormKind = "batch"

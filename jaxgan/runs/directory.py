@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jaxgan import backends, config
+from jaxgan.data.sources.base import IMAGES
 from jaxgan.errors import InputError, replacing, writing
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -86,7 +87,7 @@ class RunDirectory:
             partial.write_text(text, encoding="utf-8")
 
     def read_config(self) -> config.Settings | None:
-        """The experiment that this is a run of, if it is a run."""
+        """The settings that this is a run of, if it is a run."""
         try:
             return config.load(self.config) if self.config.exists() else None
         except OSError as error:
@@ -212,6 +213,10 @@ def check_manifest(
                 f"the weights of {name} are not those that {where} was trained with; restore them, or give another "
                 "--run-dir"
             )
+    if (was := old.get("domain", IMAGES)) != (now := new.get("domain", IMAGES)):
+        raise InputError(
+            f"the data is of domain {now}, and that of {where} was of {was}; restore it, or give another --run-dir"
+        )
     if old.get("data_fingerprint") != new["data_fingerprint"]:
         raise InputError(
             f"the data is not the data that {where} was trained on; restore it, or give another --run-dir"

@@ -26,7 +26,7 @@ import numpy as np
 from jaxgan import experiment
 from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
-from jaxgan.domains import ARRAYS, Domain
+from jaxgan.domains import ARRAYS, Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.families import Built
 from jaxgan.game import Keys, State
@@ -121,7 +121,8 @@ def maker(
     @jax.jit
     def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
         index = first + jnp.arange(CHUNK, dtype=jnp.int32)
-        batch = built.domain.decode({name: x[index // walk % len(x)] for name, x in given.items()})
+        batch = {name: x[index // walk % len(x)] for name, x in given.items()}
+        batch = built.domain.decode(batch) if batch else batch
         if built.classes:
             batch["label"] = labels(index, built.classes, walk)
         if walk > 1:
@@ -296,13 +297,14 @@ def write(
     classes = built.classes
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix != ARRAYS:
+        if not out.name.endswith(ARRAYS):
             plain = walk == 1 and caption is None
             examples = experiment.examples(built, len(made)) if plain else None
             built.domain.write(experiment.shown(built, made, examples, columns), out)
         else:
+            name = "image" if isinstance(built.domain, Image) else "samples"
             arrays = {
-                built.domain.domain: made,
+                name: made,
                 "seed": seed,
                 "step": trained.step,
                 "state_sha256": trained.digest,
@@ -320,9 +322,8 @@ def write(
 
 def check_output(out: Path, domain: Domain) -> None:
     """Refuses an ending that samples of a domain cannot be written to, and a folder, before any work is done."""
-    if out.suffix not in (*domain.sheets, ARRAYS):
-        raise InputError(
-            f"--out {out} must end in {' or '.join(domain.sheets)} (a sheet) or {ARRAYS} (arrays)"
-        )
+    if not out.name.endswith((*domain.sheets, ARRAYS)):
+        sheets = f"{' or '.join(domain.sheets)} (a sheet) or " if domain.sheets else ""
+        raise InputError(f"--out {out} must end in {sheets}{ARRAYS} (arrays)")
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; give the name of a file")

@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxgan import __version__, domains, experiment
 from jaxgan.data import sources, stream
-from jaxgan.data.sources import Source
+from jaxgan.data.sources import Field, Source
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.families import Built
@@ -158,10 +158,10 @@ def scorer_of(
     if split is not None and split != name:
         reference, name = experiment.source_of(built.config, split), split
     test = experiment.held_out(built.config)
-    missing = {"test": test is None, "labels": not built.classes, "pairs": not experiment.answered(built)}
+    missing = {"test": test is None, "labels": not built.classes, "pairs": not _comparable(built)}
     domain = built.domain
     asked = chosen(names, domain.scores, frozenset(what for what, lacks in missing.items() if lacks), say)
-    network = look_through(asked, look, domain, train.fields["real"].shape)
+    network = look_through(asked, look, domain, train.fields["real"])
     pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
     described = {"data": data.source, "split": name}
     leave_out = say if names is None or "all" in names else None
@@ -169,15 +169,15 @@ def scorer_of(
     return Scorer(reference, network, asked, num, **given, **described)
 
 
-def look_through(asked: Sequence[str], look: Look, domain: Domain, shape: tuple[int, ...]) -> Network:
+def look_through(asked: Sequence[str], look: Look, domain: Domain, field: Field) -> Network:
     """The network for scores; where all of them look at examples themselves, one that needs no weights.
 
     Raises:
       InputError: As `features.load`.
     """
-    if all(GROUP[name].looks_at for name in asked) and look == ("auto", None, None):
+    if not any(GROUP[name].features for name in asked) and look == ("auto", None, None):
         return features.nothing()
-    return features.load(look[0], shape, *look[1:], domain=domain)
+    return features.load(look[0], field.shape, *look[1:], domain=domain, dtype=field.dtype)
 
 
 def pairs_of(built: Built, most: int) -> Pairs:
@@ -186,12 +186,17 @@ def pairs_of(built: Built, most: int) -> Pairs:
     assert examples is not None
     (given,) = built.given
     truth = examples["real"][:most]
-    alike = [built.domain.baseline(x, y) for x, y in zip(examples[given], truth, strict=False)]
-    if any(x is None for x in alike):
-        raise InputError(
-            f"what {built.domain.plural} are made from is not to be compared with them; leave pairs out"
-        )
+    alike = (built.domain.baseline(x, y) for x, y in zip(examples[given], truth, strict=False))
     return Pairs(truth, np.stack([x for x in alike if x is not None]))
+
+
+def _comparable(built: Built) -> bool:
+    """Whether samples have a true answer, and what they are made from can be compared with it."""
+    if not experiment.answered(built):
+        return False
+    (given,), examples = built.given, experiment.examples(built, 1)
+    assert examples is not None
+    return built.domain.baseline(examples[given][0], examples["real"][0]) is not None
 
 
 class Generator:
@@ -270,7 +275,7 @@ def of_images(
     domain = domains.of(reference)
     asked = chosen(names, domain.scores, frozenset({"train", "test", "labels", "pairs"}), say)
     look = (options.get("network", "auto"), options.get("weights"), options.get("resize"))
-    network = look_through(asked, look, domain, mine)
+    network = look_through(asked, look, domain, reference.fields["real"])
     given = {"leave_out": say if names is None or "all" in names else None, "progress": progress}
     scorer = Scorer(reference, network, asked, num, **given, data="reference", split=None)
 

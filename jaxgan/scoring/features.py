@@ -17,6 +17,7 @@ For example:
     jaxgan.errors.InputError: features fashion-cnn are of 28x28 grey images, these are 32x32 colour; take ...
 """
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import parallel
+from jaxgan.data.sources import Field
 from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.layers import resize
@@ -33,13 +35,14 @@ from jaxgan.networks import classifier, efficientnet, inception, weights
 from jaxgan.networks.classifier import FASHION, Classifier
 
 Resize = Literal["clean", "bilinear"]
-RESIZES: tuple[Resize, ...] = ("clean", "bilinear")
 
 FID_WEIGHTS = "6726825d"
 """SHA-256 of the standard weights of the FID Inception network begins so, as their file's name says."""
 EFFICIENTNET_SIZE = 128
 """Pixels that images have for EfficientNet-Lite0: enough for small images, a third of the work of its 224."""
 IMAGES = Image()
+MOST_NUMBERS = 2048
+"""Numbers of an example that are its own features, at most: distances of distributions are cubic in them."""
 BATCH = 100
 """Examples of a batch on one device, always: a feature does not depend on how many are asked for at once."""
 
@@ -120,6 +123,8 @@ class Asked(NamedTuple):
     domain: Domain
     shape: tuple[int, ...]
     """The shape of an example, as it is stored."""
+    dtype: str
+    """The dtype of an example, as it is stored."""
     weights: Path | None
     """A file in place of the network's own."""
     resize: Resize | None
@@ -133,6 +138,7 @@ def load(
     how: Resize | None = None,
     *,
     domain: Domain = IMAGES,
+    dtype: str = "uint8",
 ) -> Network:
     """The network of a name, for examples of one kind.
 
@@ -145,6 +151,7 @@ def load(
       how: How images come to the network's size: "bilinear" as in pytorch-fid, which is inception's own way, or
         "clean", antialiased as in clean-fid, which is that of EfficientNet-Lite0.
       domain: What the examples are.
+      dtype: Of an example, as it is stored.
 
     Raises:
       InputError: If the network does not take such examples, or its weights are missing or wrong.
@@ -154,13 +161,20 @@ def load(
         raise InputError(
             f"no features of {domain.plural} are called {name}; there are {', '.join(('auto', *domain.features))}"
         )
-    return FEATURES[name](Asked(domain, shape, weights_file, how))
+    return FEATURES[name](Asked(domain, shape, dtype, weights_file, how))
 
 
 def _numbers(asked: Asked) -> Network:
     if asked.weights or asked.resize:
         raise InputError(
             "features numbers have no weights and resize nothing; leave out --weights and --resize"
+        )
+
+    seen = asked.domain.decoded({"real": Field(asked.shape, asked.dtype)})["real"]
+    if (count := math.prod(seen.shape)) > MOST_NUMBERS:
+        raise InputError(
+            f"features numbers are of {MOST_NUMBERS} numbers at most, and {asked.domain.plural} of this size have "
+            f"{count}: give the domain a feature network (jaxgan.scoring.features), or smaller data"
         )
 
     def look(variables: Any, examples: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.networks.classifier import Classifier
 from jaxgan.scoring import formulas
@@ -81,6 +82,8 @@ class Seen(NamedTuple):
     """How many images are scored."""
     pairs: Pairs | None = None
     """None where samples have no true answer."""
+    domain: Domain = Image()
+    """What the examples are."""
 
 
 class Group(NamedTuple):
@@ -97,7 +100,9 @@ class Group(NamedTuple):
     slow: bool = False
     """Whether it is computed only where it is asked for."""
     looks_at: int = 0
-    """How many examples it looks at themselves, at most; 0 where it sees their features alone."""
+    """How many examples it looks at themselves, at most; 0 for none."""
+    features: bool = True
+    """Whether it looks at features, or logits, of a network."""
     needs: frozenset[str] = frozenset()
     """What it needs besides: some of "train", "test", "labels" and "pairs"."""
 
@@ -285,6 +290,7 @@ register(
         of_real(_diversity),
         {"most_images": SIMILAR},
         looks_at=SIMILAR,
+        features=False,
     ),
     Group(
         {"memorisation": "memorisation"},
@@ -307,6 +313,7 @@ register(
         better={"accuracy": 1},
         slow=True,
         looks_at=ALL,
+        features=False,
         needs=frozenset({"train", "test", "labels"}),
     ),
     Group(
@@ -316,6 +323,7 @@ register(
         {"floor": "the input itself, enlarged by bicubic where it is small", "border": 0},
         better={"psnr": 1, "ssim": 1, "l1": -1},
         looks_at=ALL,
+        features=False,
         needs=frozenset({"pairs"}),
     ),
 )
@@ -349,6 +357,11 @@ def chosen(
     Raises:
       InputError: If one is unknown, or asked for by name and cannot be computed.
     """
+    unknown = [name for name in possible if name not in GROUP]
+    if unknown:
+        raise InputError(
+            f"no score is registered as {unknown[0]!r}, which the domain has; see jaxgan.scoring.groups"
+        )
     for name in names or ():
         if name not in (*possible, "all"):
             near = difflib.get_close_matches(name, possible, 1)

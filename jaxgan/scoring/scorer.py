@@ -94,7 +94,9 @@ class Scorer:
         if "test" in needs and test is not None:
             self.test = self._read(test, len(test))
         self._floors: Values = {}
-        real = Seen(self.real, self.real, self.train, self.test, len(reference.classes), num, self.pairs)
+        real = Seen(
+            self.real, self.real, self.train, self.test, len(reference.classes), num, self.pairs, self.domain
+        )
         for group in list(
             self.groups
         ):  # now, so that what cannot be computed is known before anything is generated
@@ -144,6 +146,14 @@ class Scorer:
         known = labels(count) if labels else np.zeros(count, np.int32)
         return Sample(found.features, found.logits, examples, known)
 
+    def _kind(self) -> dict[str, Any]:
+        """What a protocol says of the kind of examples."""
+        seen = self.domain.decoded(self.reference.fields)["real"]
+        said = self.domain.facts(seen.shape)
+        return (
+            said if isinstance(self.domain, domains.Image) else {**said, "domain": self.domain.model_dump()}
+        )
+
     def score(self, given: Candidates) -> list[Score]:
         """The scores of examples.
 
@@ -152,13 +162,22 @@ class Scorer:
         """
         count = min(self.num, given.number)
         fake = self._look(given.batches(count), count, f"Scoring {self.domain.plural}", given.labels)
-        seen = Seen(self.real, fake, self.train, self.test, len(self.reference.classes), self.num, self.pairs)
+        seen = Seen(
+            self.real,
+            fake,
+            self.train,
+            self.test,
+            len(self.reference.classes),
+            self.num,
+            self.pairs,
+            self.domain,
+        )
         protocol = {
             "n_real": len(self.real.features),
             "n_fake": count,
             **self.described,
             "data_fingerprint": self.reference.fingerprint,
-            **self.domain.facts(self.field.shape),
+            **self._kind(),
             "features": self.network.name,
             "features_sha256": self.network.sha256 or None,
             "resize": self.network.resize,

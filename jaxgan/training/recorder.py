@@ -170,6 +170,7 @@ class Recorder:
         if not self.gave_up:
             domain = self.built.domain
             shown = experiment.shown(self.built, domain.encode(np.asarray(made)), examples)
+            self.folder.samples.mkdir(parents=True, exist_ok=True)
             for ending in domain.sheets:
                 domain.write(shown, self.folder.samples / f"step_{step:08d}{ending}")
 

@@ -43,7 +43,7 @@ def train(
     """Trains to `settings.steps`, from the newest good checkpoint of `run_dir` if there is one.
 
     Args:
-      settings: The experiment.
+      settings: Of the run.
       run_dir: Its folder, made if need be.
       say: Called with each line for the user.
       progress: Whether to draw a progress bar.
@@ -73,7 +73,7 @@ def train_seeds(
     A run that is behind the others catches up before they go on. One that gives up stops alone.
 
     Args:
-      settings: The experiment; its own seed does not matter.
+      settings: Of the runs; its own seed does not matter.
       run_dirs: The folder of each seed's run.
       say: Called with each line for the user.
       progress: Whether to draw a progress bar.

@@ -26,19 +26,19 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
+from pydantic import ValidationError
 
 from jaxgan.errors import InputError
-from jaxgan.settings import Count, Model, Registry, derived
+from jaxgan.settings import Class, Count, Model, Registry
 
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
 DATA = Registry("source")
 """What `source = "..."` of a config's `[data]` can name."""
 
-Class = TypeVar("Class", bound=type)
 Scale = Literal[2, 4]
 
 Example = Mapping[str, Any]
@@ -63,7 +63,7 @@ class Source(Protocol):
     """A set of examples with random access.
 
     Every source has the fields "real", what a game learns to make, and "label". `classes` names the labels in order and
-    is empty when the set is unlabelled (every label is then 0). `fingerprint` is a hex SHA-256 that identifies the data
+    is empty when the set is unlabelled (every label is then 0). `fingerprint`, such as a SHA-256, identifies the data
     behind the source, whatever the size that it is read at. `source[i]` raises IndexError past the end and InputError,
     naming the place, where the example cannot be read. A source whose examples are no images also has `domain`, plain
     data that says what they are (`jaxgan.domains`).
@@ -128,11 +128,16 @@ class Data(Model):
         """The same settings for another split of the data.
 
         Raises:
-          InputError: The data has no splits.
+          InputError: The data has no splits, or no such split.
         """
         if "split" not in type(self).model_fields:
             raise InputError(f"data of source {self.source!r} has no splits; leave out --split")
-        return self.model_copy(update={"split": split})
+        try:
+            return type(self).model_validate({**self.model_dump(), "split": split})
+        except ValidationError as error:
+            raise InputError(
+                f"data of source {self.source!r} has no split {split!r}: {error.errors()[0]['msg']}"
+            ) from None
 
 
 class ImageData(Data):
@@ -161,11 +166,4 @@ def source(name: str) -> Callable[[Class], Class]:
     Raises:
       ValueError: The name is taken.
     """
-
-    def register(cls: Class) -> Class:
-        fields: Any = {"source": (Literal[name], name)}
-        kind = derived(cls, cls, **fields)
-        DATA.add(kind)
-        return kind
-
-    return register
+    return DATA.named(name)
