@@ -1,21 +1,15 @@
 """What families are wired with, by a network that can be worked out by hand."""
 
-import textwrap
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.families import wiring
 from jaxgan.families.wiring import fakes, generated, initial, judged_by, trained
 from jaxgan.game import Aux, Game, Keys
-from jaxgan.networks import MLPDiscriminator, MLPGenerator
-from jaxgan.objectives.adversary import Adversary
-from jaxgan.objectives.latents import Latents
+from jaxgan.networks import MLPDiscriminator
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 KEY = jax.random.key(0)
@@ -69,18 +63,3 @@ def test_each_network_begins_with_the_key_of_its_place():
     alone = points.init(jax.random.fold_in(KEY, 1), X[None], train=True)
     assert list(nets) == ["one", "other"]
     jax.tree.map(np.testing.assert_array_equal, nets["other"], alone)
-
-
-def test_the_example_is_a_game():
-    names = [Adversary, Latents, MLPDiscriminator, MLPGenerator, generated, initial, judged_by, trained]
-    space = {"jnp": jnp, **{x.__name__: x for x in names}}
-    assert wiring.__doc__
-    exec(textwrap.dedent(wiring.__doc__.split("For example:\n")[1]), space)
-    player = space["rules"].generating(("generator",), space["generator_loss"], optax.sgd(0.1))
-    rules = Game(space["init"], {"generator": player}, space["sample"])
-
-    def play(batch):
-        state, _ = game.step(rules, game.init(rules, KEY, {"real": batch["real"][0]}), batch)
-        return rules.sample(state, Keys.of(KEY, 5), None)
-
-    assert jax.eval_shape(play, {"real": jnp.zeros((1, 4, 2))}).shape == (5, 2)

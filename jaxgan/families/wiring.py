@@ -2,15 +2,28 @@
 
 For example:
 
+    >>> from jaxgan import game
     >>> from jaxgan.networks import MLPDiscriminator, MLPGenerator
+    >>> from jaxgan.objectives.adversary import Adversary
+    >>> from jaxgan.objectives.latents import Latents
+    >>> rules, latents = Adversary(), Latents(8)
     >>> generator, discriminator = MLPGenerator((2,), width=4), MLPDiscriminator(width=4)
-    >>> nets = initial(
-    ...     jax.random.key(0),
-    ...     generator=(generator, jnp.zeros((3, 8))),
-    ...     discriminator=(discriminator, jnp.zeros((3, 2))),
-    ... )
-    >>> list(nets), nets["generator"]["params"]["Dense_0"]["kernel"].shape
-    (['generator', 'discriminator'], (8, 4))
+    >>> def init(key, batch):
+    ...     z = jnp.zeros((len(batch["real"]), latents.size))
+    ...     return initial(key, generator=(generator, z), discriminator=(discriminator, batch["real"]))
+    >>> def generator_loss(state, batch, keys):
+    ...     fake, aux = generated(generator, state, keys, latents.draw(keys))
+    ...     judge = judged_by(discriminator, state, "discriminator")
+    ...     return rules.fool(judge, fake, keys, state.step)[0], aux
+    >>> def sample(state, keys, batch=None):
+    ...     return trained(generator, state, "generator", latents.draw(keys))
+    >>> players = {"generator": rules.generating(("generator",), generator_loss, None)}
+    >>> made = game.Game(init, players, sample)
+    >>> def play(real):
+    ...     state = game.init(made, jax.random.key(0), {"real": real[0]})
+    ...     return made.sample(game.step(made, state, {"real": real})[0], Keys.of(jax.random.key(1), 5), None)
+    >>> jax.eval_shape(play, jnp.zeros((made.turns, 4, 2))).shape
+    (5, 2)
 """
 
 from collections.abc import Callable
