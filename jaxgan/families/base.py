@@ -5,7 +5,7 @@ A family is one file.
 For example:
 
     >>> from jaxgan.settings import Count
-    >>> @family("mine")
+    >>> @family("my-gan")
     ... class Mine(Family):
     ...     latent: Count = 100
     ...
@@ -14,7 +14,7 @@ For example:
     ...     ) -> Game: ...
     ...
     ...     def build(self, parts: Parts, facts: Facts) -> Built: ...
-    >>> settings = FAMILIES.validate({"family": "mine", "latent": 3, "loss": "hinge"})
+    >>> settings = FAMILIES.validate({"family": "my-gan", "latent": 3, "loss": "hinge"})
     >>> settings.latent, settings.loss, settings.discriminator_turns
     (3, 'hinge', 1)
     >>> Facts({"real": Field((28, 28, 1), "float32")}, ("shirt", "bag"), 100).shape(latent=3).known

@@ -3,12 +3,12 @@
 For example:
 
     >>> from jaxgan.settings import Count
-    >>> @network("small", "encoder", "example")
+    >>> @network("my-encoder", "encoder", "example")
     ... class SmallEncoder(nn.Module):
     ...     latent: Count = 2  # a fact: the game says how large codes are
     ...     width: Count = 64  # a setting
     ...     dtype: Any = jnp.float32
-    >>> settings = NETWORKS["encoder"].validate({"network": "small", "width": 8})
+    >>> settings = NETWORKS["encoder"].validate({"network": "my-encoder", "width": 8})
     >>> module = settings.build(latent=3)
     >>> type(module).__name__, module.latent, module.width
     ('SmallEncoder', 3, 8)

@@ -13,11 +13,11 @@ For example:
     ...
     ...     def __getitem__(self, index: int) -> Example:
     ...         return {"real": np.full((2, 2, 1), index, np.uint8), "label": np.int32(0)}
-    >>> @source("greys")
+    >>> @source("my-greys")
     ... class GreysData(ImageData):
     ...     def open(self) -> Source:
     ...         return Greys()
-    >>> DATA.validate({"source": "greys", "resolution": 2, "channels": 1}).open()[7]["real"].ravel().tolist()
+    >>> DATA.validate({"source": "my-greys", "resolution": 2, "channels": 1}).open()[7]["real"].ravel().tolist()
     [7, 7, 7, 7]
 """
 
