@@ -134,6 +134,7 @@ def bits(context: Context) -> None:
     """The same run again and again: whether its bits repeat, with what XLA is asked for and without, and the cost."""
     import jax
 
+    here = on_accelerator()
     jax.config.update("jax_platforms", "cpu")  # of this process, which reads what others write
     steps, config = (12, "mlp") if context.toy else (300, "default")
     shape = MLPS if context.toy else {}
@@ -194,7 +195,7 @@ def bits(context: Context) -> None:
                 equal=len(set(by_name.values())) == 1 if len(by_name) > 1 else None,
                 first_step_that_differs=first_difference(places),
             )
-    if not on_accelerator():
+    if not here:
         context.emit(
             what="left out", which="what determinism costs", why="on a CPU there is nothing to ask for"
         )
