@@ -8,21 +8,25 @@ from jaxgan.data.preparing.building import Report
 from jaxgan.data.preparing.prepare import prepare
 from jaxgan.data.sources import (
     TFDS,
+    Arrays,
     Captions,
     Embedded,
     Example,
     Field,
     Garments,
     ImageFolder,
+    Indexed,
     Pairs,
     Source,
     Unpaired,
+    given,
 )
 from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
 from jaxgan.data.stream import Batch, batches, load
 
 __all__ = [
     "TFDS",
+    "Arrays",
     "Batch",
     "Captions",
     "Degraded",
@@ -33,11 +37,13 @@ __all__ = [
     "Garments",
     "HiddenPairs",
     "ImageFolder",
+    "Indexed",
     "Pairs",
     "Report",
     "Source",
     "Unpaired",
     "batches",
+    "given",
     "indices",
     "load",
     "prepare",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources import Embedded, Source, example_bytes
+from jaxgan.data.sources import Arrays, Embedded, Source, example_bytes
 from jaxgan.errors import InputError, RunError
 
 _PREFETCH_BYTES = 256 * 2**20  # of batches read ahead by the threads of this process
@@ -55,7 +55,7 @@ def load(source: Source, progress: bool = True) -> Batch:
     """The whole set in memory: each field `[len, *shape]`.
 
     Args:
-      source: where from; read by a few threads.
+      source: where from; read by a few threads. What `Arrays` holds is given as it is, read-only.
       progress: whether to draw a progress bar on stderr, where that is a terminal and it takes over a second.
 
     Raises:
@@ -64,6 +64,8 @@ def load(source: Source, progress: bool = True) -> Batch:
     if isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
         pixels, labels = source.arrays()
         return {"real": pixels[..., None].copy(), "label": labels.astype(np.int32)}
+    if isinstance(source, Arrays):
+        return source.arrays()
     from tqdm import tqdm
 
     length = len(source)

@@ -8,8 +8,9 @@ import pkgutil
 
 from jaxgan.domains.base import ARRAYS, DOMAINS, REAL, Domain, Shown, described, domain, of
 from jaxgan.domains.image import Image
+from jaxgan.domains.numbers import Numbers
 
-__all__ = ["ARRAYS", "DOMAINS", "REAL", "Domain", "Image", "Shown", "described", "domain", "of"]
+__all__ = ["ARRAYS", "DOMAINS", "REAL", "Domain", "Image", "Numbers", "Shown", "described", "domain", "of"]
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
