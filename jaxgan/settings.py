@@ -20,6 +20,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, create_model
 from pydantic_core import CoreSchema, core_schema
 
+from jaxgan import imports
+from jaxgan.errors import InputError
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
@@ -36,6 +39,11 @@ class Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def _is(kind: type[Model], found: Any) -> bool:
+    """Whether a registered model is what code from outside calls it: itself, its module, or what it was made of."""
+    return isinstance(found, type) and found in (kind, getattr(kind, "module", None), kind.__mro__[1])
 
 
 def derived(cls: type, *bases: type, **fields: Any) -> Any:
@@ -57,9 +65,14 @@ class Registry:
     A field annotated with a registry takes what is registered when it is validated, so a model may join later.
     """
 
-    def __init__(self, tag: str) -> None:
-        """Begins with no model; `tag` is the key that says which model it is."""
-        self.tag = tag
+    def __init__(self, tag: str, group: str | None = None) -> None:
+        """Begins with no model.
+
+        Args:
+          tag: The key that says which model it is.
+          group: The group of entry points by which distributions offer more, see `jaxgan.imports`; None for none.
+        """
+        self.tag, self.group = tag, group
         self._kinds: dict[str, type[Model]] = {}
 
     @property
@@ -96,6 +109,30 @@ class Registry:
 
         return register
 
+    def find(self, name: Any) -> bool:
+        """Whether a model has that name, also where it is code from outside that may be imported.
+
+        Raises:
+          InputError: What the name means is of another kind, or see `jaxgan.imports.find`.
+        """
+        if not isinstance(name, str) or name in self._kinds or self.group is None:
+            return name in self._kinds
+        found = imports.find(self.group, name)
+        if found is None:
+            return False
+        if name not in self._kinds:  # else it was registered by that name as it was imported
+            kind = next((kind for kind in self._kinds.values() if _is(kind, found)), None)
+            if kind is None:
+                what = (
+                    f"a {type(found).__name__}"
+                    if not isinstance(found, type)
+                    else f"the class {found.__name__}"
+                )
+                raise InputError(f"{name} is {what}, and not registered as a {self.tag} of this section")
+            tagged: Any = {self.tag: (Literal[name], name)}
+            self.add(derived(kind, kind, **tagged))
+        return True
+
     @functools.cached_property
     def _adapter(self) -> TypeAdapter[Any]:
         annotated: Any = Annotated  # to type checkers these types are not known
@@ -104,6 +141,8 @@ class Registry:
 
     def validate(self, value: Any) -> Any:
         """The model that a table is of, or an instance of one as it is; raises pydantic's ValidationError."""
+        if isinstance(value, Mapping):
+            self.find(value.get(self.tag))
         return self._adapter.validate_python(value)
 
     def validate_json(self, text: str) -> Any:

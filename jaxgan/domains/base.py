@@ -43,7 +43,7 @@ from jaxgan.data.sources import Field, Source, domain_of
 from jaxgan.errors import InputError
 from jaxgan.settings import Class, Model, Registry
 
-DOMAINS = Registry("domain")
+DOMAINS = Registry("domain", "jaxgan.domains")
 """The domains by their names."""
 REAL = ("real", "labelled_real")
 """Fields that hold real examples: those that a game learns to make, and others of the kind whose labels are known."""
@@ -189,6 +189,7 @@ def described(said: Mapping[str, Any] | Domain) -> Domain:
     """
     if isinstance(said, Domain):
         return said
+    DOMAINS.find(said.get("domain"))
     try:
         return DOMAINS.validate_json(json.dumps(said))
     except TypeError as error:

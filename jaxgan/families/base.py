@@ -42,7 +42,7 @@ from jaxgan.optimizers import Optimizer
 from jaxgan.settings import Class, Registry
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-FAMILIES = Registry("family")
+FAMILIES = Registry("family", "jaxgan.families")
 """What `family = "..."` of a config's `[game]` can name."""
 
 
@@ -257,8 +257,25 @@ class Parts(NamedTuple):
         return made
 
 
+class Code(NamedTuple):
+    """A file of code from outside that a game is made of."""
+
+    module: str
+    file: str | None
+    """Its path; None where there is no file, as in a notebook."""
+    sha256: str
+    """Of the file, or "unverified" where there is none."""
+
+
+def _unopened(split: str | None) -> Source:
+    raise InputError("the data of this experiment is not known; give its source")
+
+
 class Built(NamedTuple):
-    """A family's game and how it is sampled; and once it is an experiment's, its settings and data."""
+    """A game and how it is sampled; and once it is an experiment's, its settings and data.
+
+    The first field is all that a game needs; the others have defaults for what is made of latents alone.
+    """
 
     game: Game
     classes: int = 0
@@ -293,6 +310,10 @@ class Built(NamedTuple):
     """The fields of the data's examples, as they are stored."""
     domain: Domain = Image()
     """What the examples are."""
+    open: Callable[[str | None], Source] = _unopened
+    """Opens the data, or another split of it; raises InputError where there is none."""
+    code: tuple[Code, ...] = ()
+    """Files from outside that the game is made of."""
 
     @property
     def rows(self) -> int:

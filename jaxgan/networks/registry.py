@@ -35,7 +35,9 @@ EXAMPLE_FACTS = ("resolution", "channels", "length", "frames", "vocabulary")
 FACTS = ("shape", *EXAMPLE_FACTS, "classes", "latent", "scale", "dtype")
 """Fields that come from the data and the game, by the same names in every module; all others are settings."""
 
-NETWORKS = {section: Registry("network") for section in ("generator", "discriminator", "encoder")}
+NETWORKS = {
+    section: Registry("network", "jaxgan.networks") for section in ("generator", "discriminator", "encoder")
+}
 """What the sections of a config can name."""
 
 Class = TypeVar("Class", bound=type)
