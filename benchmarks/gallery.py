@@ -51,7 +51,7 @@ def caption_rows(run: Path) -> list[Row]:
 def error_rows(run: Path) -> list[Row]:
     """How often the encoder is wrong about the class of a test image."""
     trained = sample.load(run, print)
-    test = experiment.held_out(trained.built.config)
+    test = experiment.held_out(trained.built)
     assert test is not None
     return [("error on the test images", *classification.error(trained, test), None)]
 
@@ -60,7 +60,7 @@ def refined_rows(run: Path) -> list[Row]:
     """How many real images a classifier knows that was trained on 10,000 refined ones; its floor: on unrefined ones."""
     trained = sample.load(run, print)
     source = experiment.source_of(trained.built.config)
-    test = experiment.held_out(trained.built.config)
+    test = experiment.held_out(trained.built)
     assert test is not None
     chosen = [source[i] for i in range(10_000)]
     drawn, digit = (np.stack([x[name] for x in chosen]) for name in ("other", "other_label"))

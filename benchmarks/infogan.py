@@ -53,7 +53,7 @@ def measure(path: Path, pictures: Path | None) -> dict[str, Any]:
     built, state = trained.built, trained.state.averaged()
     count = built.config.game.categories
     source = experiment.source_of(built.config)
-    held = experiment.held_out(built.config)
+    held = experiment.held_out(built)
     assert held is not None
     train, test = (stream.load(x, progress=False) for x in (source, held))
     facts = built.domain.facts(source.fields["real"].shape)

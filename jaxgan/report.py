@@ -33,6 +33,7 @@ from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
 from jaxgan.domains import Shown
 from jaxgan.errors import InputError, replacing
+from jaxgan.experiment import Own
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.sampling import sample
 from jaxgan.scoring import classification, compare, features, scores
@@ -96,19 +97,20 @@ for (const slider of document.querySelectorAll("input[type=range]")) {
 """
 
 
-def write(paths: Sequence[Path], out: Path, say: Say) -> None:
+def write(paths: Sequence[Path], out: Path, say: Say, own: Own | None = None) -> None:
     """Writes the report of runs.
 
     Args:
       paths: The runs' folders.
       out: The HTML file.
       say: Called with each line for the user.
+      own: The game of those runs whose game somebody wrote in Python.
 
     Raises:
       InputError: If a folder is not a run or has no checkpoint.
       RunError: If the file cannot be written.
     """
-    bodies = [_run(path, i, say) for i, path in enumerate(paths)]
+    bodies = [_run(path, i, say, own) for i, path in enumerate(paths)]
     title = paths[0].name if len(paths) == 1 else f"{len(paths)} runs"
     links, together = "", ""
     if len(paths) > 1:
@@ -133,9 +135,9 @@ def _text(value: object) -> str:
     return html.escape(str(value))
 
 
-def _run(path: Path, number: int, say: Say) -> str:
+def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     folder = RunDirectory(path)
-    trained = sample.load(path, say)
+    trained = sample.load(path, say, own=own)
     settings, manifest = trained.built.config, folder.read_manifest() or {}
     rows, scored = folder.read_metrics(), folder.read_evaluation()
     parts = [
@@ -349,8 +351,8 @@ def _pictures(trained: sample.Trained) -> list[str]:
 
 def _shown(trained: sample.Trained) -> tuple[Source, str]:
     """The held-out examples, or those of training where there are none."""
-    held = experiment.held_out(trained.built.config)
-    return (held, "held-out") if held else (experiment.source_of(trained.built.config), "training")
+    held = experiment.held_out(trained.built)
+    return (held, "held-out") if held else (trained.built.open(None), "training")
 
 
 def of_family(trained: sample.Trained, folder: Path) -> Iterator[tuple[str, list[Path]]]:
@@ -386,7 +388,7 @@ def of_family(trained: sample.Trained, folder: Path) -> Iterator[tuple[str, list
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     """Rows of a sample, then the training examples nearest to it."""
-    domain, source = trained.built.domain, experiment.source_of(trained.built.config)
+    domain, source = trained.built.domain, trained.built.open(None)
     count = min(SEARCHED, len(source))
     size = min(100, count)
     field = source.fields["real"]

@@ -177,7 +177,7 @@ def test_mistakes_about_files_are_named_before_any_work(tmp_path):
 def test_scores_of_pairs_are_of_each_image_and_its_own_truth(enlarger):
     pairs = pairs_of(enlarger.built, 40)
     assert pairs.truth.shape == pairs.baseline.shape == (40, 28, 28, 1)
-    source = experiment.held_out(enlarger.built.config)
+    source = experiment.held_out(enlarger.built)
     assert source is not None
     example = source[0]
     np.testing.assert_array_equal(pairs.truth[0], example["real"])

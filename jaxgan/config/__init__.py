@@ -14,15 +14,23 @@ For example:
     jaxgan.errors.InputError: config: unknown key game.pakking; did you mean packing?
 """
 
-from jaxgan.config.read import differences, load, parse
-from jaxgan.config.settings import Evaluation, Feed, Run, Settings
+from jaxgan.config.read import changed, differences, load, load_run, own, parse, plain, shipped
+from jaxgan.config.settings import Evaluation, Feed, OwnGame, OwnSettings, Run, RunSettings, Settings
 
 __all__ = [
     "Evaluation",
     "Feed",
+    "OwnGame",
+    "OwnSettings",
     "Run",
+    "RunSettings",
     "Settings",
+    "changed",
     "differences",
     "load",
+    "load_run",
+    "own",
     "parse",
+    "plain",
+    "shipped",
 ]

@@ -20,38 +20,58 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from jaxgan.config.settings import Settings
+from jaxgan.config.settings import OwnSettings, RunSettings, Settings
 from jaxgan.errors import InputError, Renamed
 from jaxgan.settings import Model, Registry
 
 TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
 """Sections that can be of several kinds, and the key that says of which."""
 
+SECTIONS = ("run", "feed", "evaluation")
+"""Sections of all runs."""
+
+AnySettings = TypeVar("AnySettings", bound=RunSettings)
+
 RENAMED = {"evaluation.metrics": "evaluation.scores"}
 """Keys of older versions, which are read all the same, and what they are called now."""
 
 
-def differences(a: Settings, b: Settings) -> list[str]:
+def differences(a: RunSettings, b: RunSettings) -> list[str]:
     """The dotted keys in which two runs' settings differ."""
     left, right = dict(_leaves(a.model_dump())), dict(_leaves(b.model_dump()))
     return [key for key in {**left, **right} if left.get(key) != right.get(key)]
 
 
 def load(path: Path, overrides: Mapping[str, str] | None = None) -> Settings:
-    """Reads the settings of a run.
+    """Reads a config.
 
     Args:
       path: A TOML file.
       overrides: Dotted keys to values, each read as TOML and, where that fails, as a string.
 
     Raises:
-      InputError: If the file is missing or not TOML, or anything in it or in the overrides is unknown or out of range.
+      InputError: If the file is missing or not TOML, anything in it or in the overrides is unknown or out of range, or
+        it is of a run of a game that no config describes.
     """
+    return parse(_table(path), overrides, str(path))
+
+
+def load_run(path: Path, overrides: Mapping[str, str] | None = None) -> RunSettings:
+    """Reads the settings of a run: `Settings`, or `OwnSettings` where somebody wrote its game in Python.
+
+    Raises:
+      InputError: As `load`.
+    """
+    table = _table(path)
+    return _parse(table, overrides, str(path), OwnSettings if _own(table) else Settings)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -62,10 +82,15 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read config {path}: {error}") from None
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
-    return parse(table, overrides, str(path))
+
+
+def _own(table: Mapping[str, Any]) -> bool:
+    """Whether a table is of a run of a game that somebody wrote."""
+    game = table.get("game")
+    return isinstance(game, Mapping) and game.get("family") == "own"
 
 
 def parse(
@@ -76,6 +101,83 @@ def parse(
     Where an override names another kind of data, network or game, the file's keys for the old kind are left out. A game
     that does not say its family is a plain GAN.
     """
+    if _own(table):
+        raise InputError(
+            f"{where} is of a run of somebody's own game, which is no config: go on with the run by jaxgan train RUN "
+            "--import FILE.py, the file that has the game"
+        )
+    return _parse(table, overrides, where, Settings)
+
+
+def own(table: Mapping[str, Any]) -> OwnSettings:
+    """Validates settings of a run of a game that somebody wrote. Raises `InputError` as `load` does."""
+    return _validated(table, "settings", OwnSettings)
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's settings of a game as they are stored: plain data, lists in the place of tuples.
+
+    Raises:
+      InputError: Something is no plain data.
+    """
+    return own({"name": "plain", "steps": 1, "game": {"settings": dict(settings)}}).game.settings
+
+
+def changed(settings: AnySettings, keys: Mapping[str, Any]) -> AnySettings:
+    """Settings with other values for some keys, validated.
+
+    Args:
+      settings: The settings.
+      keys: Values for keys of all runs: those of the top, and those of `[run]`, `[feed]` and `[evaluation]` by their
+        bare names, no two of which are alike.
+
+    Raises:
+      InputError: A key is unknown, or its value out of range.
+    """
+    table = dict(settings)
+    for name, value in keys.items():
+        section = next((each for each in SECTIONS if name in type(table[each]).model_fields), None)
+        if section is None and name not in table:
+            known = [*table, *(name for each in SECTIONS for name in type(table[each]).model_fields)]
+            near = difflib.get_close_matches(name, known, 1)
+            raise InputError(f"unknown key {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        if section is None:
+            table[name] = value
+        else:
+            fields = {**dict(table[section]), name: value}
+            made = _validated({**dict(settings), section: fields}, "settings", type(settings))
+            table[section] = getattr(made, section)
+    return _validated(table, "settings", type(settings))
+
+
+def shipped(name: str) -> Path:
+    """The file of a config that comes with jaxgan, in a checkout or in the installed package.
+
+    Raises:
+      InputError: There is none of that name.
+    """
+    package = Path(__file__).parents[1]
+    places = [package.parent / "configs", package / "configs"]
+    folder = next((place for place in places if (place / "default.toml").is_file()), places[0])
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(each.stem for each in folder.glob("*.toml"))
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise InputError(f"no config is called {name!r}; {hint}")
+    return path
+
+
+def _validated(table: Mapping[str, Any], where: str, model: type[AnySettings]) -> AnySettings:
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"{where}: " + "; ".join(_explain(e, model) for e in error.errors())) from None
+
+
+def _parse(
+    table: dict[str, Any], overrides: Mapping[str, str] | None, where: str, model: type[AnySettings]
+) -> AnySettings:
     table = copy.deepcopy(table)
     overrides = dict(overrides or {})
     for old, new in RENAMED.items():
@@ -83,9 +185,10 @@ def parse(
         if old in overrides:
             _note(f"--{old}", new)
             overrides.setdefault(new, overrides.pop(old))
-    for name, tag in TAGS.items():
-        kinds = {_kind(model, tag): model for model in _members(Settings.model_fields[name])}
-        chosen = kinds.get(overrides.get(f"{name}.{tag}"))
+    for name, tag in TAGS.items() if model is Settings else ():
+        kinds = _registry(Settings.model_fields[name])
+        kinds.find(overrides.get(f"{name}.{tag}"))
+        chosen = kinds.kinds.get(overrides.get(f"{name}.{tag}", ""))
         if chosen and isinstance(table.get(name), dict):
             table[name] = {key: value for key, value in table[name].items() if key in chosen.model_fields}
     if isinstance(table.setdefault("game", {}), dict):
@@ -98,10 +201,7 @@ def parse(
             if not isinstance(at, dict):
                 raise InputError(f"--{key}: {parent} is a value, not a section")
         at[last] = _value(text)
-    try:
-        return Settings.model_validate(table)
-    except ValidationError as error:
-        raise InputError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from None
+    return _validated(table, where, model)
 
 
 def _rename(table: dict[str, Any], old: str, new: str, where: str) -> None:
@@ -130,6 +230,11 @@ def _kind(model: type[Model], tag: str) -> Any:
     return get_args(model.model_fields[tag].annotation)[0]
 
 
+def _registry(field: FieldInfo) -> Registry:
+    """The registry of a field that has one."""
+    return next(each for each in field.metadata if isinstance(each, Registry))
+
+
 def _members(field: FieldInfo) -> list[type[Model]]:
     """The models that a field can hold."""
     for registry in field.metadata:
@@ -143,12 +248,12 @@ def _models(annotation: Any) -> list[type[Model]]:
     return found + [model for inner in get_args(annotation) for model in _models(inner)]
 
 
-def _place(loc: Sequence[int | str]) -> tuple[str, list[str]]:
+def _place(loc: Sequence[int | str], model: type[RunSettings]) -> tuple[str, list[str]]:
     """Where an error is, as a dotted key of the file, and the keys known there.
 
     The locations of pydantic also name the chosen member of a union, which is no key of the file.
     """
-    key, known, models = [], [], [Settings]
+    key, known, models = [], [], [model]
     for part in loc:
         fields = {name: field for model in models for name, field in model.model_fields.items()}
         tagged = [m for m in models if part in [_kind(m, tag) for tag in _tags(m)]]
@@ -164,9 +269,11 @@ def _tags(model: type[Model]) -> list[str]:
     return [tag for tag in set(TAGS.values()) if tag in model.model_fields]
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, model: type[RunSettings]) -> str:
     """One validation error as "key: what is wrong"."""
-    key, known = _place(error["loc"])
+    key, known = _place(error["loc"], model)
+    if isinstance(said := error.get("ctx", {}).get("error"), InputError):
+        return f"{key}: {said}"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key.split(".")[-1], known, 1)
         return f"unknown key {key}; " + (
@@ -178,7 +285,15 @@ def _explain(error: Any) -> str:
         tag = error["ctx"]["discriminator"].strip("'")
         if error["type"] == "union_tag_not_found":
             return f"{key}.{tag} is missing"
-        return f"{key}.{tag}: Input should be one of {error['ctx']['expected_tags']}, got {error['ctx']['tag']!r}"
+        named = error["ctx"]["tag"]
+        expected = error["ctx"]["expected_tags"]
+        near = difflib.get_close_matches(named, [each.strip("' ") for each in expected.split(",")], 1)
+        top, dot, _ = named.partition(".")
+        own = f"--import {top}" if dot else "--import FILE.py or PACKAGE"
+        hint = (
+            f"did you mean {near[0]}?" if near else f"for your own pass {own}, as no config imports anything"
+        )
+        return f"{key}.{tag}: Input should be one of {expected}, got {named!r}; {hint}"
     text = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a valid list")  # TOML's word
     return f"{key}: {text}, got {error['input']!r}"
 

@@ -11,10 +11,12 @@ For example:
     ['name = "first"', 'seed = 0', 'steps = 20']
 """
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, field_validator
 
 from jaxgan.data.sources import DATA, Data
 from jaxgan.families import FAMILIES, GAN, Family
@@ -71,26 +73,78 @@ class Evaluation(Model):
     """A file, which the features may need."""
 
 
-class Settings(Model):
-    """Everything that decides a run besides the software and the machine."""
+class RunSettings(Model):
+    """What decides a run of any game."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
     seed: int = Field(0, ge=0, lt=2**32)
     steps: Count
     batch_size: Count = 128
     """Examples in each player's turn, over all devices."""
+    feed: Feed = Feed()
+    run: Run = Run()
+    evaluation: Evaluation = Evaluation()
+
+    def to_toml(self) -> str:
+        """The whole configuration, defaults written out; what is of all runs comes last."""
+        told = self.model_dump(exclude_none=True)
+        last = {name: told.pop(name) for name in ("feed", "run", "evaluation")}
+        return tomli_w.dumps(told | last)
+
+
+class OwnGame(Model):
+    """What is to be known, as plain data, of a game that somebody wrote in Python."""
+
+    family: Literal["own"] = "own"
+    conditional: bool = False
+    """Whether samples are made of labels."""
+    given: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Fields of an example that samples are made from."""
+    latent: Whole = 0
+    """Numbers of the field "latent" that samples can be made from, 0 where that cannot be given."""
+    latent_kind: Literal["normal", "uniform", "mixture"] = "normal"
+    shown: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = {}
+    """What the progress bar shows, see `jaxgan.families.Built.shown`."""
+    settings: dict[str, Any] = {}
+    """The caller's own settings, which make the game."""
+
+    @field_validator("settings")
+    @classmethod
+    def _plain(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return {name: _plain(value, f"settings[{name!r}]") for name, value in settings.items()}
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value of TOML: with lists in the place of tuples; raises ValueError for anything else."""
+    if isinstance(value, bool | int | float | str):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{where} is {value}; it must be finite")
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(each, f"{where}[{i}]") for i, each in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _plain(each, f"{where}[{name!r}]") for name, each in value.items()}
+    raise ValueError(
+        f"{where} is of type {type(value).__name__}, and not plain data: text, numbers, truth values, lists and tables"
+    )
+
+
+class OwnSettings(RunSettings):
+    """Settings of a run of a game that somebody wrote in Python; the game itself is not among them."""
+
+    data: Annotated[SerializeAsAny[Data], DATA] | None = None
+    """None where the examples came from Python."""
+    game: OwnGame = OwnGame()
+
+
+class Settings(RunSettings):
+    """Everything that decides a run of a config besides the software and the machine."""
+
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """What layers compute in; parameters, optimizers, averages, statistics, logits and losses are float32."""
     data: Annotated[SerializeAsAny[Data], DATA]
-    feed: Feed = Feed()
     generator: Annotated[SerializeAsAny[Network], NETWORKS["generator"]]
     discriminator: Annotated[SerializeAsAny[Network], NETWORKS["discriminator"]]
     generator_optimizer: Optimizer = Optimizer(adam=Adam())
     discriminator_optimizer: Optimizer = Optimizer(adam=Adam())
     game: Annotated[SerializeAsAny[Family], FAMILIES] = GAN()
-    run: Run = Run()
-    evaluation: Evaluation = Evaluation()
-
-    def to_toml(self) -> str:
-        """The whole configuration, defaults written out."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))

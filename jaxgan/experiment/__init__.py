@@ -1,4 +1,4 @@
-"""A config made into a game and its data."""
+"""Settings made into a game and its data: those of a config, and those of a game that somebody wrote."""
 
 from jaxgan.experiment.build import (
     answered,
@@ -12,16 +12,20 @@ from jaxgan.experiment.build import (
     shown,
     source_of,
 )
+from jaxgan.experiment.own import Own, made, read
 
 __all__ = [
+    "Own",
     "answered",
     "build",
     "examples",
     "facts",
     "held_out",
     "initial",
+    "made",
     "of_manifest",
     "of_source",
+    "read",
     "shown",
     "source_of",
 ]

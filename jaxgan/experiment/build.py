@@ -14,6 +14,7 @@ For example:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ from jaxgan import config, domains, game
 from jaxgan.data.sources import Field, Source, derived
 from jaxgan.domains import Domain, Image, Shown
 from jaxgan.errors import InputError
+from jaxgan.experiment import provenance
+from jaxgan.experiment.own import Own, build_own, open_own
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
 
@@ -50,35 +53,58 @@ def build(
     Raises:
       InputError: If network, data and batch do not fit each other.
     """
-    if settings.batch_size > examples:
-        raise InputError(
-            f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
-        )
     fields, domain = fields or settings.data.fields, domain or Image()
+    check_run(settings, examples, domain)
     given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
     parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
     built = settings.game.build(parts, Facts(domain.decoded(fields), classes, examples, domain))
     settings.game.check_domain(domain)
+    settings.game.check_batches(settings.discriminator, settings.batch_size)
+    if built.settings:
+        settings = settings.model_copy(update={"game": built.settings})
+    return built._replace(
+        config=settings,
+        fields=fields,
+        domain=domain,
+        open=partial(source_of, settings),
+        code=provenance.of_settings(settings, domain),
+    )
+
+
+def of_source(settings: config.RunSettings, source: Source, own: Own | None = None) -> Built:
+    """The experiment of settings and their data.
+
+    Args:
+      settings: Of the run.
+      source: Its data.
+      own: The game, where somebody wrote it in Python.
+
+    Raises:
+      InputError: As `build`, or see `own.build`.
+    """
+    domain = domains.of(source)
+    check(source, domain)
+    check_run(settings, len(source), domain)
+    if isinstance(settings, config.Settings):
+        return build(settings, source.classes, len(source), source.fields, domain)
+    return build_own(settings, own, source.classes, len(source), source.fields, domain)
+
+
+def check_run(settings: config.RunSettings, examples: int, domain: Domain) -> None:
+    """Refuses settings that do not fit the data.
+
+    Raises:
+      InputError: A batch is larger than the data, or the feature network does not take its examples.
+    """
+    if settings.batch_size > examples:
+        raise InputError(
+            f"batch_size is {settings.batch_size}, more than the {examples} examples of the data; use a smaller one"
+        )
     if settings.evaluation.features not in ("auto", *domain.features):
         known = ", ".join(("auto", *domain.features))
         raise InputError(
             f"evaluation.features is {settings.evaluation.features!r}; of {domain.plural} there are {known}"
         )
-    settings.game.check_batches(settings.discriminator, settings.batch_size)
-    if built.settings:
-        settings = settings.model_copy(update={"game": built.settings})
-    return built._replace(config=settings, fields=fields, domain=domain)
-
-
-def of_source(settings: config.Settings, source: Source) -> Built:
-    """The experiment of a configuration and its data.
-
-    Raises:
-      InputError: As `build`.
-    """
-    domain = domains.of(source)
-    check(source, domain)
-    return build(settings, source.classes, len(source), source.fields, domain)
 
 
 def check(source: Source, domain: Domain) -> None:
@@ -121,18 +147,26 @@ def facts(source: Source) -> dict[str, Any]:
     }
 
 
-def of_manifest(settings: config.Settings, manifest: Mapping[str, Any]) -> Built:
+def of_manifest(settings: config.RunSettings, manifest: Mapping[str, Any], own: Own | None = None) -> Built:
     """The experiment of a run, built from its folder without its data.
 
+    Args:
+      settings: Of the run.
+      manifest: The run's.
+      own: The game, where somebody wrote it in Python.
+
     Raises:
-      InputError: As `build`.
+      InputError: As `of_source`.
     """
     fields = {
         RENAMED.get(name, name): Field(tuple(shape), dtype)
         for name, (shape, dtype) in manifest.get("fields", {}).items()
     }
     domain = domains.described(manifest["domain"]) if "domain" in manifest else None
-    return build(settings, manifest["classes"], manifest["examples"], fields, domain)
+    known = manifest["classes"], manifest["examples"], fields
+    if isinstance(settings, config.Settings):
+        return build(settings, *known, domain)
+    return build_own(settings, own, *known, domain or Image())
 
 
 def initial(built: Built) -> State:
@@ -142,24 +176,27 @@ def initial(built: Built) -> State:
     return game.init(built.game, jax.random.key(built.config.seed), batch)
 
 
-def source_of(settings: config.Settings, split: str | None = None) -> Source:
-    """The data that an experiment is trained on, or another split of it.
+def source_of(settings: config.RunSettings, split: str | None = None, own: Own | None = None) -> Source:
+    """The data that a run is trained on, or another split of it.
 
     Raises:
       InputError: If it cannot be opened, or has no such split.
     """
+    if isinstance(settings, config.OwnSettings):
+        return open_own(settings, own, split)
+    assert isinstance(settings, config.Settings)
     data = settings.data
     if split is not None and split != getattr(data, "split", None):
         return data.of_split(split).open()
     return settings.game.examples(data.open())
 
 
-def held_out(settings: config.Settings) -> Source | None:
+def held_out(built: Built) -> Source | None:
     """The split "test" of an experiment's data, if it is trained on another and there is one."""
-    if getattr(settings.data, "split", "test") == "test":
+    if getattr(built.config.data, "split", "test") == "test":
         return None
     try:
-        return source_of(settings, "test")
+        return built.open("test")
     except InputError:
         return None
 
@@ -180,7 +217,7 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
     """
     if not built.given:
         return None
-    source = held_out(built.config) or source_of(built.config)
+    source = held_out(built) or built.open(None)
     count = len(source) if most is None else min(most, len(source))
     places = [i * len(source) // count for i in range(count)]
     chosen = [source[i] for i in places]

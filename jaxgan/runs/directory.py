@@ -86,10 +86,10 @@ class RunDirectory:
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
-    def read_config(self) -> config.Settings | None:
+    def read_config(self) -> config.RunSettings | None:
         """The settings that this is a run of, if it is a run."""
         try:
-            return config.load(self.config) if self.config.exists() else None
+            return config.load_run(self.config) if self.config.exists() else None
         except OSError as error:
             raise InputError(f"cannot read the run directory {self.path}: {error.strerror}") from None
 

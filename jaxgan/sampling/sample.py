@@ -28,10 +28,11 @@ from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
 from jaxgan.domains import ARRAYS, Domain, Image
 from jaxgan.errors import InputError
+from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.game import Keys, State
 from jaxgan.layers.norm import MOMENTUM
-from jaxgan.runs.checkpoint import sha256, unflatten
+from jaxgan.runs.checkpoint import Table, sha256, unflatten
 from jaxgan.runs.inspection import load_run
 
 CHUNK = 256
@@ -48,16 +49,28 @@ class Trained(NamedTuple):
     """The state's `jaxgan.runs.checkpoint.sha256`."""
 
 
-def load(path: Path, warn: Callable[[str], None], *, best: bool = False) -> Trained:
+def load(path: Path, warn: Callable[[str], None], *, best: bool = False, own: Own | None = None) -> Trained:
     """The newest good state of a run, or the one that scored best while it was trained.
 
     Raises:
-      InputError: If the folder is not a run or has no good checkpoint.
+      InputError: If the folder is not a run or has no good checkpoint, or `own`, the game, is needed and not given.
     """
     saved = load_run(path, warn, best=best)
-    built = experiment.of_manifest(saved.config, saved.manifest)
-    state = unflatten(jax.eval_shape(lambda: experiment.initial(built)), saved.table)
-    return Trained(built, jax.tree.map(jnp.asarray, state), saved.step, sha256(saved.table))
+    try:
+        built = experiment.of_manifest(saved.config, saved.manifest, own)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Trained(built, restored(built, saved.table), saved.step, sha256(saved.table))
+
+
+def restored(built: Built, table: Table) -> State:
+    """The state that a checkpoint holds, on the default device.
+
+    Raises:
+      InputError: It is of another model.
+    """
+    state = unflatten(jax.eval_shape(lambda: experiment.initial(built)), table)
+    return jax.tree.map(jnp.asarray, state)
 
 
 def spherical(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
@@ -96,16 +109,25 @@ def maker(
     walk: int = 1,
     truncation: float | None = None,
     examples: Mapping[str, np.ndarray] | None = None,
+    label: int | None = None,
 ) -> Maker:
     """A compiled function that makes `CHUNK` samples, as networks make them, `[CHUNK, ...]`; see `batches`.
 
-    Where samples are made from `examples`, sample i is of example i, counted around.
+    Where samples are made from `examples`, sample i is of example i, counted around. Of a run of classes each class has
+    its turn, or all samples are of the class `label`.
 
     Raises:
-      InputError: If a walk or truncation is asked of a run without Gaussian latents.
+      InputError: If a walk or truncation is asked of a run without Gaussian latents, or a class of a run that has not
+        that many.
     """
     latents = built.latents
     given = {name: jnp.asarray(examples[name]) for name in built.given} if examples is not None else {}
+    if label is not None and not 0 <= label < built.classes:
+        raise InputError(
+            f"label is {label}, and this run makes samples of {built.classes} classes, counted from 0"
+            if built.classes
+            else "this run makes no samples of classes; leave out label"
+        )
     if latents is None and (walk > 1 or truncation is not None):
         raise InputError("this run has no latents; leave out --interpolate and --truncation")
     if latents and latents.kind != "normal" and truncation is not None:
@@ -124,7 +146,8 @@ def maker(
         batch = {name: x[index // walk % len(x)] for name, x in given.items()}
         batch = built.domain.decode(batch) if batch else batch
         if built.classes:
-            batch["label"] = labels(index, built.classes, walk)
+            each = labels(index, built.classes, walk)
+            batch["label"] = each if label is None else jnp.full_like(each, label)
         if walk > 1:
             a, b = (plain_latents(key, index // walk + end, batch.get("label")) for end in (0, 1))
             t = (index % walk).astype(jnp.float32)[:, None] / (walk - 1)
@@ -225,7 +248,7 @@ def of_text(built: Built, caption: str, minilm: Path | None = None) -> dict[str,
 
 def _embedded(built: Built, caption: str, minilm: Path | None) -> np.ndarray:
     """The embedding of a caption by the network that embedded those of the data, `[E]`."""
-    source = experiment.source_of(built.config)
+    source = built.open(None)
     known = source.embedded_by if isinstance(source, TFDS) else None
     if known is None:
         raise InputError("what made this data's embeddings is not known; leave out --text")
@@ -246,6 +269,7 @@ def images(
     walk: int = 1,
     truncation: float | None = None,
     standing_batches: int = 0,
+    label: int | None = None,
     caption: str | None = None,
     minilm: Path | None = None,
 ) -> np.ndarray:
@@ -260,7 +284,7 @@ def images(
     """
     built = trained.built
     examples = experiment.examples(built, num) if caption is None else of_text(built, caption, minilm)
-    make = maker(built, walk=walk, truncation=truncation, examples=examples)
+    make = maker(built, walk=walk, truncation=truncation, examples=examples, label=label)
     state = trained.state.averaged()
     state = standing(trained.built, state, standing_batches, seed) if standing_batches else state
     return np.concatenate(list(batches(built, make, state, num, seed)))
@@ -275,6 +299,7 @@ def write(
     columns: int | None = None,
     walk: int = 1,
     truncation: float | None = None,
+    label: int | None = None,
     caption: str | None = None,
 ) -> None:
     """Writes samples as a sheet (of images `.png`) or as arrays with their labels and origin (`.npz`).
@@ -287,6 +312,7 @@ def write(
       columns: Length of a row of the sheet; by default one of each class, or as square as possible.
       walk: Length of a walk between latents, 1 for plain samples.
       truncation: What `images` was given.
+      label: The class that all of them are of; None where each class has its turn.
       caption: What all of them are of; None where each is of an example.
 
     Raises:
@@ -300,7 +326,8 @@ def write(
         if not out.name.endswith(ARRAYS):
             plain = walk == 1 and caption is None
             examples = experiment.examples(built, len(made)) if plain else None
-            built.domain.write(experiment.shown(built, made, examples, columns), out)
+            shown = experiment.shown(built, made, examples, columns)
+            built.domain.write(shown if label is None else shown._replace(classes=0), out)
         else:
             name = "image" if isinstance(built.domain, Image) else "samples"
             arrays = {
@@ -310,7 +337,8 @@ def write(
                 "state_sha256": trained.digest,
             }
             if classes:
-                arrays["label"] = labels(np.arange(len(made), dtype=np.int32), classes, walk)
+                each = labels(np.arange(len(made), dtype=np.int32), classes, walk)
+                arrays["label"] = each if label is None else np.full_like(each, label)
             if truncation is not None:
                 arrays["truncation"] = truncation
             if caption is not None:

@@ -29,7 +29,7 @@ Line = Mapping[str, Any]
 class Column(NamedTuple):
     """Runs of one config, which differ in their seeds alone."""
 
-    config: config.Settings
+    config: config.RunSettings
     paths: list[Path]
     seeds: list[int]
     lines: list[Sequence[Line]]

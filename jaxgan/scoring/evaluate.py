@@ -32,6 +32,7 @@ from jaxgan.data import sources, stream
 from jaxgan.data.sources import Field, Source
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
+from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.game import State
 from jaxgan.runs.directory import RunDirectory
@@ -77,6 +78,7 @@ def of_run(
     truncation: float | None = None,
     best: bool = False,
     standing: int = 0,
+    own: Own | None = None,
     say: Say = print,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -96,6 +98,7 @@ def of_run(
       truncation: See `sample.batches`.
       best: Whether to take the checkpoint that scored best while the run was trained.
       standing: Batches for standing statistics, see `sample.standing`; 0 for the running averages.
+      own: The game, where somebody wrote it in Python.
       say: Called with each line for the user.
       progress: Whether to draw progress bars.
 
@@ -106,9 +109,9 @@ def of_run(
       InputError: If the folder is not a run, its data is not the data that it was trained on, or see `chosen`,
         `features.load` and `Scorer`.
     """
-    trained = sample.load(path, say, best=best)
+    trained = sample.load(path, say, best=best, own=own)
     folder = RunDirectory(path)
-    train = experiment.source_of(trained.built.config)
+    train = trained.built.open(None)
     if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
     look = (network, weights, resize)
@@ -156,14 +159,14 @@ def scorer_of(
     data = built.config.data
     reference, name = train, getattr(data, "split", None)
     if split is not None and split != name:
-        reference, name = experiment.source_of(built.config, split), split
-    test = experiment.held_out(built.config)
+        reference, name = built.open(split), split
+    test = experiment.held_out(built)
     missing = {"test": test is None, "labels": not built.classes, "pairs": not _comparable(built)}
     domain = built.domain
     asked = chosen(names, domain.scores, frozenset(what for what, lacks in missing.items() if lacks), say)
     network = look_through(asked, look, domain, train.fields["real"])
     pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
-    described = {"data": data.source, "split": name}
+    described = {"data": data.source if data else "Python", "split": name}
     leave_out = say if names is None or "all" in names else None
     given = {"train": train, "test": test, "pairs": pairs, "leave_out": leave_out, "progress": progress}
     return Scorer(reference, network, asked, num, **given, **described)

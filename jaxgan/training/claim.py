@@ -23,6 +23,7 @@ from typing import Any
 from jaxgan import config, experiment
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
+from jaxgan.experiment import provenance
 from jaxgan.families import Built
 from jaxgan.parallel import Layout
 from jaxgan.runs.directory import RunDirectory, check_manifest, environment
@@ -32,9 +33,10 @@ MAY_CHANGE = (
     "run.deterministic",
     "run.seeds_by",
     "game.epsilon",
-    *(f"evaluation.{key}" for key in config.Evaluation.model_fields),
+    "game.shown.",
+    "evaluation.",
 )
-"""Keys of the config that may change when a run is resumed."""
+"""Keys of the config, or how they begin, that may change when a run is resumed."""
 
 
 @contextmanager
@@ -44,6 +46,7 @@ def claimed(
     source: Source,
     spread: Layout,
     say: Callable[[str], None],
+    changed: bool = False,
 ) -> Iterator[list[dict[str, Any]]]:
     """Holds the folders of runs that train together for as long as the code inside runs.
 
@@ -53,6 +56,7 @@ def claimed(
       source: Their data.
       spread: Over which devices they train.
       say: Called with each line for the user.
+      changed: Whether a resumed run may go on with other code than it was trained with.
 
     Yields:
       The manifest of each run, as it is to be written.
@@ -73,10 +77,13 @@ def claimed(
             check(run, one.config)
             here = environment(spread.home(i), one.config.seed, experiment.facts(source))
             here |= {"fixed_weights": fixed} if fixed else {}
+            here |= provenance.told(one.code)
             if spread.by:
                 here |= {"seeds": [other.config.seed for other in built], "seeds_by": spread.by}
             old = run.read_manifest()
             check_manifest(old, here, run.path, say)
+            if old:
+                provenance.check(old, here, run.path, changed)
             if old and together(old) != together(here):
                 say(
                     f"{run.path} was in another program until now, alone or with other seeds: results will agree to "
@@ -93,12 +100,12 @@ def together(manifest: Mapping[str, Any]) -> Any:
     return by, manifest["seeds"] if by == "vmap" else None
 
 
-def check(run: RunDirectory, settings: config.Settings) -> None:
+def check(run: RunDirectory, settings: config.RunSettings) -> None:
     """Checks that the run in the folder, if there is one, is this experiment's."""
     old = run.read_config()
     if old is None:
         return
-    changed = [key for key in config.differences(old, settings) if key not in MAY_CHANGE]
+    changed = [key for key in config.differences(old, settings) if not key.startswith(MAY_CHANGE)]
     if changed:
         raise InputError(
             f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"

@@ -119,6 +119,9 @@ class Recorder:
         resumed = self._saved >= 0
         self.folder.write(self.folder.config, self.settings.to_toml())
         manifest = {**manifest, "resumed_from_step": self.step if resumed else None}
+        for change in manifest.get("code_changes", ()):
+            if change["step"] is None:  # the one that was made just now
+                change["step"] = self.step
         self.folder.write(self.folder.manifest, json.dumps(manifest, indent=1))
         self.folder.truncate(self.step, self.say)
         self.checkpoints.forget_after(self.step)

@@ -20,6 +20,7 @@ from jaxgan import backends, config, experiment
 from jaxgan.data import stream
 from jaxgan.data.sources import Source, example_bytes
 from jaxgan.errors import InputError
+from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.runs.directory import RunDirectory
@@ -33,10 +34,12 @@ Say = Callable[[str], None]
 
 
 def train(
-    settings: config.Settings,
+    settings: config.RunSettings,
     run_dir: Path,
     say: Callable[[str], None],
     *,
+    own: Own | None = None,
+    changed: bool = False,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
 ) -> int:
@@ -46,6 +49,8 @@ def train(
       settings: Of the run.
       run_dir: Its folder, made if need be.
       say: Called with each line for the user.
+      own: The game, where somebody wrote it in Python.
+      changed: Whether a resumed run may go on with other code than it was trained with.
       progress: Whether to draw a progress bar.
       devices: Where to train; by default on all devices.
 
@@ -57,14 +62,17 @@ def train(
       RunError: If a save failed or too many steps in a row were not finite.
     """
     backends.ask_for_determinism(settings.run.deterministic)
-    return _train([settings], [run_dir], Spread(settings.run.spread, devices), say, progress)
+    how = {"own": own, "changed": changed, "progress": progress}
+    return _train([settings], [run_dir], Spread(settings.run.spread, devices), say, **how)
 
 
 def train_seeds(
-    settings: config.Settings,
+    settings: config.RunSettings,
     run_dirs: Mapping[int, Path],
     say: Callable[[str], None],
     *,
+    own: Own | None = None,
+    changed: bool = False,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
 ) -> int:
@@ -76,6 +84,8 @@ def train_seeds(
       settings: Of the runs; its own seed does not matter.
       run_dirs: The folder of each seed's run.
       say: Called with each line for the user.
+      own: As of `train`.
+      changed: As of `train`.
       progress: Whether to draw a progress bar.
       devices: Where to train, by default on all devices: on as many of these as each get equally many runs.
 
@@ -89,15 +99,22 @@ def train_seeds(
     backends.ask_for_determinism(settings.run.deterministic)
     each = [settings.model_copy(update={"seed": seed}) for seed in run_dirs]
     spread = Seeds(len(each), settings.run.seeds_by, devices)
-    return _train(each, list(run_dirs.values()), spread, say, progress)
+    how = {"own": own, "changed": changed, "progress": progress}
+    return _train(each, list(run_dirs.values()), spread, say, **how)
 
 
 def _train(
-    each: list[config.Settings], run_dirs: list[Path], spread: Layout, say: Say, progress: bool
+    each: Sequence[config.RunSettings],
+    run_dirs: list[Path],
+    spread: Layout,
+    say: Say,
+    own: Own | None,
+    changed: bool,
+    progress: bool,
 ) -> int:
     """Trains experiments that differ in their seeds alone, in one program."""
-    source = experiment.source_of(each[0])
-    built = [_affordable(experiment.of_source(one, source)) for one in each]
+    source = experiment.source_of(each[0], own=own)
+    built = [_affordable(experiment.of_source(one, source, own)) for one in each]
     settings = built[0].config
     spread.rows(built[0].rows)
     scorer = _scorer(built[0], source, spread, say, progress)
@@ -105,7 +122,7 @@ def _train(
     if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):
         say(f"run.deterministic: {why}")
     runs = [RunDirectory(path) for path in run_dirs]
-    with claimed(runs, built, source, spread, say) as manifests:
+    with claimed(runs, built, source, spread, say, changed) as manifests:
         recorders = [Recorder(b, run, say, spread.process == 0) for b, run in zip(built, runs, strict=True)]
         code = Loop(recorders, spread, data, manifests, scorer, say, progress).run_all()
     asked, ledger = each[0].steps, built[0].ledger

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgan.errors import InputError, RunError
+from jaxgan.experiment import Own
 from jaxgan.runs.checkpoint import Checkpoints, Damaged, Table, sha256
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.training.train import train
@@ -53,6 +54,7 @@ def verify(
     path: Path,
     say: Callable[[str], None],
     *,
+    own: Own | None = None,
     steps: int | None = None,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
@@ -62,6 +64,7 @@ def verify(
     Args:
       path: The run's folder.
       say: Called with each line for the user.
+      own: The game, where somebody wrote it in Python.
       steps: Train so many from the start. By default training begins at the last good checkpoint but one and ends at
         the last, or begins at the start where there is one alone.
       progress: Whether to draw a progress bar.
@@ -97,7 +100,7 @@ def verify(
         again.write(again.manifest, json.dumps(manifest))
         if first:
             shutil.copytree(run.checkpoints / str(first), again.checkpoints / str(first))
-        if train(asked, again.path, lambda line: None, progress=progress, devices=devices):
+        if train(asked, again.path, lambda line: None, own=own, progress=progress, devices=devices):
             raise RunError(f"{path} is not verified: training was interrupted")
         here = again.read_manifest() or {}
         rows = _by_step(again)

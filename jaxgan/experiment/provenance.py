@@ -1,0 +1,134 @@
+"""Where code from outside comes from: the files of a game that somebody wrote, and of what a config names of one's own.
+
+A digest covers one file, not what that file imports.
+
+For example:
+
+    >>> of_function(of_settings).module, of_function(lambda x: x).sha256  # a lambda typed in has no file
+    ('jaxgan.experiment.provenance', 'unverified')
+    >>> told((Code("mine", "mine.py", "ab12"),))["code"]
+    [{'module': 'mine', 'file': 'mine.py', 'sha256': 'ab12'}]
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgan import imports
+from jaxgan.config import Settings
+from jaxgan.domains import Domain
+from jaxgan.errors import InputError
+from jaxgan.families.base import Code
+from jaxgan.game import Game
+from jaxgan.settings import Model
+
+UNVERIFIED = "unverified"
+LIBRARIES = frozenset({"jaxgan", "jax", "jaxlib", "flax", "optax", "functools"})
+"""Packages whose code is named by versions."""
+
+
+def of_file(module: str, file: str | Path | None) -> Code:
+    """What is stored of a module and its file; a file that is not there counts as none."""
+    path = Path(file).resolve() if file else None
+    if path is None or not path.is_file():
+        return Code(module, None, UNVERIFIED)
+    return Code(module, str(path), imports.sha256(path))
+
+
+def of_function(function: Any) -> Code:
+    """What is stored of the file that a function, or the class of a callable object, stands in."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return of_file(function.__module__, code.co_filename)
+    return _of_class(function if isinstance(function, type) else type(function))
+
+
+def _of_class(cls: type) -> Code:
+    return of_file(cls.__module__, getattr(sys.modules.get(cls.__module__), "__file__", None))
+
+
+def _outside(module: str | None) -> bool:
+    return (module or "").partition(".")[0] not in LIBRARIES
+
+
+def of_game(game: Game, otherwise: Code) -> Code:
+    """What is stored of the file that holds a game: the first of its functions that is of no library.
+
+    Args:
+      game: The game.
+      otherwise: What is stored where all of its functions are of libraries.
+    """
+    functions: list[Callable[..., Any] | None] = [game.init]
+    functions += [player.loss for player in game.players.values()]
+    functions += [game.sample, game.fakes.make if game.fakes else None, game.memory]
+    for function in functions:
+        if function is not None and _outside((found := of_function(function)).module):
+            return found
+    return otherwise
+
+
+def of_settings(settings: Settings, domain: Domain) -> tuple[Code, ...]:
+    """What is stored of the files, not jaxgan's own, of what a config names and of the domain of its data."""
+    found = {code.module: code for cls in (*_classes(settings), type(domain)) if (code := _own(cls))}
+    return tuple(found.values())
+
+
+def _own(cls: type) -> Code | None:
+    return _of_class(cls) if _outside(cls.__module__) else None
+
+
+def _classes(model: Model) -> Iterator[type]:
+    """The classes of settings, and of the modules that they are of."""
+    yield type(model)
+    if module := getattr(model, "module", None):
+        yield module
+    for name in type(model).model_fields:
+        if isinstance(value := getattr(model, name), Model):
+            yield from _classes(value)
+
+
+def told(code: Sequence[Code]) -> dict[str, Any]:
+    """What a run's manifest says of code from outside."""
+    if not code:
+        return {}
+    covers = "each digest covers that file alone, not what it imports"
+    return {"code": [each._asdict() for each in code], "code_covers": covers}
+
+
+def check(old: Mapping[str, Any], new: dict[str, Any], where: Path, changed: bool) -> None:
+    """Compares the code of a resumed run with that which it was trained with.
+
+    Args:
+      old: The run's manifest.
+      new: The manifest to be written, which gets the history of changes.
+      where: The run's folder.
+      changed: Whether another file is what the user wants.
+
+    Raises:
+      InputError: A file is another one, and that is not wanted.
+    """
+    then, now = ([each["sha256"] for each in said.get("code", ())] for said in (old, new))
+    history = list(old.get("code_changes", ()))
+    if then != now:
+        if not changed:
+            files = [each["file"] or each["module"] for each in new.get("code", ())] or [
+                "what it was made of"
+            ]
+            raise InputError(
+                f"{where} was trained with other code: {', '.join(files)} had SHA-256 {_short(then)} and has "
+                f"{_short(now)}; restore it, or go on with it as it is now by --changed (in Python changed=True)"
+            )
+        history.append({"step": None, "from": then, "to": now})
+    if history:
+        new["code_changes"] = history
+
+
+def _short(digests: Sequence[str]) -> str:
+    return ", ".join(digest[:12] for digest in digests) or "none"
