@@ -158,3 +158,27 @@ def scatter(
     ax.set_aspect("equal")
     ax.grid(alpha=0.3)
     write(figure, path)
+
+
+def numbers(made: np.ndarray, path: Path, classes: int = 0, real: np.ndarray | None = None) -> None:
+    """Draws samples that are numbers.
+
+    Args:
+      made: `[N, ...]`.
+      path: The PNG to write.
+      classes: Sample i is of class i modulo this; 0 if there are none.
+      real: Real examples `[M, ...]` behind them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    ax = figure.subplots()
+    flat = made.reshape(len(made), -1)
+    if flat.shape[1] == 1:
+        ax.hist(flat[:, 0])
+    elif flat.shape[1] == 2:
+        ax.scatter(*flat.T, s=5)
+        ax.set_aspect("equal")
+    else:
+        ax.plot(flat[:16].T)
+    write(figure, path)

@@ -8,44 +8,48 @@ ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- floors -->\n).*?(<!-- end of floors -->)", re.DOTALL)
 
 ROOMS: dict[int, dict[str, str]] = {
-    0: {"backends": "what is computed in another way on one backend than on others; determinism on GPUs"},
+    0: {"errors": "the errors that end in one line for the user"},
     1: {
+        "backends": "what is computed in another way on one backend than on others; determinism on GPUs",
+        "imports": "code from outside: what --import names and what installed distributions offer, nothing else",
+    },
+    2: {
         "axis": "the device axis",
         "prng": "random draws",
-        "errors": "the errors that end in one line for the user",
         "settings": "what all settings are made of, and names that choose between them",
         "cache": "compiled programs and downloaded weights kept on disk",
     },
-    2: {
+    3: {
         "optimizers": "optimizers, from their settings",
         "layers": "the pieces that networks are made of; convolutions that are fast on CPUs",
         "parallel": "devices: the only file that names pmap, meshes, shardings or the number of devices",
         "plots": "curves, scores and points as PNG",
     },
-    3: {
+    4: {
         "game": "players, turns, the step; imports nothing of ours but the ground floors",
         "networks": "one file a network: Linen modules whose fields are their settings; published weights",
     },
-    4: {
+    5: {
         "objectives": "losses, penalties, augmentation, latents, pools, privacy; the rules of adversaries",
         "data": "one file a source, with its settings; preparation, the order of examples, the feed",
     },
-    5: {
+    6: {
         "domains": "one file a domain: how an example is decoded, shown, read, written, and which scores it has"
     },
-    6: {"families": "one file a family: its settings, and the `Game` that it wires from networks"},
-    7: {"config": "settings of runs from TOML: typed, validated, plain data that starts no backend"},
-    8: {
-        "experiment": "a config made into a game and its data",
+    7: {"families": "one file a family: its settings, and the `Game` that it wires from networks"},
+    8: {"config": "settings of runs from TOML: typed, validated, plain data that starts no backend"},
+    9: {
+        "experiment": "settings made into a game and its data; a game that somebody wrote, and where it comes from",
         "runs": "run directories: files, checkpoints (the only file that imports Orbax), what a run is",
         "theory": "a GAN on the line beside what theory says",
     },
-    9: {"sampling": "what trained runs make, of latents, of examples and of files"},
-    10: {"scoring": "feature networks, scores of runs and of anybody's images, runs side by side"},
-    11: {"training": "the loop, what is compiled of it, what it writes, signs of collapse, its repetition"},
-    12: {"report": "runs as a page to look at"},
-    13: {"cli": "the command line, which imports JAX only once a command needs it"},
-    14: {"__init__": "the package itself", "__main__": "`python -m jaxgan`"},
+    10: {"sampling": "what trained runs make, of latents, of examples and of files"},
+    11: {"scoring": "feature networks, scores of runs and of anybody's images, runs side by side"},
+    12: {"training": "the loop, what is compiled of it, what it writes, signs of collapse, its repetition"},
+    13: {"report": "runs as a page to look at"},
+    14: {"public": "`train`, `load` and `Run`: all of it from Python, for games of one's own too"},
+    15: {"cli": "the command line, a caller of `public`, which imports JAX only once a command needs it"},
+    16: {"__init__": "the public face, imported lazily", "__main__": "`python -m jaxgan`"},
 }
 """What each room is for, by its floor."""
 

@@ -70,18 +70,58 @@ def _start(deterministic: bool = True) -> None:
     cache.keep(_say)
 
 
-def _train(options: argparse.Namespace) -> int:
-    from jaxgan import config
+def _bring(options: argparse.Namespace) -> list[Any]:
+    """Imports what --import names; JAX and Flax come with it."""
+    from jaxgan import imports
 
+    return [imports.bring(name) for name in options.imports]
+
+
+def _run(options: argparse.Namespace, path: Path, modules: Sequence[Any]) -> Any:
+    """The run in a folder, with the game that a file of --import has where it is somebody's own."""
+    from jaxgan import config, public
+
+    run = public.Run(path)
+    settings = run.settings
+    if not isinstance(settings, config.OwnSettings):
+        return run
+    games = [module for module in modules if callable(getattr(module, "game", None))]
+    if modules and not games:
+        raise InputError(
+            f"{path} needs a game, and {', '.join(options.imports)} has none: write a function game(settings) there "
+            "that gives it"
+        )
+    if len(games) > 1:
+        named = " and ".join(str(module.__file__) for module in games)
+        raise InputError(f"{named} have each a function game(settings); import the one of {path} alone")
+    if not games:
+        raise InputError(
+            f"{path} is a run of somebody's own game, which no folder can hold: pass --import FILE.py, the file that "
+            "has it"
+        )
+    return public.Run(path, _own(games[0], settings))
+
+
+def _own(module: Any, settings: Any) -> Any:
+    """What a file that was imported has of a game: game(settings), and source(settings) where nothing names the data."""
+    from jaxgan import public
+
+    source = getattr(module, "source", None)
+    source = source if callable(source) and settings.data is None else None
+    known = settings.game.settings
+    return public.own_of(module.game, source, known, Path(module.__file__))[0]
+
+
+def _train(options: argparse.Namespace) -> int:
     overrides = options.overrides | {
         key: str(getattr(options, key)) for key in ("seed", "steps") if getattr(options, key) is not None
     }
-    seeds = _seeds(options.seeds) if options.seeds is not None else []
+    seeds = _seeds(options.seeds) if options.seeds is not None else None
     if seeds and options.seed is not None:
         raise InputError("--seed and --seeds exclude each other; give one of them")
-    settings = config.load(Path(options.config) if options.config else _default_config(), overrides)
     distributed = (options.coordinator, options.processes, options.process)
-    if any(x is not None for x in distributed):
+    several = any(x is not None for x in distributed)
+    if several:
         if seeds:
             raise InputError(
                 "--seeds trains in one process; leave out --coordinator, --processes and --process"
@@ -92,41 +132,26 @@ def _train(options: argparse.Namespace) -> int:
             raise InputError(f"--process is {options.process} of {options.processes}; it counts from 0")
         if not re.fullmatch(r".+:\d{1,5}", options.coordinator):
             raise InputError(f"--coordinator is {options.coordinator}; it must be HOST:PORT")
+    modules = _bring(options)
+    from jaxgan import config, public
+
+    path = Path(options.config) if options.config else config.shipped("default")
+    run_dir = options.run_dir
+    if path.is_dir():  # RUN: go on with it, or with other seeds or another folder begin anew
+        run_dir = run_dir or (None if seeds else str(path))
+        settings = config.load_run(path / "config.toml", overrides)
+        own = _run(options, path, modules).own
+    else:
+        settings, own = config.load(path, overrides), None
+    if several:
         from jaxgan import parallel
 
         parallel.connect(*distributed)
-    _start(settings.run.deterministic)
-    if seeds:
-        return _train_seeds(settings, seeds, Path(options.run_dir or "runs"), not options.quiet)
-    from jaxgan.runs.directory import RunDirectory
-    from jaxgan.training.train import train
-
-    run_dir = Path(options.run_dir or f"runs/{settings.name}-s{settings.seed}")
-    code = train(settings, run_dir, _say, progress=not options.quiet)
-    if code == 0:
-        reached = RunDirectory(run_dir).read_config() or settings  # a budget may have ended it sooner
-        _say(f"trained to step {reached.steps}; see {run_dir / 'samples'} and {run_dir / 'curves.png'}")
-    else:
-        _say(f"stopped and saved; the same command goes on from here: {run_dir}")
-    return code
-
-
-def _train_seeds(settings: Any, seeds: list[int], folder: Path, progress: bool) -> int:
-    from jaxgan import parallel
-
-    parallel.share_cores(len(seeds))
-    from jaxgan.runs.directory import RunDirectory
-    from jaxgan.training.train import train_seeds
-
-    run_dirs = {seed: folder / f"{settings.name}-s{seed}" for seed in seeds}
-    code = train_seeds(settings, run_dirs, _say, progress=progress)
-    where = f"{run_dirs[seeds[0]]} to {run_dirs[seeds[-1]].name}" if len(seeds) > 1 else run_dirs[seeds[0]]
-    if code == 0:
-        reached = RunDirectory(run_dirs[seeds[0]]).read_config() or settings
-        _say(f"trained {len(seeds)} runs to step {reached.steps}; see {where}")
-    else:
-        _say(f"stopped and saved; the same command goes on from here: {where}")
-    return code
+    try:
+        public.play(settings, own, run_dir, seeds, changed=options.changed, progress=not options.quiet)
+    except (public.Stopped, public.Terminated) as stopped:
+        return stopped.number + 128
+    return 0
 
 
 def _seeds(text: str) -> list[int]:
@@ -153,16 +178,7 @@ def _seeds(text: str) -> list[int]:
     return found
 
 
-def _default_config() -> Path:
-    """configs/default.toml, of a checkout or of the installed package."""
-    package = Path(__file__).parents[1]
-    places = [package.parent / "configs" / "default.toml", package / "configs" / "default.toml"]
-    return next((p for p in places if p.is_file()), places[0])
-
-
 def _sample(options: argparse.Namespace) -> int:
-    from jaxgan.sampling import sample
-
     out = Path(options.out)
     for name, least, most in (("num", 1, 2**31), ("seed", 0, 2**32), ("columns", 2, 2**16)):
         given = getattr(options, name)
@@ -170,32 +186,23 @@ def _sample(options: argparse.Namespace) -> int:
             raise InputError(f"--{name} is {given}; it must be at least {least} and less than {most}")
     _check_truncation(options.truncation)
     _check_standing(options.standing)
+    modules = _bring(options)
     _start()
-    trained = sample.load(Path(options.run_dir), _say, best=options.best)
-    sample.check_output(out, trained.built.domain)
-    walk = (options.columns or 8) if options.interpolate else 1
-    made = sample.images(
-        trained,
+    run = _run(options, Path(options.run_dir), modules)
+    walk: int = (options.columns or 8) if options.interpolate else 1
+    made = run.sample(
         options.num,
-        options.seed,
-        walk=walk,
-        truncation=options.truncation,
-        standing_batches=options.standing or 0,
-        caption=options.text,
-        minilm=Path(options.minilm) if options.minilm else None,
-    )
-    columns = walk if options.interpolate else options.columns
-    sample.write(
-        trained,
-        made,
-        out,
         seed=options.seed,
-        columns=columns,
         walk=walk,
         truncation=options.truncation,
-        caption=options.text,
+        standing=options.standing or 0,
+        text=options.text,
+        minilm=options.minilm,
+        best=options.best,
+        out=out,
+        columns=walk if options.interpolate else options.columns,
     )
-    _say(f"wrote {len(made)} {trained.built.domain.plural} of step {trained.step} to {out}")
+    _say(f"wrote {len(made)} {run.built.domain.plural} of step {run.sampled} to {out}")
     return 0
 
 
@@ -226,8 +233,10 @@ def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
     from jaxgan.sampling import sample, translate
 
     out = Path(options.out)
+    modules = _bring(options)
     _start()
-    trained = sample.load(Path(options.run_dir), _say, best=options.best)
+    run = _run(options, Path(options.run_dir), modules)
+    trained = sample.load(run.path, _say, best=options.best, own=run.own)
     todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain)
     unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
     left_out = f"; {unreadable} files were unreadable" if unreadable else ""
@@ -252,36 +261,39 @@ def _evaluate(options: argparse.Namespace) -> int:
     _check_truncation(options.truncation)
     _check_standing(options.standing)
     seeds = _seeds(options.seeds)
+    modules = _bring(options)
     from jaxgan.scoring import evaluate, scores
 
     _start()
-    shared = {
-        "names": options.scores,
-        "num": options.num,
-        "network": options.features,
-        "weights": Path(options.weights) if options.weights else None,
-        "resize": options.resize,
-        "say": _say,
-        "progress": not options.quiet,
-    }
-    if options.images is not None:
-        if options.reference is None:
-            raise InputError(
-                "--images DIR needs --reference: a folder of real images, prepared data, or embedded"
-            )
+    if options.images is not None and options.reference is not None:
         images, reference = map(evaluate.open_reference, (options.images, options.reference))
-        found = evaluate.of_images(images, reference, **shared)
+        found = evaluate.of_images(
+            images,
+            reference,
+            names=options.scores,
+            num=options.num,
+            network=options.features,
+            weights=Path(options.weights) if options.weights else None,
+            resize=options.resize,
+            say=_say,
+            progress=not options.quiet,
+        )
         lines = [evaluate.line(score, 0, 0, "") for score in found]
     else:
-        lines = evaluate.of_run(
-            Path(options.run_dir),
+        run = _run(options, Path(options.run_dir), modules)
+        lines = run.evaluate(
+            options.scores,
+            num=options.num,
+            features=options.features,
+            weights=options.weights,
+            resize=options.resize,
             seeds=seeds,
             split=options.split,
             averaged=not options.raw,
             truncation=options.truncation,
             best=options.best,
             standing=options.standing or 0,
-            **shared,
+            progress=not options.quiet,
         )
     if options.json:
         print(json.dumps(lines, indent=1))
@@ -311,8 +323,10 @@ def _report(options: argparse.Namespace) -> int:
     )
     if out.suffix not in (".html", ".htm") or out.is_dir():
         raise InputError(f"--out {out} must be a file that ends in .html")
+    modules = _bring(options)
     _start()
-    report.write(paths, out, _say)
+    owns = [run.own for path in paths if (run := _run(options, path, modules)).own is not None]
+    report.write(paths, out, _say, owns[0] if owns else None)
     _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
     return 0
 
@@ -377,11 +391,12 @@ def _verify(options: argparse.Namespace) -> int:
     from jaxgan.runs.directory import RunDirectory
 
     path = Path(options.run_dir)
+    modules = _bring(options)
     settings = RunDirectory(path).read_config()
     _start(settings.run.deterministic if settings else True)
     from jaxgan.training import verify
 
-    verdict = verify.verify(path, _say, steps=options.steps, progress=not options.quiet)
+    verdict = _run(options, path, modules).verify(options.steps, progress=not options.quiet)
     if options.json:
         print(json.dumps({"equal": verdict.equal, **verdict._asdict()}, indent=1))
     else:

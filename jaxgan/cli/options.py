@@ -19,6 +19,8 @@ TRAIN_OPTIONS = [
     "--coordinator",
     "--processes",
     "--process",
+    "--import",
+    "--changed",
 ]
 """Everything else that starts with "--" is a key of the config."""
 
@@ -38,6 +40,7 @@ jaxgan evaluate runs/default-s0          score a run against its data
 jaxgan compare runs/default-s*           scores side by side
 jaxgan report runs/default-s0            a page with pictures, curves and scores
 jaxgan verify runs/default-s0            train some of it again: are the bits the same?
+jaxgan train runs/mine --import mine.py  go on with a game of your own
 jaxgan theory                            a GAN on the line beside what theory says
 """
 
@@ -108,8 +111,22 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     train = command("train", "Train a config; run it again to resume.")
+
+    def imports(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--import",
+            dest="imports",
+            action="append",
+            default=[],
+            metavar="FILE.py",
+            help="a file with a game, or a file or an installed package with networks, families or domains",
+        )
+
     train.add_argument(
-        "config", nargs="?", metavar="CONFIG", help="a TOML file; the default DCGAN if left out"
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a TOML file, or the folder of a run to go on with; the default DCGAN if left out",
     )
     train.add_argument("--run-dir", metavar="DIR", help="where the run lives (default: runs/NAME-sSEED)")
     train.add_argument("--seed", type=int, metavar="N", help="seed of weights, draws and data order")
@@ -120,12 +137,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--steps", type=int, metavar="N", help="train to this step; may grow on resume")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
+    imports(train)
+    train.add_argument(
+        "--changed", action="store_true", help="go on though the code of your own is another one now"
+    )
     several = train.add_argument_group("several processes, each started with the same command")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     several.add_argument("--processes", type=int, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
     train.usage = (
-        "jaxgan train [CONFIG] [--run-dir DIR] [--seed N | --seeds A:B] [--steps N]\n"
+        "jaxgan train [CONFIG | RUN] [--run-dir DIR] [--seed N | --seeds A:B] [--steps N]\n"
         "                    [--any.config.key VALUE ...]"
     )
 
@@ -148,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
     )
+    imports(sample)
     sample.add_argument("--columns", type=int, metavar="N", help="samples in a row of the sheet")
 
     def on_files(name: str, text: str) -> argparse.ArgumentParser:
@@ -157,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--out", required=True, metavar="DIR", help="where the PNG files go")
         sub.add_argument("--best", action="store_true", help="the checkpoint that scored best in training")
         sub.add_argument("--quiet", action="store_true", help="no progress bar")
+        imports(sub)
         return sub
 
     translate = on_files("translate", "Translate images with a run of pix2pix, CycleGAN or a refiner.")
@@ -203,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--standing", type=int, metavar="N", help="batch statistics of N batches, not the running averages"
     )
+    imports(evaluate)
     evaluate.add_argument("--quiet", action="store_true", help="no progress bars")
     evaluate.add_argument("--json", action="store_true", help="print the lines of evaluation.jsonl")
 
@@ -211,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = command("report", "Write runs as one HTML file, with pictures, curves and scores.")
     report.add_argument("runs", nargs="+", metavar="RUN")
+    imports(report)
     report.add_argument(
         "--out", metavar="FILE", help="the file (default: RUN/report.html, or report.html of several)"
     )
@@ -260,6 +285,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train N steps from the start (default: from the last checkpoint but one to the last)",
     )
+    imports(verify)
     verify.add_argument("--quiet", action="store_true", help="no progress bar")
     verify.add_argument("--json", action="store_true", help="as JSON")
     return parser
