@@ -21,7 +21,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_origin
 
 import flax.linen as nn
 import numpy as np
@@ -69,6 +69,24 @@ class Modules(Model):
         names = [field.name for field in dataclasses.fields(self.module)]
         known = {name: getattr(self, name) for name in names if name in type(self).model_fields}
         return self.module(**known, **{name: value for name, value in facts.items() if name in names})
+
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+
+    class _Unread(ModelMetaclass):
+        """Keeps type checkers from reading which arguments a class takes off the fields that it lists."""
+
+    class _SettingsOf(Modules, metaclass=_Unread):
+        """What `settings_of` makes, as type checkers see it: which fields it has, only the module says."""
+
+        def __init__(self, **settings: Any) -> None:
+            """Takes settings of the module, and those of a class that adds some."""
+            ...
+
+        def __getattr__(self, name: str) -> Any:
+            """A setting of the module."""
+            ...
 
 
 class Network(Modules):
@@ -123,7 +141,7 @@ def facts_of(module: type[nn.Module]) -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(module)) & frozenset(FACTS)
 
 
-def settings_of(module: type[nn.Module]) -> Any:
+def settings_of(module: type[nn.Module]) -> "type[_SettingsOf]":
     """The settings of a module: its fields but for `FACTS`, with their types, bounds, defaults and documentation."""
     fields = {name: field for name, field in _fields(module).items() if name not in FACTS}
     made = derived(module, Modules, **fields)
