@@ -12,19 +12,42 @@ For example:
     (4.0, 6.0)
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, Protocol, cast
+
 import jax
 
 NARROW = 16
 """Columns from which the gradient of a matrix is computed as it lies in memory."""
 
+_P = ParamSpec("_P")
 
-@jax.custom_vjp
+
+class WithRule(Protocol[_P]):
+    """A function of arrays with a rule for its derivatives: what `jax.custom_vjp` makes of it."""
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> jax.Array:
+        """What the function computes."""
+        ...
+
+    def defvjp(self, fwd: Callable[..., tuple[jax.Array, Any]], bwd: Callable[..., tuple[Any, ...]]) -> Any:
+        """Sets the rule, as that of JAX does."""
+        ...
+
+
+def custom_vjp(*constant: int) -> Callable[[Callable[_P, jax.Array]], WithRule[_P]]:
+    """`jax.custom_vjp`, which keeps no types, with the positions of arguments that have no derivatives."""
+    return cast(Any, partial(jax.custom_vjp, nondiff_argnums=constant))
+
+
+@custom_vjp()
 def times_transposed(a: jax.Array, w: jax.Array) -> jax.Array:
     """`[M, K]` times `[D, K]` transposed. Derivatives are spelt out: XLA's order of them is up to twice as slow."""
     return a @ w.T
 
 
-@jax.custom_vjp
+@custom_vjp()
 def times(a: jax.Array, w: jax.Array) -> jax.Array:
     """`[M, D]` times `[D, K]`."""
     return a @ w

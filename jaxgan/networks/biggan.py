@@ -17,12 +17,14 @@ For example:
     (2, 32, 32, 3)
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.nn.initializers import Initializer
 
 from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm, minibatch_std
 from jaxgan.networks.conditioning import judge, one_hot
@@ -32,8 +34,8 @@ from jaxgan.settings import Count, Whole
 
 RESOLUTIONS = (28, 32, 64, 128, 256)
 
-columns = nn.initializers.orthogonal()
-rows = nn.initializers.orthogonal(column_axis=0)
+columns: Initializer = nn.initializers.orthogonal()
+rows: Initializer = nn.initializers.orthogonal(column_axis=0)
 """For kernels of convolutions, whose outputs come first."""
 
 _UP = {64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
@@ -102,8 +104,8 @@ class BigGANGenerator(nn.Module):
       Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
-    checks: ClassVar = (check_attention,)
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
+    checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
     width: Count = 96
@@ -173,8 +175,8 @@ class BigGANDiscriminator(nn.Module):
       Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2018, appendix B.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
-    checks: ClassVar = (check_attention,)
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
+    checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
     width: Count = 96
@@ -185,8 +187,8 @@ class BigGANDiscriminator(nn.Module):
     attention: Whole = 0
     """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
     dtype: Any = jnp.float32
-    conv_init: ClassVar = staticmethod(rows)
-    dense_init: ClassVar = staticmethod(columns)
+    conv_init: ClassVar[Initializer] = staticmethod(rows)
+    dense_init: ClassVar[Initializer] = staticmethod(columns)
     minibatch_std: bool = False
     """Whether it sees how much groups of four examples differ."""
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
 
 from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm, minibatch_std
 from jaxgan.layers.norm import NormKind
@@ -30,7 +31,7 @@ from jaxgan.settings import Count, Fraction, Whole
 
 RESOLUTIONS = (16, 28, 32, 64, 128, 256)
 
-weights = nn.initializers.normal(0.02)
+weights: Initializer = nn.initializers.normal(0.02)
 
 
 def scales(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -61,7 +62,7 @@ class DCGANGenerator(nn.Module):
 
     rank = 3  # images
 
-    resolutions: ClassVar = RESOLUTIONS
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
     width: Count = 64
@@ -109,7 +110,7 @@ class DCGANDiscriminator(nn.Module):
     With `minibatch_std` the last map gains the deviations of groups of four examples.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
     width: Count = 64
@@ -157,7 +158,7 @@ class DCGANEncoder(nn.Module):
 
     rank = 3  # images
 
-    resolutions: ClassVar = RESOLUTIONS
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
     latent: Count = 2

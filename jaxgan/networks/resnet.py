@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
 
 from jaxgan.layers import (
     ConditionalNorm,
@@ -38,9 +39,9 @@ from jaxgan.settings import Count, Whole
 
 RESOLUTIONS = (16, 28, 32, 64, 128)
 
-glorot = nn.initializers.glorot_uniform()
-shortcut = nn.initializers.glorot_uniform(-1, 0)
-residual = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform", -1, 0)
+glorot: Initializer = nn.initializers.glorot_uniform()
+shortcut: Initializer = nn.initializers.glorot_uniform(-1, 0)
+residual: Initializer = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform", -1, 0)
 """Convolutions on the residual way: Glorot's limits times the square root of 2, as in the authors' code."""
 
 
@@ -93,6 +94,7 @@ class _Resampling(nn.Module):
     kernel_init: Any = residual
 
     def weights(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        """The layer makes its kernel, and its bias as images have it."""
         kernel = self.param("kernel", self.kernel_init, (self.features, 3, 3, channels))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return kernel, bias.astype(self.dtype)[None, None, None]
@@ -196,7 +198,7 @@ class ResNetGenerator(nn.Module):
     The published widths are 256 at 32x32 and 64 at 128x128. A label is appended to the latent.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 32
     channels: Count = 3
     width: Count = 256
@@ -245,7 +247,7 @@ class ResNetDiscriminator(nn.Module):
       Miyato and Koyama, cGANs with Projection Discriminator, ICLR 2018.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 32
     channels: Count = 3
     width: Count = 128

@@ -16,11 +16,13 @@ For example:
     jaxgan.networks.registry.FieldError: SAGANGenerator.attention: ... maps of size 16 or 8, not 64
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
 
 from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm
 from jaxgan.networks.biggan import RESOLUTIONS, BigGANDiscriminator, check_attention, plan
@@ -41,8 +43,8 @@ class SAGANGenerator(nn.Module):
       Miyato and Koyama, cGANs with Projection Discriminator, ICLR 2018, appendix A.
     """
 
-    resolutions: ClassVar = RESOLUTIONS
-    checks: ClassVar = (check_attention,)
+    resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
+    checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
     width: Count = 64
@@ -100,5 +102,5 @@ class SAGANDiscriminator(BigGANDiscriminator):
     """Channels of the largest map."""
 
     rank = 3  # images
-    conv_init: ClassVar = staticmethod(shortcut)
-    dense_init: ClassVar = staticmethod(glorot)
+    conv_init: ClassVar[Initializer] = staticmethod(shortcut)
+    dense_init: ClassVar[Initializer] = staticmethod(glorot)

@@ -27,7 +27,7 @@ import numpy as np
 # Neural Networks, 2015.) Points a, -1 / a round best (Barabasz et al., Error Analysis and Improving the Accuracy of
 # Winograd Convolution for Deep Neural Networks, 2020): m = 4 errs two to three times as much as m = 2, which errs as
 # the definition does.
-POINTS = {2: (0, 1), 4: (0, 0.5, -1, 2)}
+POINTS: dict[int, tuple[float, ...]] = {2: (0, 1), 4: (0, 0.5, -1, 2)}
 
 
 class _Filtering(NamedTuple):

@@ -14,12 +14,13 @@ For example:
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from jaxgan.layers.products import custom_vjp
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -106,19 +107,19 @@ def _weight_gradient(x: jax.Array, g: jax.Array, geo: Geometry) -> jax.Array:
     return y.transpose(3, 1, 2, 0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@custom_vjp(2)
 def plain(x: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
     """The convolution, for patches that overlap much."""
     return _forward(x, w, geo)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@custom_vjp(2)
 def plain_transposed(g: jax.Array, w: jax.Array, geo: Geometry) -> jax.Array:
     """The transposed convolution, for patches that overlap much."""
     return _input_gradient(g, w, geo)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@custom_vjp(2)
 def _correlate(x: jax.Array, g: jax.Array, geo: Geometry) -> jax.Array:
     return _weight_gradient(x, g, geo)
 
