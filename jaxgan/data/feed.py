@@ -78,7 +78,7 @@ class Resident:
         poisson: order.Poisson | None = None,
     ) -> None:
         """Copies the data, as made by `stream.load`, to every device; `poisson` as of `stream.batches`."""
-        self.whole = spread.replicate(dict(data))
+        self.whole: dict[str, Any] = spread.replicate(dict(data))
         self.window = window
         self._length, self._seed, self._turns, self._batch_size = len(data["label"]), seed, turns, batch_size
         self._rows, self._spread, self._poisson = spread.rows(batch_size), spread, poisson
@@ -138,7 +138,7 @@ class Streaming:
         if poisson:
             self._fields[stream.INCLUDED] = Field((), "bool")
         bytes_per_step = turns * (rows.stop - rows.start) * example_bytes(source)
-        self.window = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
+        self.window: int = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
         self.whole: dict[str, jax.Array] = {}
         self._spread = spread
         read = (turns, batch_size, rows, workers // runs, poisson)

@@ -39,7 +39,7 @@ class Labelled:
     def __init__(self, source: Source, count: int) -> None:
         check(count, len(source.classes), len(source))
         self.source = source
-        self.indices = choose(source, count)
+        self.indices: np.ndarray = choose(source, count)
         """Those of the labelled examples."""
 
     @property

@@ -47,7 +47,7 @@ class Encoder:
         """
         tokenizers, path = _tokenizers(), folder / FILES[0]
         variables = minilm.load(path)
-        self.sha256 = weights.sha256(path)
+        self.sha256: str = weights.sha256(path)
         """The SHA-256 of the weights' file."""
         try:
             self._words: Any = tokenizers.Tokenizer.from_file(str(folder / FILES[1]))

@@ -138,12 +138,13 @@ class Degraded(Derived):
         super().__init__(source)
         if scale not in SCALES:
             raise InputError(f"data.scale is {scale}; images can be shrunken 2 or 4 times")
+        self.channels: int
         resolution, _, self.channels = source.fields["real"].shape
         if resolution % scale:
             raise InputError(
                 f"data.scale is {scale}, which does not divide data.resolution {resolution}; change one of them"
             )
-        self.side = resolution // scale
+        self.side: int = resolution // scale
         self.scale = scale
 
     @property

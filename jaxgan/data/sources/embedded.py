@@ -34,6 +34,7 @@ class EmbeddedData(ImageData):
     """Super-resolution: "input" is the image shrunken so many times."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse a scale beside a task."""
         if self.scale and self.task != "none":
             raise ValueError("has a scale and a task; leave out scale or set task to 'none'")
 

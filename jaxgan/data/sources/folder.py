@@ -43,9 +43,11 @@ class ImageFolder:
 
     def __init__(self, path: str | os.PathLike[str], resolution: int, channels: int) -> None:
         images.check_size(resolution, channels)
-        self.path = Path(path).expanduser()
+        self.path: Path = Path(path).expanduser()
         self.resolution = resolution
         self.channels = channels
+        self.classes: tuple[str, ...]
+        self.files: list[str]
         self.classes, self.files, self._labels = scan(self.path)
 
     @property

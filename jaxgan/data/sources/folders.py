@@ -57,14 +57,16 @@ class Pairs:
         input_channels: int | None = None,
         direction: Literal["left-to-right", "right-to-left"] = "left-to-right",
     ) -> None:
-        self.path = Path(path).expanduser()
-        self.resolution, self.channels = resolution, channels
+        self.path: Path = Path(path).expanduser()
+        self.resolution: int = resolution
+        self.channels: int = channels
         self._sizes = (resolution, channels), (input_resolution or resolution, input_channels or channels)
         for size in self._sizes:
             images.check_size(*size)
         self.direction = direction
+        self.classes: tuple[str, ...]
         self.classes, self._files, self._labels = scan(self.path)
-        self.inputs = None if inputs is None else Path(inputs).expanduser()
+        self.inputs: Path | None = None if inputs is None else Path(inputs).expanduser()
         if self.inputs is not None:
             of_inputs = _by_stem(self.inputs, _below(self.inputs))
             of_images = _by_stem(self.path, self._files)
@@ -117,6 +119,7 @@ class PairsData(ImageData):
     """Hides the pairs: "other", the input of another image, in the place of "input"."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse a second folder that the layout has no use for, and the lack of one that it needs."""
         if self.layout == "folders" and self.inputs is None:
             raise ValueError("lacks inputs, the second folder; name it, or set layout to 'side-by-side'")
         if self.layout == "side-by-side" and self.inputs is not None:
@@ -152,8 +155,11 @@ class Unpaired:
         channels: int,
     ) -> None:
         images.check_size(resolution, channels)
-        self.path, self.other = Path(path).expanduser(), Path(other).expanduser()
-        self.resolution, self.channels = resolution, channels
+        self.path: Path = Path(path).expanduser()
+        self.other: Path = Path(other).expanduser()
+        self.resolution: int = resolution
+        self.channels: int = channels
+        self.classes: tuple[str, ...]
         self.classes, self._files, self._labels = scan(self.path)
         self._others = _below(self.other)
 
@@ -216,10 +222,13 @@ class Captions:
         self, path: str | os.PathLike[str], resolution: int, channels: int, text_length: int = 64
     ) -> None:
         images.check_size(resolution, channels)
-        self.path = Path(path).expanduser()
-        self.resolution, self.channels, self.text_length = resolution, channels, text_length
+        self.path: Path = Path(path).expanduser()
+        self.resolution: int = resolution
+        self.channels: int = channels
+        self.text_length: int = text_length
+        self.classes: tuple[str, ...]
         self.classes, self._files, self._labels = scan(self.path)
-        self.captions = captions(self.path, self._files)
+        self.captions: list[str] = captions(self.path, self._files)
 
     @property
     def fields(self) -> Mapping[str, Field]:

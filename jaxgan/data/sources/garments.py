@@ -51,7 +51,7 @@ class Garments:
       text_length: Length of "text"; captions have up to 47 bytes.
     """
 
-    classes = tuple(name.lower() for name in Embedded.classes)
+    classes: tuple[str, ...] = tuple(name.lower() for name in Embedded.classes)
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class Garments:
     ) -> None:
         self._source = Embedded(split)
         images.check_size(resolution, channels)
-        self.resolution, self.channels, self.text_length = resolution, channels, text_length
+        self.resolution: int = resolution
+        self.channels: int = channels
+        self.text_length: int = text_length
 
     @property
     def fields(self) -> Mapping[str, Field]:

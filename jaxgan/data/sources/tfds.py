@@ -19,6 +19,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -84,12 +85,12 @@ class TFDS:
         )
         for each in (size, of_input):
             images.check_size(*each)
-        self.directory = arrayrecord.find(name, directory)
+        self.directory: Path = arrayrecord.find(name, directory)
         self.split = split
         self.resolution = resolution
         self.channels = channels
         contents = arrayrecord.describe(self.directory, split, image, input)
-        self.classes = contents.classes
+        self.classes: tuple[str, ...] = contents.classes
         self._files = contents.files
         self._features = contents.features
         self._length = contents.length
@@ -99,7 +100,7 @@ class TFDS:
         self._embedding = contents.embedding
         self._records: arrayrecord.Records | None = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
 
     @property
@@ -198,6 +199,7 @@ class TFDSData(ImageData):
     """Super-resolution: "input" is the image shrunken so many times."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse a scale beside other inputs."""
         if self.scale and (self.unpaired or self.input):
             raise ValueError("has a scale, which makes the input; leave out scale, or unpaired and input")
 
