@@ -181,12 +181,12 @@ class Spread:
     def __init__(self, kind: Kind = "pmap", devices: Sequence[Any] | None = None) -> None:
         """Spreads over `devices`, by default all of every process."""
         self.kind: Kind = kind
-        self.devices = _devices(devices)
-        self.mesh = Mesh(np.array(self.devices), (AXIS,))
+        self.devices: list[Any] = _devices(devices)
+        self.mesh: Mesh = Mesh(np.array(self.devices), (AXIS,))
         self.axis = AXIS if kind == "pmap" else None
-        self.local_devices = sum(d.process_index == jax.process_index() for d in self.devices)
-        self.process = jax.process_index()
-        self.processes = len(self.devices) // self.local_devices
+        self.local_devices: int = sum(d.process_index == jax.process_index() for d in self.devices)
+        self.process: int = jax.process_index()
+        self.processes: int = len(self.devices) // self.local_devices
 
     @property
     def size(self) -> int:
@@ -289,7 +289,8 @@ class Seeds:
     rule (multilayer perceptrons in the tests), but XLA may fuse the two programs differently (DCGANs on JAX 0.12).
     """
 
-    process, processes = 0, 1
+    process: int = 0
+    processes: int = 1
 
     def __init__(self, runs: int, by: By = "auto", devices: Sequence[Any] | None = None) -> None:
         """Spreads `runs` runs over the most of `devices`, by default all, that each get equally many.
@@ -309,14 +310,14 @@ class Seeds:
             raise InputError(
                 "several seeds train in one process; start it alone, or give each process --seed N"
             )
-        self.size = _divisor(runs, len(found))
-        self.devices = found[: self.size]
+        self.size: int = _divisor(runs, len(found))
+        self.devices: list[Any] = found[: self.size]
         on_cpu = self.devices[0].platform == "cpu"
         chosen = backends.choices(self.devices[0].platform)
         self.by: str | None = chosen.seeds_by if by == "auto" else by
         self.axis: str | None = AXIS
-        self.copies = self.size if on_cpu else 1
-        self.mesh = Mesh(np.array(self.devices)[:, None], (SEEDS, AXIS))
+        self.copies: int = self.size if on_cpu else 1
+        self.mesh: Mesh = Mesh(np.array(self.devices)[:, None], (SEEDS, AXIS))
         self._each = runs // self.size
         self._take = jax.jit(lambda tree, i: jax.tree.map(lambda x: x[i], tree))
 

@@ -103,7 +103,7 @@ def _cross_entropy(logits: jax.Array) -> jax.Array:
     return jax.nn.softplus(-logits)
 
 
-minimax = Loss(_cross_entropy, jax.nn.softplus, lambda x: -jax.nn.softplus(x))
+minimax: Loss = Loss(_cross_entropy, jax.nn.softplus, lambda x: -jax.nn.softplus(x))
 """The original zero-sum game: -E[log D(x)] - E[log(1 - D(G(z)))], and E[log(1 - D(G(z)))] for the generator.
 
 At the optimum, D = 1/2 everywhere, the discriminator's loss is 2 log 2. The generator's gradient vanishes where D is
@@ -113,14 +113,16 @@ References:
   Goodfellow et al., Generative Adversarial Networks, 2014, equation 1.
 """
 
-non_saturating = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy)
+non_saturating: Loss = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy)
 """The same fixed point with gradients that do not vanish early in training: the generator's loss is -E[log D(G(z))].
 
 References:
   Goodfellow et al., Generative Adversarial Networks, 2014, end of section 3.
 """
 
-hinge = Loss(lambda x: jax.nn.relu(1 - x), lambda x: jax.nn.relu(1 + x), jnp.negative, probabilities=False)
+hinge: Loss = Loss(
+    lambda x: jax.nn.relu(1 - x), lambda x: jax.nn.relu(1 + x), jnp.negative, probabilities=False
+)
 """The loss of SNGAN, SAGAN and BigGAN: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], and -E[D(G(z))].
 
 The discriminator's is at least 0, and 2 for D = 0. Examples beyond their margin give it no gradient.
@@ -130,7 +132,7 @@ References:
   Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018, equation 16.
 """
 
-wasserstein = Loss(jnp.negative, lambda x: x, jnp.negative, probabilities=False)
+wasserstein: Loss = Loss(jnp.negative, lambda x: x, jnp.negative, probabilities=False)
 """The loss of WGAN and, with `penalties.gradient_penalty`, of WGAN-GP: E[f(G(z))] - E[f(x)], and -E[f(G(z))].
 
 The critic's is less the larger its estimate of the Wasserstein distance. It means something only for a critic held to
@@ -140,7 +142,7 @@ References:
   Arjovsky et al., Wasserstein GAN, 2017, equation 2 and algorithm 1.
 """
 
-least_squares = Loss(
+least_squares: Loss = Loss(
     lambda x: jnp.square(x - 1) / 2,
     lambda x: jnp.square(x) / 2,
     lambda x: jnp.square(x - 1) / 2,
@@ -152,7 +154,7 @@ References:
   Mao et al., Least Squares Generative Adversarial Networks, 2017, equation 9.
 """
 
-relativistic = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy, probabilities=False, relative=True)
+relativistic: Loss = Loss(_cross_entropy, jax.nn.softplus, _cross_entropy, probabilities=False, relative=True)
 """The relativistic pairing loss of R3GAN: E[log(1 + exp(D(G(z)) - D(x)))], and the same with signs changed.
 
 References:

@@ -109,8 +109,9 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int = 3, keep_every: int = 0) -> None:
         """Keeps the newest `keep`, and every one whose step is a multiple of `keep_every` (0 for none)."""
-        self.directory = directory.absolute()
-        self.keep, self.keep_every = keep, keep_every
+        self.directory: Path = directory.absolute()
+        self.keep: int = keep
+        self.keep_every: int = keep_every
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 

@@ -38,14 +38,14 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         """Names the folder; nothing is read or written yet."""
         self.path = path
-        self.config = path / "config.toml"
-        self.manifest = path / "manifest.json"
-        self.metrics = path / "metrics.jsonl"
-        self.evaluation = path / "evaluation.jsonl"
-        self.samples = path / "samples"
-        self.curves = path / "curves.png"
-        self.checkpoints = path / "checkpoints"
-        self.best = path / "best"
+        self.config: Path = path / "config.toml"
+        self.manifest: Path = path / "manifest.json"
+        self.metrics: Path = path / "metrics.jsonl"
+        self.evaluation: Path = path / "evaluation.jsonl"
+        self.samples: Path = path / "samples"
+        self.curves: Path = path / "curves.png"
+        self.checkpoints: Path = path / "checkpoints"
+        self.best: Path = path / "best"
         self._lock = FileLock(path / ".lock")
 
     def acquire(self) -> None:

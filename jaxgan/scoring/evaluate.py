@@ -222,7 +222,7 @@ class Generator:
         self._most = len(examples["real"]) if examples else sys.maxsize
         self._make = sample.maker(built, truncation=truncation, examples=examples)
         decay = max(built.game.ema.values(), default=0.0) if averaged else 0.0
-        self.made = {
+        self.made: dict[str, Any] = {
             "weights": f"average, decay {decay}" if decay else "raw",
             "truncation": truncation,
             "labels": "each class in turn" if built.classes else "none",

@@ -23,6 +23,8 @@ from tqdm import tqdm
 from jaxgan import domains
 from jaxgan.data import stream
 from jaxgan.data.sources import Source
+from jaxgan.data.sources.base import Field
+from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.scoring.features import Network
 from jaxgan.scoring.groups import GROUP, Group, Pairs, Sample, Say, Seen, Values
@@ -77,17 +79,23 @@ class Scorer:
         Raises:
           InputError: If an example cannot be read, or see `leave_out`.
         """
-        self.reference, self.network, self.num, self.progress = reference, network, num, progress
-        self.domain, self.field = domains.of(reference), reference.fields["real"]
+        self.reference: Source = reference
+        self.network: Network = network
+        self.num: int = num
+        self.progress: bool = progress
+        self.domain: Domain = domains.of(reference)
+        self.field: Field = reference.fields["real"]
         found = {id(GROUP[name]): GROUP[name] for name in self.domain.scores if name in chosen}
-        self.groups = list(found.values())
-        self.chosen, self.described = chosen, described
+        self.groups: list[Group] = list(found.values())
+        self.chosen: Sequence[str] = chosen
+        self.described: dict[str, Any] = described
         needs = frozenset[str]().union(*(group.needs for group in self.groups))
-        self.keep = min(sys.maxsize, max((group.looks_at for group in self.groups), default=0))
-        self.pairs = pairs if "pairs" in needs else None
+        self.keep: int = min(sys.maxsize, max((group.looks_at for group in self.groups), default=0))
+        self.pairs: Pairs | None = pairs if "pairs" in needs else None
         count = min(num, len(reference))
-        self.real = self._read(reference, count)
-        self.train = self.test = None
+        self.real: Sample = self._read(reference, count)
+        self.train: Sample | None = None
+        self.test: Sample | None = None
         if "train" in needs and train is not None:
             same = train is reference and count == len(train)
             self.train = self.real if same else self._read(train, len(train))

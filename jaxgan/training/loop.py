@@ -19,7 +19,7 @@ For example:
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -37,7 +37,7 @@ from jaxgan.scoring import evaluate, groups
 from jaxgan.scoring.scorer import Scorer
 from jaxgan.training.recorder import Recorder
 from jaxgan.training.signals import Signals
-from jaxgan.training.window import program, sampler
+from jaxgan.training.window import Program, program, sampler
 
 WINDOW_SECONDS = 2.0
 """How long a window should take: the bar moves, and a signal is answered, about this often. On a CPU each window asks
@@ -73,10 +73,13 @@ class Loop:
         Raises:
           InputError: A checkpoint is past the last step or of another model, or processes found different ones.
         """
-        self.runs, self.spread, self.say, self.scorer = runs, spread, say, scorer
-        self.main = spread.process == 0
+        self.runs: list[Recorder] = runs
+        self.spread: Layout = spread
+        self.say: Callable[[str], None] = say
+        self.scorer: Scorer | None = scorer
+        self.main: bool = spread.process == 0
         built, settings = runs[0].built, runs[0].settings
-        self.settings = settings
+        self.settings: Any = settings
 
         @jax.jit
         def initial(seed: Any) -> game.State:
@@ -102,21 +105,23 @@ class Loop:
         )
         shape = (built.game.turns, built.rows, window, spread)
         reading = {"stop": settings.steps, "workers": settings.feed.workers, "poisson": built.poisson}
-        self.feeds = feed.feeds(data, [run.settings.seed for run in runs], *shape, **reading)
-        self.feed = self.feeds[0]
-        self.window = program(
+        self.feeds: Sequence[feed.Resident | feed.Streaming] = feed.feeds(
+            data, [run.settings.seed for run in runs], *shape, **reading
+        )
+        self.feed: feed.Resident | feed.Streaming = self.feeds[0]
+        self.window: Program = program(
             built.game, built.domain, self.feed, spread, built.rows, settings.run.give_up_after
         )
-        self.examples = experiment.examples(built, settings.run.samples)
-        self.sample = sampler(built, self.examples)
-        self.generate = evaluate.Generator(built) if scorer else None
+        self.examples: Mapping[str, Any] | None = experiment.examples(built, settings.run.samples)
+        self.sample: Callable[[game.State], jax.Array] = sampler(built, self.examples)
+        self.generate: evaluate.Generator | None = evaluate.Generator(built) if scorer else None
         for run in runs:
             run.alone = len(runs) == 1
         self.late: list[Callable[[], None]] = []
         self.undrawn: list[Recorder] = []
-        self.seen = 0  # examples of all runs since the start
-        self.pace = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
-        self.bar = tqdm(
+        self.seen: int = 0  # examples of all runs since the start
+        self.pace: int = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
+        self.bar: tqdm[Any] = tqdm(
             total=settings.steps,
             initial=min(run.step for run in runs),
             unit="step",

@@ -38,29 +38,27 @@ class Recorder:
 
     def __init__(self, built: Built, folder: RunDirectory, say: Callable[[str], None], writes: bool) -> None:
         """Reads and writes nothing yet."""
-        self.built, self.settings, self.folder, self.say, self.writes = (
-            built,
-            built.config,
-            folder,
-            say,
-            writes,
-        )
-        self.checkpoints = Checkpoints(
+        self.built: Built = built
+        self.settings: Any = built.config
+        self.folder: RunDirectory = folder
+        self.say: Callable[[str], None] = say
+        self.writes: bool = writes
+        self.checkpoints: Checkpoints = Checkpoints(
             folder.checkpoints, self.settings.run.keep, self.settings.run.keep_every
         )
-        self.step = 0
+        self.step: int = 0
         """The last step that was asked for."""
-        self.logged = 0
+        self.logged: int = 0
         """The last step in the log."""
         self.last: dict[str, float] = {}
         """The metrics of that step, of the players who had a turn; empty before the first."""
-        self.restored = 0
+        self.restored: int = 0
         """Some digits of the digest of the state that the run goes on from, 0 for none."""
         self.alone = True
         """Whether no other run trains with this one."""
-        self.gave_up = False
+        self.gave_up: bool = False
         """Whether too many steps in a row were not finite."""
-        self.first_bad = ""
+        self.first_bad: str = ""
         """Where the last such row began."""
         self._saved = self._drawn = -1
         self._watch = Watch()

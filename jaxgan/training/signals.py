@@ -23,7 +23,7 @@ class Signals:
 
     def __init__(self) -> None:
         """Has seen none yet."""
-        self.seen = 0
+        self.seen: int = 0
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.seen == number == signal.SIGINT:
