@@ -217,6 +217,8 @@ def _norm(tree: PyTree) -> Array:
 
 
 class _Shared(NamedTuple):
+    """Fakes that were made, and what players who share them need to move their makers."""
+
     networks: tuple[str, ...]
     fakes: PyTree
     pullback: Callable[[PyTree], tuple[Nets]]

@@ -73,6 +73,7 @@ class Optimizer(Model):
     """The course of the learning rate; None for one that stays."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse to name two optimizers."""
         if self.adam and self.sgd:
             raise ValueError("names two optimizers, adam and sgd; keep one")
 

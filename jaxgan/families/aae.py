@@ -94,6 +94,7 @@ class AAE(Family):
     """Whether all turns of a step see one batch, as in the paper."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse a mixture outside the plane, and what only images can have."""
         if self.prior == "mixture" and self.latent != 2:
             raise ValueError(
                 f"has a mixture, which is in the plane; set latent to 2, not {self.latent}, or prior to normal"

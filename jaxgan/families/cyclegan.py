@@ -61,6 +61,7 @@ class CycleGAN(Family):
     """See `Game.shared_draws`."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse a pool that would give the same images in several turns."""
         if self.pool and self.shared_draws and self.discriminator_turns > 1:
             raise ValueError(
                 "asks its pool for the same images in each of discriminator_turns; set shared_draws to false or pool "

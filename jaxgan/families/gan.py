@@ -63,6 +63,7 @@ class GAN(Family):
     """See `Game.shared_draws`."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse packing with classes."""
         if self.packing > 1 and self.conditional:
             raise ValueError("packs images of several classes; set packing to 1 or conditional to false")
 

@@ -82,6 +82,7 @@ class InfoGAN(Family):
     """Decay of the generator's average, 0 for none."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse packing, and the lack of a code."""
         if self.packing > 1:
             raise ValueError("packs images of several codes; set packing to 1")
         if self.categories == 1 or self.categories + self.continuous == 0:

@@ -73,6 +73,7 @@ class Private(Family):
     """Decay of the generator's average, 0 for none."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse the lack of a budget, and what would mix or reveal real images."""
         if self.epsilon is None and self.noise_multiplier is None:
             raise ValueError("needs a budget, epsilon, or a noise_multiplier, or both")
         for name, mixes in (

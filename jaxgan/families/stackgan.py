@@ -109,6 +109,7 @@ class StackGAN(Family):
     """See `Game.shared_draws`."""
 
     def model_post_init(self, context: Any) -> None:
+        """The settings refuse what does not go with captions, and a second stage that begins too early."""
         if self.packing > 1:
             raise ValueError("packs images of several texts; set packing to 1")
         if self.flip:
