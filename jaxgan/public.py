@@ -455,9 +455,9 @@ class Run:
           path: The run's folder.
           own: The game, where it is one's own; `load` and `train` make it.
         """
-        self.path = Path(path)
+        self.path: Path = Path(path)
         """The folder."""
-        self.own = own
+        self.own: Own | None = own
         """What the folder cannot hold of a game of one's own."""
         self.sampled: int | None = None
         """The step of the last samples."""

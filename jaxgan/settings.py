@@ -72,7 +72,8 @@ class Registry:
           tag: The key that says which model it is.
           group: The group of entry points by which distributions offer more, see `jaxgan.imports`; None for none.
         """
-        self.tag, self.group = tag, group
+        self.tag: str = tag
+        self.group: str | None = group
         self._kinds: dict[str, type[Model]] = {}
 
     @property

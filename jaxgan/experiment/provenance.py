@@ -130,5 +130,11 @@ def check(old: Mapping[str, Any], new: dict[str, Any], where: Path, changed: boo
         new["code_changes"] = history
 
 
+def differs(manifest: Mapping[str, Any], code: Sequence[Code]) -> str | None:
+    """How code differs from that which a run was trained with, for people; None where it does not."""
+    then, now = [each["sha256"] for each in manifest.get("code", ())], [each.sha256 for each in code]
+    return None if then == now else f"SHA-256 {_short(then)} then, {_short(now)} now"
+
+
 def _short(digests: Sequence[str]) -> str:
     return ", ".join(digest[:12] for digest in digests) or "none"

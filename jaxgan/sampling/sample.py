@@ -28,7 +28,7 @@ from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
 from jaxgan.domains import ARRAYS, Domain, Image
 from jaxgan.errors import InputError
-from jaxgan.experiment import Own
+from jaxgan.experiment import Own, provenance
 from jaxgan.families import Built
 from jaxgan.game import Keys, State
 from jaxgan.layers.norm import MOMENTUM
@@ -60,6 +60,8 @@ def load(path: Path, warn: Callable[[str], None], *, best: bool = False, own: Ow
         built = experiment.of_manifest(saved.config, saved.manifest, own)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if how := provenance.differs(saved.manifest, built.code):
+        warn(f"{path} was trained with other code ({how}): what is made now is made by the code as it is now")
     return Trained(built, restored(built, saved.table), saved.step, sha256(saved.table))
 
 

@@ -19,6 +19,7 @@ For example:
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -44,6 +45,14 @@ WINDOW_SECONDS = 2.0
 the kernel for its memory anew, which costs a DCGAN half a step."""
 CURVES_AFTER, CURVES_SHARE = 10.0, 0.02
 """Curves are drawn after so many seconds, and then in up to this part of a run's time; and at its end."""
+
+
+def _bar() -> Any:
+    """The progress bar of a terminal, or in a notebook that of notebooks, where its widgets are installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are not
+        from tqdm.auto import tqdm as found
+    return found
 
 
 class Loop:
@@ -121,13 +130,13 @@ class Loop:
         self.undrawn: list[Recorder] = []
         self.seen: int = 0  # examples of all runs since the start
         self.pace: int = 1 if spread.processes == 1 else self.feed.window  # steps in the next window
-        self.bar: tqdm[Any] = tqdm(
+        self.bar: tqdm[Any] = _bar()(
             total=settings.steps,
             initial=min(run.step for run in runs),
             unit="step",
             desc=settings.name if len(runs) == 1 else f"{settings.name} x {len(runs)}",
             dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
+            mininterval=0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10,
             disable=not (progress and self.main),
         )
 

@@ -100,7 +100,12 @@ def verify(
         again.write(again.manifest, json.dumps(manifest))
         if first:
             shutil.copytree(run.checkpoints / str(first), again.checkpoints / str(first))
-        if train(asked, again.path, lambda line: None, own=own, progress=progress, devices=devices):
+        how = {"own": own, "progress": progress, "devices": devices}
+        try:
+            code = train(asked, again.path, lambda line: None, **how)
+        except InputError as error:
+            raise InputError(str(error).replace(str(again.path), str(path))) from error
+        if code:
             raise RunError(f"{path} is not verified: training was interrupted")
         here = again.read_manifest() or {}
         rows = _by_step(again)
