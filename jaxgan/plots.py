@@ -10,6 +10,7 @@ For example:
     b'PNG'
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ import numpy as np
 from jaxgan.errors import replacing
 
 POINTS = 4000
-"""Most points of a curve, about; longer logs are thinned."""
+"""Most points of a curve, about; longer ones are thinned."""
+FEW = 10
+"""Most classes of samples that a legend names; beyond, a bar shows their colours."""
+PANELS = 16
+"""Most samples that are drawn as lines."""
+STRETCHED = 20
+"""How many times as long as the other axis one may be for both to have the same scale."""
 
 
 def write(figure: Any, path: Path) -> None:
@@ -161,24 +168,135 @@ def scatter(
 
 
 def numbers(made: np.ndarray, path: Path, classes: int = 0, real: np.ndarray | None = None) -> None:
-    """Draws samples that are numbers.
+    """Draws samples that are numbers: a histogram of single ones, points of pairs, lines of longer samples.
+
+    Points and bars are coloured by class. Samples that hold something not finite are left out and counted in the title;
+    lines have gaps there.
 
     Args:
-      made: `[N, ...]`.
+      made: `[N, ...]` floating.
       path: The PNG to write.
       classes: Sample i is of class i modulo this; 0 if there are none.
-      real: Real examples `[M, ...]` behind them.
+      real: Real examples `[M, ...]`, in grey behind the samples; each line has that of its own number, if there is one.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    ax = figure.subplots()
-    flat = made.reshape(len(made), -1)
-    if flat.shape[1] == 1:
-        ax.hist(flat[:, 0])
-    elif flat.shape[1] == 2:
-        ax.scatter(*flat.T, s=5)
-        ax.set_aspect("equal")
+    rows = made.reshape(len(made), -1).astype(np.float64)
+    behind = np.zeros((0, rows.shape[1])) if real is None else real.reshape(len(real), -1).astype(np.float64)
+    good, length = np.isfinite(rows).all(1), rows.shape[1]
+    count = "1 sample" if len(rows) == 1 else f"{len(rows)} samples"
+    note = "" if good.all() else f", {int((~good).sum())} not finite"
+    if length > 2:
+        shape, panels = "x".join(map(str, made.shape[1:])), min(PANELS, len(rows))
+        count = f"{panels} of {count}" if panels < len(rows) else count
+        columns = min(4, math.ceil(math.sqrt(panels)))
+        figure = Figure(figsize=(8.6, 1.6 + 1.3 * math.ceil(panels / columns)), layout="constrained")
+        _lines(figure, columns, rows[:panels], behind[:panels], classes)
+        figure.suptitle(f"{count} of {shape} numbers{note}", fontsize=11)
     else:
-        ax.plot(flat[:16].T)
+        figure = Figure(figsize=(6.4, 5.2) if length == 2 else (6.4, 4.2), layout="constrained")
+        ax, label = figure.subplots(), np.arange(len(rows)) % max(1, classes)
+        draw = _points if length == 2 else _bars
+        draw(ax, rows[good], label[good], classes, behind[np.isfinite(behind).all(1)])
+        ax.set_title(count + note, fontsize=11)
+        ax.grid(alpha=0.3)
+        ax.set_axisbelow(True)
+        if not good.any():
+            _say_nothing_is_finite(ax)
+        if 0 < classes <= FEW or len(behind):
+            figure.legend(loc="outside right upper", fontsize=8, markerscale=2)
+        if classes > FEW:
+            _color_bar(figure, ax, classes)
     write(figure, path)
+
+
+def _colors(classes: int) -> list[Any]:
+    """A colour for each class, and one where there are none."""
+    from matplotlib import colormaps
+
+    if classes <= FEW:
+        return [colormaps["tab10"](i) for i in range(max(1, classes))]
+    return list(colormaps["turbo"](np.linspace(0, 1, classes)))
+
+
+def _color_bar(figure: Any, ax: Any, classes: int) -> None:
+    """Draws which colour is which class, beside the axes, where there are too many for a legend."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
+
+    colors = ScalarMappable(Normalize(0, classes - 1), "turbo")
+    figure.colorbar(colors, ax=ax, label="class", ticks=MaxNLocator(integer=True))
+
+
+def _names(classes: int) -> list[str]:
+    """What the legend calls each class, and all samples if there are none; what begins with "_" is not in it."""
+    return [f"class {i}" if classes <= FEW else "_" for i in range(classes)] or ["samples"]
+
+
+def _say_nothing_is_finite(ax: Any) -> None:
+    ax.text(0.5, 0.5, "not finite", transform=ax.transAxes, ha="center", va="center", color="0.4", fontsize=9)
+
+
+def _bars(ax: Any, rows: np.ndarray, label: np.ndarray, classes: int, behind: np.ndarray) -> None:
+    """Draws a histogram of `[N, 1]`, where the bars of classes stand one upon the other."""
+    values = np.concatenate([rows, behind])[:, 0]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    pad = 0.5 * max(1.0, abs(low)) if high == low else 0.0
+    bins = 11 if pad else int(np.clip(2 * np.sqrt(len(rows)), 10, 60))  # odd: one bar in the middle
+    edges = np.linspace(low - pad, high + pad, bins + 1)
+    if len(behind):
+        weights, scaled = len(rows) / len(behind), len(rows) != len(behind)
+        name = "real, scaled" if scaled else "real"
+        ax.hist(behind[:, 0], edges, weights=np.full(len(behind), weights), color="0.8", label=name)
+    names = _names(classes)
+    parts = [rows[label == i, 0] for i in range(len(names))]
+    ax.hist(parts, edges, stacked=True, color=_colors(classes), label=names, alpha=0.65)
+    ax.set_xlabel("value")
+    ax.set_ylabel("samples")
+
+
+def _points(ax: Any, rows: np.ndarray, label: np.ndarray, classes: int, behind: np.ndarray) -> None:
+    """Draws points `[N, 2]`, on equal axes unless one is `STRETCHED` times as long as the other."""
+    size = float(np.clip(4000 / max(1, len(rows)), 4, 24))
+    if len(behind):
+        ax.scatter(*behind.T, s=2 * size, color="0.8", linewidths=0, label="real")
+    for i, (name, color) in enumerate(zip(_names(classes), _colors(classes), strict=True)):
+        ax.scatter(*rows[label == i].T, s=size, color=color, linewidths=0, label=name, alpha=0.75)
+    values = np.concatenate([rows, behind])
+    wide, high = np.ptp(values, axis=0) if len(values) else (0, 0)
+    if max(wide, high) < STRETCHED * min(wide, high) or not min(wide, high):
+        ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("first number")
+    ax.set_ylabel("second number")
+
+
+def _lines(figure: Any, columns: int, rows: np.ndarray, behind: np.ndarray, classes: int) -> None:
+    """Draws samples `[N, D]` as lines in panels of their own, all on the same scale."""
+    from matplotlib.ticker import MaxNLocator
+
+    panels = figure.subplots(math.ceil(len(rows) / columns), columns, sharex=True, sharey=True, squeeze=False)
+    every = math.ceil(rows.shape[1] / POINTS)
+    at = np.arange(0, rows.shape[1], every)
+    look = {"linewidth": 1.0, "marker": "." if len(at) <= 32 else "", "markersize": 4}
+    colors = _colors(classes)
+    for i, ax in enumerate(panels.ravel()):
+        if i >= len(rows):
+            ax.remove()
+            continue
+        kind = i % max(1, classes)
+        for lines, color, name in ((behind, "0.7", "real"), (rows, colors[kind], "samples")):
+            if i < len(lines):
+                ax.plot(at, np.where(np.isfinite(lines[i]), lines[i], np.nan)[at], color=color, label=name, **look)
+        if not np.isfinite(rows[i]).any():
+            _say_nothing_is_finite(ax)
+        ax.set_title(f"{i}, class {kind}" if classes else f"{i}", fontsize=8, pad=3)
+        ax.tick_params(labelsize=7, labelbottom=i + columns >= len(rows))
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.grid(alpha=0.3)
+    if len(behind):
+        handles, names = panels[0, 0].get_legend_handles_labels()
+        seen = slice(1 if classes else 2)  # the colours of classes are in the titles
+        figure.legend(handles[seen], names[seen], loc="outside right upper", fontsize=8)
+    figure.supxlabel("place in the sample" + (f", one in {every} drawn" if every > 1 else ""), fontsize=9)
+    figure.supylabel("value", fontsize=9)
