@@ -287,7 +287,9 @@ def _lines(figure: Any, columns: int, rows: np.ndarray, behind: np.ndarray, clas
         kind = i % max(1, classes)
         for lines, color, name in ((behind, "0.7", "real"), (rows, colors[kind], "samples")):
             if i < len(lines):
-                ax.plot(at, np.where(np.isfinite(lines[i]), lines[i], np.nan)[at], color=color, label=name, **look)
+                ax.plot(
+                    at, np.where(np.isfinite(lines[i]), lines[i], np.nan)[at], color=color, label=name, **look
+                )
         if not np.isfinite(rows[i]).any():
             _say_nothing_is_finite(ax)
         ax.set_title(f"{i}, class {kind}" if classes else f"{i}", fontsize=8, pad=3)

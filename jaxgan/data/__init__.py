@@ -8,20 +8,18 @@ from jaxgan.data.preparing.building import Report
 from jaxgan.data.preparing.prepare import prepare
 from jaxgan.data.sources import (
     TFDS,
-    Arrays,
     Captions,
     Embedded,
     Example,
     Field,
     Garments,
     ImageFolder,
-    Indexed,
     Pairs,
     Source,
     Unpaired,
-    given,
 )
 from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
+from jaxgan.data.sources.given import Arrays, Indexed, given
 from jaxgan.data.stream import Batch, batches, load
 
 __all__ = [

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources import Arrays, Embedded, Source, example_bytes
+from jaxgan.data.sources import Embedded, Source, example_bytes
+from jaxgan.data.sources.given import Arrays
 from jaxgan.errors import InputError, RunError
 
 _PREFETCH_BYTES = 256 * 2**20  # of batches read ahead by the threads of this process
@@ -61,11 +62,11 @@ def load(source: Source, progress: bool = True) -> Batch:
     Raises:
       InputError: from the source, where an example cannot be read.
     """
+    if isinstance(source, Arrays):
+        return source.arrays()
     if isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
         pixels, labels = source.arrays()
         return {"real": pixels[..., None].copy(), "label": labels.astype(np.int32)}
-    if isinstance(source, Arrays):
-        return source.arrays()
     from tqdm import tqdm
 
     length = len(source)

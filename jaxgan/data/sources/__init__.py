@@ -25,7 +25,6 @@ from jaxgan.data.sources.fashion import Embedded
 from jaxgan.data.sources.folder import FolderData, ImageFolder, scan
 from jaxgan.data.sources.folders import Captions, CaptionsData, Pairs, PairsData, Unpaired, UnpairedData
 from jaxgan.data.sources.garments import Garments
-from jaxgan.data.sources.given import Arrays, Indexed, given
 from jaxgan.data.sources.glyphs import Glyphs, GlyphsData
 from jaxgan.data.sources.tfds import EMBEDDED_BY, TFDS, TFDSData, as_they_are
 
@@ -33,7 +32,6 @@ __all__ = [
     "DATA",
     "EMBEDDED_BY",
     "TFDS",
-    "Arrays",
     "Captions",
     "CaptionsData",
     "Data",
@@ -47,7 +45,6 @@ __all__ = [
     "GlyphsData",
     "ImageData",
     "ImageFolder",
-    "Indexed",
     "Pairs",
     "PairsData",
     "Source",
@@ -58,7 +55,6 @@ __all__ = [
     "digest_files",
     "domain_of",
     "example_bytes",
-    "given",
     "labelled",
     "scan",
     "source",
