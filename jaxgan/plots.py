@@ -1,4 +1,4 @@
-"""Plots of a run: curves, scores and points.
+"""Plots of a run: curves, scores, points, and samples that are numbers.
 
 For example:
 
