@@ -111,13 +111,15 @@ class Arrays:
           InputError: A label is of no class, or the domain cannot be told.
         """
         self._arrays, self._fingerprint = dict(arrays), ""
-        self.fields = {name: Field(x.shape[1:], str(x.dtype)) for name, x in self._arrays.items()}
+        self.fields: Mapping[str, Field] = {
+            n: Field(x.shape[1:], str(x.dtype)) for n, x in self._arrays.items()
+        }
         labels = self._arrays["label"]
-        self.classes = tuple(_counted(labels) if classes is None else classes)
+        self.classes: tuple[str, ...] = tuple(_counted(labels) if classes is None else classes)
         bad = np.flatnonzero((labels < 0) | (labels >= max(1, len(self.classes))))
         if len(bad):
             _check_label(labels[bad[0]], int(bad[0]), self.classes)
-        self.domain = _told(self.fields["real"]) if domain is None else domain
+        self.domain: Mapping[str, Any] = _told(self.fields["real"]) if domain is None else domain
 
     @property
     def fingerprint(self) -> str:
@@ -168,27 +170,30 @@ class Indexed:
         Raises:
           InputError: As `given`.
         """
-        self.data, self._length = data, len(data)
+        self.data: Any = data
+        self._length = len(data)
         if self._length < 1:
             raise InputError("the data has no examples; give at least one")
         first = stored.example(data[0], 0)
         self._named = frozenset(first)
-        self.fields = {name: Field(x.shape, str(x.dtype)) for name, x in first.items()}
-        self.fields.setdefault("label", Field((), "int32"))
-        self.domain = _told(self.fields["real"]) if domain is None else domain
+        fields = {name: Field(x.shape, str(x.dtype)) for name, x in first.items()}
+        self.fields: Mapping[str, Field] = (
+            fields if "label" in fields else {**fields, "label": Field((), "int32")}
+        )
+        self.domain: Mapping[str, Any] = _told(self.fields["real"]) if domain is None else domain
         known = _own_classes(data) if classes is None else tuple(classes)
         if "label" not in first:
             _check_unlabelled(classes)
             known = ()
         own = getattr(data, "fingerprint", None)
-        self.fingerprint = own if isinstance(own, str) else ""
+        self.fingerprint: str = own if isinstance(own, str) else ""
         whole = self._length * sum(x.nbytes for x in first.values()) <= FINGERPRINT_BYTES
         if known is None and not whole:
             raise InputError(
                 f"the data has labels, and over {FINGERPRINT_BYTES >> 20} MiB of examples, too many to count the "
                 "classes; pass their names as `classes`"
             )
-        self.classes = known or ()
+        self.classes: tuple[str, ...] = known or ()
         if known is None or not self.fingerprint:
             self._survey(self._length if whole else SAMPLED, known)
 
