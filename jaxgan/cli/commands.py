@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace, path: Path, modules: Sequence[Any]) -> Any
 
 
 def _own(module: Any, settings: Any) -> Any:
-    """What a file that was imported has of a game: game(settings), and source(settings) where nothing names the data."""
+    """What a file that was imported has of a game: game(settings), and source(settings) where no name does."""
     from jaxgan import public
 
     source = getattr(module, "source", None)

@@ -32,10 +32,9 @@ from jaxgan.families.base import SHOWN, Built
 from jaxgan.game import Game, Keys
 from jaxgan.objectives.latents import Latents
 
-
 LACKING = (
-    "the game of this run is somebody's own, and no folder can hold it: pass --import FILE.py, the file that has it (in "
-    "Python jaxgan.load(RUN, game=...))"
+    "the game of this run is somebody's own, and no folder can hold it: pass --import FILE.py, the file that has it "
+    "(in Python jaxgan.load(RUN, game=...))"
 )
 
 
