@@ -167,7 +167,7 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
         ({"game__r1": "true"}, "game.r1: Input should be a valid number, got True"),
         ({"compute_dtype": "float16"}, "compute_dtype: Input should be 'float32' or 'bfloat16', got 'float16'"),
         ({"name": "a/b"}, r"name: String should match pattern '^[\w.-]+$', got 'a/b'"),
-        ({"data__source": "foldr"}, "data.source: Input should be one of KINDS, got 'foldr'"),
+        ({"data__source": "foldr"}, "data.source: Input should be one of KINDS, got 'foldr'; did you mean folder?"),
         (
             {"data__task": "edges", "data__scale": "2"},
             ("data: has a scale and a task; leave out scale or set task to 'none', got "
@@ -175,7 +175,7 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
         ),
         (
             {"generator__network": "unett"},
-            "generator.network: Input should be one of KINDS, got 'unett'",
+            "generator.network: Input should be one of KINDS, got 'unett'; did you mean unet?",
         ),
         ({"data__source": "folder", "data__path": "x"}, "data.resolution is missing"),
         ({"steps__x": "1"}, "--steps.x: steps is a value, not a section"),

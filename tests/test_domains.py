@@ -351,7 +351,8 @@ def test_data_without_splits_says_so():
         HeightsData().of_split("test")
     with pytest.raises(InputError, match="'toy-tones' has no split 'test': Input should be 'train'"):
         TonesData().of_split("test")
-    assert experiment.held_out(settings("tones", True)) is None
+    built = experiment.of_source(settings("tones", True), Tones())
+    assert experiment.held_out(built) is None
 
 
 @domain("toy-text")

@@ -189,7 +189,8 @@ def described(said: Mapping[str, Any] | Domain) -> Domain:
     """
     if isinstance(said, Domain):
         return said
-    DOMAINS.find(said.get("domain"))
+    if isinstance(said, Mapping):
+        DOMAINS.find(said.get("domain"))
     try:
         return DOMAINS.validate_json(json.dumps(said))
     except TypeError as error:

@@ -264,7 +264,7 @@ class Code(NamedTuple):
     file: str | None
     """Its path; None where there is no file, as in a notebook."""
     sha256: str
-    """Of the file, or "unverified" where there is none."""
+    """The digest of the file, or "unverified" where there is none."""
 
 
 def _unopened(split: str | None) -> Source:

@@ -108,9 +108,9 @@ def _train(
     run_dirs: list[Path],
     spread: Layout,
     say: Say,
-    own: Own | None,
-    changed: bool,
     progress: bool,
+    own: Own | None = None,
+    changed: bool = False,
 ) -> int:
     """Trains experiments that differ in their seeds alone, in one program."""
     source = experiment.source_of(each[0], own=own)
