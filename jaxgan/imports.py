@@ -1,4 +1,4 @@
-"""Code from outside: files and packages that a user named, and what installed distributions offer; nothing else.
+"""Imports from outside: files and packages that a user named, and what installed distributions offer; nothing else.
 
 A config or a run directory, whoever wrote it, never causes an import by itself. A dotted name means something only
 where its top package was brought here before, which a command line does for each `--import`; a plain one where an
@@ -147,7 +147,7 @@ def _current_folder_off_path() -> Iterator[None]:
 
 @contextmanager
 def _importing(name: str, file: str | None = None) -> Iterator[None]:
-    """Turns what foreign code raises into one line, below its own traceback."""
+    """Turns what a file from outside raises into one line, below its own traceback."""
     _current.append(name)
     try:
         yield
@@ -165,7 +165,7 @@ def _importing(name: str, file: str | None = None) -> Iterator[None]:
 
 
 def show(error: Exception, file: str | None = None) -> None:
-    """Prints the traceback of foreign code to stderr, from its own file on."""
+    """Prints the traceback of a file from outside to stderr, from its own file on."""
     first = found = error.__traceback__
     while found is not None and file is not None:
         if found.tb_frame.f_code.co_filename == file:
@@ -187,7 +187,7 @@ def find(group: str, name: str) -> Any:
       name: The name, as a config has it.
 
     Raises:
-      InputError: A package that was brought holds no such thing, two distributions offer the name, or the code raises.
+      InputError: A package that was brought holds no such thing, two distributions offer it, or the import raises.
     """
     top, *inner = name.split(".")
     if inner and top in _named:

@@ -199,7 +199,7 @@ def train(
         walks between latents, and truncated.
       shown: What the progress bar shows: labels, each with metrics such as "player/loss", the first of which that is
         there is shown. By default losses.
-      changed: Whether a run may go on with other code than it was trained with, which its manifest then says.
+      changed: Whether a run may go on with other files than it was trained with, which its manifest then says.
       progress: Whether to draw progress bars.
       devices: Where to train; by default on all devices.
       keys: Keys of a config's `[run]`, `[feed]` and `[evaluation]`.

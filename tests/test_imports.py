@@ -1,4 +1,4 @@
-"""Code from outside: what may be imported, and that nothing else ever is."""
+"""Imports from outside: what may be imported, and that nothing else ever is."""
 
 import json
 import os
@@ -131,7 +131,7 @@ def test_not_under_python_m_where_the_folder_is_on_the_path(way):
 
 
 def test_a_run_directory_never_imports(capfd):
-    """A run whose network is code from outside, as a stranger may send it."""
+    """A run whose network is from outside, as a stranger may send it."""
     Path("toy_evil.py").write_text(NETWORKS.format(name="evil"))
     assert main(["train", written("mlp"), "--run-dir", "run", "--quiet"]) == 0
     run = Path("run")
@@ -220,20 +220,20 @@ def test_a_network_of_ones_own_by_its_name_and_by_its_place(capfd):
         assert main([*words, "--generator.slope", "2"]) == 0
         run = Path(f"run-{name}")
         assert f'network = "{name}"' in (run / "config.toml").read_text()
-        (code,) = json.loads((run / "manifest.json").read_text())["code"]
-        assert code["file"] == str(Path("toy_nets.py").resolve())
-        assert code["sha256"] == imports.sha256(Path("toy_nets.py"))
+        (origin,) = json.loads((run / "manifest.json").read_text())["origins"]
+        assert origin["file"] == str(Path("toy_nets.py").resolve())
+        assert origin["sha256"] == imports.sha256(Path("toy_nets.py"))
         assert (
             main(["sample", str(run), "--import", "toy_nets.py", "--out", f"{name}.png", "--num", "4"]) == 0
         )
     # the file has changed: not without being told
     Path("toy_nets.py").write_text(Path("toy_nets.py").read_text() + "# more\n")
     again = ["train", "run-my-nets", "--steps", "3", "--import", "toy_nets.py", "--quiet"]
-    assert "was trained with other code" in refused(capfd, *again)
+    assert "was trained with other files" in refused(capfd, *again)
     assert main([*again, "--changed"]) == 0
     manifest = json.loads(Path("run-my-nets/manifest.json").read_text())
-    assert manifest["code_changes"] == [
-        {"step": 2, "from": [code["sha256"]], "to": [imports.sha256(Path("toy_nets.py"))]}
+    assert manifest["origins_changed"] == [
+        {"step": 2, "from": [origin["sha256"]], "to": [imports.sha256(Path("toy_nets.py"))]}
     ]
 
 

@@ -239,7 +239,7 @@ def test_a_script_that_is_killed_goes_on_to_the_same_bits(mine, tmp_path):
     more = (tmp_path / "toy_mine.py").read_text().replace("steps=6", "steps=9")
     (tmp_path / "toy_mine.py").write_text(more)
     changed = subprocess.run(script, env=environment, capture_output=True, text=True)
-    assert "was trained with other code" in changed.stderr
+    assert "was trained with other files" in changed.stderr
     assert changed.returncode == 1
     (tmp_path / "toy_mine.py").write_text(more.replace('"run", ', '"run", changed=True, '))
     subprocess.run(script, env=environment, check=True, capture_output=True)
@@ -300,25 +300,25 @@ def test_provenance_is_of_the_file_and_changes_are_kept(mine, capfd):
     run = trained(mine, steps=3)
     file = Path("toy_mine.py").resolve()
     was = imports.sha256(file)
-    assert run.manifest["code"] == [{"module": "toy_mine", "file": str(file), "sha256": was}]
-    assert "that file alone" in run.manifest["code_covers"]
+    assert run.manifest["origins"] == [{"module": "toy_mine", "file": str(file), "sha256": was}]
+    assert "that file alone" in run.manifest["origins_cover"]
     assert tuple(run.settings.game.settings) == ("rate", "note")
     file.write_text(MINE + "# another file\n")
     now = imports.sha256(file)
     with pytest.raises(
-        InputError, match=f"run was trained with other code: .*toy_mine.py had SHA-256 {was[:12]} and"
+        InputError, match=f"run was trained with other files: .*toy_mine.py had SHA-256 {was[:12]} and"
     ):
         trained(mine)
-    with pytest.raises(InputError, match="run was trained with other code"):
+    with pytest.raises(InputError, match="run was trained with other files"):
         jaxgan.load("run", mine.game, mine.source).verify(progress=False)
     capfd.readouterr()
     jaxgan.load("run", mine.game, mine.source).sample(2)
-    assert "run was trained with other code" in capfd.readouterr().err
+    assert "run was trained with other files" in capfd.readouterr().err
     for steps in (5, 6):
         trained(mine, steps=steps, changed=True)
-        assert run.manifest["code"][0]["sha256"] == now
-        assert run.manifest["code_changes"] == [{"step": 3, "from": [was], "to": [now]}]
-    assert json.loads(json.dumps(inspect(Path("run"), print)))["code_changes"][0]["step"] == 3
+        assert run.manifest["origins"][0]["sha256"] == now
+        assert run.manifest["origins_changed"] == [{"step": 3, "from": [was], "to": [now]}]
+    assert json.loads(json.dumps(inspect(Path("run"), print)))["origins_changed"][0]["step"] == 3
 
 
 def test_code_without_a_file_is_unverified(tmp_path, monkeypatch):
@@ -329,8 +329,8 @@ def test_code_without_a_file_is_unverified(tmp_path, monkeypatch):
     run = jaxgan.train(
         space["game"], space["source"], "run", steps=2, settings=space["SETTINGS"], **space["HOW"]
     )
-    (code,) = run.manifest["code"]
-    assert (code["file"], code["sha256"]) == (None, "unverified")
+    (origin,) = run.manifest["origins"]
+    assert (origin["file"], origin["sha256"]) == (None, "unverified")
     run.resume(steps=3, progress=False)
 
 
@@ -338,8 +338,8 @@ def test_a_game_of_families_alone_is_of_the_file_that_trains_it(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     game = GAN(latent=2).game(MLPGenerator((2,), width=4), MLPDiscriminator(width=4))
     run = jaxgan.train(game, np.zeros((8, 2)), "run", steps=1, batch_size=8, progress=False)
-    (code,) = run.manifest["code"]
-    assert code["file"] == str(Path(__file__).resolve())
+    (origin,) = run.manifest["origins"]
+    assert origin["file"] == str(Path(__file__).resolve())
 
 
 # The config way and the Python way

@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     imports(train)
     train.add_argument(
-        "--changed", action="store_true", help="go on though the code of your own is another one now"
+        "--changed", action="store_true", help="go on though a file of your own is another one now"
     )
     several = train.add_argument_group("several processes, each started with the same command")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")

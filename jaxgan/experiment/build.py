@@ -67,7 +67,7 @@ def build(
         fields=fields,
         domain=domain,
         open=partial(source_of, settings),
-        code=provenance.of_settings(settings, domain),
+        origins=provenance.of_settings(settings, domain),
     )
 
 

@@ -61,7 +61,7 @@ def made(own: Own, settings: Mapping[str, Any]) -> Built:
         raise InputError(f"a game must be a jaxgan.Game or a jaxgan.Built, and is a {type(found).__name__}")
     _check_parts(built.game)
     otherwise = provenance.of_file(own.file.stem if own.file else "__main__", own.file)
-    return built._replace(code=(provenance.of_game(built.game, otherwise),))
+    return built._replace(origins=(provenance.of_game(built.game, otherwise),))
 
 
 class _Asked(Mapping[str, Any]):

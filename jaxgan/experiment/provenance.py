@@ -1,4 +1,4 @@
-"""Where code from outside comes from: the files of a game that somebody wrote, and of what a config names of one's own.
+"""Where a run comes from: the files of a game that somebody wrote, and of what a config names of one's own.
 
 A digest covers one file, not what that file imports.
 
@@ -6,7 +6,7 @@ For example:
 
     >>> of_function(of_settings).module, of_function(lambda x: x).sha256  # a lambda typed in has no file
     ('jaxgan.experiment.provenance', 'unverified')
-    >>> told((Code("mine", "mine.py", "ab12"),))["code"]
+    >>> told((Origin("mine", "mine.py", "ab12"),))["origins"]
     [{'module': 'mine', 'file': 'mine.py', 'sha256': 'ab12'}]
 """
 
@@ -21,24 +21,24 @@ from jaxgan import imports
 from jaxgan.config import Settings
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
-from jaxgan.families.base import Code
+from jaxgan.families.base import Origin
 from jaxgan.game import Game
 from jaxgan.settings import Model
 
 UNVERIFIED = "unverified"
 LIBRARIES = frozenset({"jaxgan", "jax", "jaxlib", "flax", "optax", "functools"})
-"""Packages whose code is named by versions."""
+"""Packages that versions name."""
 
 
-def of_file(module: str, file: str | Path | None) -> Code:
+def of_file(module: str, file: str | Path | None) -> Origin:
     """What is stored of a module and its file; a file that is not there counts as none."""
     path = Path(file).resolve() if file else None
     if path is None or not path.is_file():
-        return Code(module, None, UNVERIFIED)
-    return Code(module, str(path), imports.sha256(path))
+        return Origin(module, None, UNVERIFIED)
+    return Origin(module, str(path), imports.sha256(path))
 
 
-def of_function(function: Any) -> Code:
+def of_function(function: Any) -> Origin:
     """What is stored of the file that a function, or the class of a callable object, stands in."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -50,7 +50,7 @@ def of_function(function: Any) -> Code:
     return _of_class(function if isinstance(function, type) else type(function))
 
 
-def _of_class(cls: type) -> Code:
+def _of_class(cls: type) -> Origin:
     return of_file(cls.__module__, getattr(sys.modules.get(cls.__module__), "__file__", None))
 
 
@@ -58,7 +58,7 @@ def _outside(module: str | None) -> bool:
     return (module or "").partition(".")[0] not in LIBRARIES
 
 
-def of_game(game: Game, otherwise: Code) -> Code:
+def of_game(game: Game, otherwise: Origin) -> Origin:
     """What is stored of the file that holds a game: the first of its functions that is of no library.
 
     Args:
@@ -74,13 +74,13 @@ def of_game(game: Game, otherwise: Code) -> Code:
     return otherwise
 
 
-def of_settings(settings: Settings, domain: Domain) -> tuple[Code, ...]:
+def of_settings(settings: Settings, domain: Domain) -> tuple[Origin, ...]:
     """What is stored of the files, not jaxgan's own, of what a config names and of the domain of its data."""
-    found = {code.module: code for cls in (*_classes(settings), type(domain)) if (code := _own(cls))}
+    found = {origin.module: origin for cls in (*_classes(settings), type(domain)) if (origin := _own(cls))}
     return tuple(found.values())
 
 
-def _own(cls: type) -> Code | None:
+def _own(cls: type) -> Origin | None:
     return _of_class(cls) if _outside(cls.__module__) else None
 
 
@@ -94,16 +94,16 @@ def _classes(model: Model) -> Iterator[type]:
             yield from _classes(value)
 
 
-def told(code: Sequence[Code]) -> dict[str, Any]:
-    """What a run's manifest says of code from outside."""
-    if not code:
+def told(origins: Sequence[Origin]) -> dict[str, Any]:
+    """What a run's manifest says of files from outside."""
+    if not origins:
         return {}
     covers = "each digest covers that file alone, not what it imports"
-    return {"code": [each._asdict() for each in code], "code_covers": covers}
+    return {"origins": [each._asdict() for each in origins], "origins_cover": covers}
 
 
 def check(old: Mapping[str, Any], new: dict[str, Any], where: Path, changed: bool) -> None:
-    """Compares the code of a resumed run with that which it was trained with.
+    """Compares the files of a resumed run with those that it was trained with.
 
     Args:
       old: The run's manifest.
@@ -114,25 +114,25 @@ def check(old: Mapping[str, Any], new: dict[str, Any], where: Path, changed: boo
     Raises:
       InputError: A file is another one, and that is not wanted.
     """
-    then, now = ([each["sha256"] for each in said.get("code", ())] for said in (old, new))
-    history = list(old.get("code_changes", ()))
+    then, now = ([each["sha256"] for each in said.get("origins", ())] for said in (old, new))
+    history = list(old.get("origins_changed", ()))
     if then != now:
         if not changed:
-            files = [each["file"] or each["module"] for each in new.get("code", ())] or [
+            files = [each["file"] or each["module"] for each in new.get("origins", ())] or [
                 "what it was made of"
             ]
             raise InputError(
-                f"{where} was trained with other code: {', '.join(files)} had SHA-256 {_short(then)} and has "
+                f"{where} was trained with other files: {', '.join(files)} had SHA-256 {_short(then)} and has "
                 f"{_short(now)}; restore it, or go on with it as it is now by --changed (in Python changed=True)"
             )
         history.append({"step": None, "from": then, "to": now})
     if history:
-        new["code_changes"] = history
+        new["origins_changed"] = history
 
 
-def differs(manifest: Mapping[str, Any], code: Sequence[Code]) -> str | None:
-    """How code differs from that which a run was trained with, for people; None where it does not."""
-    then, now = [each["sha256"] for each in manifest.get("code", ())], [each.sha256 for each in code]
+def differs(manifest: Mapping[str, Any], origins: Sequence[Origin]) -> str | None:
+    """How files differ from those that a run was trained with, for people; None where they do not."""
+    then, now = [each["sha256"] for each in manifest.get("origins", ())], [each.sha256 for each in origins]
     return None if then == now else f"SHA-256 {_short(then)} then, {_short(now)} now"
 
 

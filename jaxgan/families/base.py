@@ -257,8 +257,8 @@ class Parts(NamedTuple):
         return made
 
 
-class Code(NamedTuple):
-    """A file of code from outside that a game is made of."""
+class Origin(NamedTuple):
+    """A file from outside that a game is made of."""
 
     module: str
     file: str | None
@@ -312,7 +312,7 @@ class Built(NamedTuple):
     """What the examples are."""
     open: Callable[[str | None], Source] = _unopened
     """Opens the data, or another split of it; raises InputError where there is none."""
-    code: tuple[Code, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Files from outside that the game is made of."""
 
     @property

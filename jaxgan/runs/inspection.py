@@ -93,7 +93,7 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         "deterministic": manifest.get("deterministic"),
         "git_commit": manifest.get("git_commit"),
         "checkpoints": Checkpoints(RunDirectory(path).checkpoints).steps(),
-        **{name: manifest[name] for name in ("code", "code_covers", "code_changes") if name in manifest},
+        **{name: manifest[name] for name in ("origins", "origins_cover", "origins_changed") if name in manifest},
         "config_sha256": hashlib.sha256(
             json.dumps(settings.model_dump(), sort_keys=True).encode()
         ).hexdigest(),

@@ -60,8 +60,8 @@ def load(path: Path, warn: Callable[[str], None], *, best: bool = False, own: Ow
         built = experiment.of_manifest(saved.config, saved.manifest, own)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    if how := provenance.differs(saved.manifest, built.code):
-        warn(f"{path} was trained with other code ({how}): what is made now is made by the code as it is now")
+    if how := provenance.differs(saved.manifest, built.origins):
+        warn(f"{path} was trained with other files ({how}): what is made now is made by what they are now")
     return Trained(built, restored(built, saved.table), saved.step, sha256(saved.table))
 
 

@@ -56,7 +56,7 @@ def claimed(
       source: Their data.
       spread: Over which devices they train.
       say: Called with each line for the user.
-      changed: Whether a resumed run may go on with other code than it was trained with.
+      changed: Whether a resumed run may go on with other files than it was trained with.
 
     Yields:
       The manifest of each run, as it is to be written.
@@ -77,7 +77,7 @@ def claimed(
             check(run, one.config)
             here = environment(spread.home(i), one.config.seed, experiment.facts(source))
             here |= {"fixed_weights": fixed} if fixed else {}
-            here |= provenance.told(one.code)
+            here |= provenance.told(one.origins)
             if spread.by:
                 here |= {"seeds": [other.config.seed for other in built], "seeds_by": spread.by}
             old = run.read_manifest()

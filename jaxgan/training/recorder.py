@@ -117,7 +117,7 @@ class Recorder:
         resumed = self._saved >= 0
         self.folder.write(self.folder.config, self.settings.to_toml())
         manifest = {**manifest, "resumed_from_step": self.step if resumed else None}
-        for change in manifest.get("code_changes", ()):
+        for change in manifest.get("origins_changed", ()):
             if change["step"] is None:  # the one that was made just now
                 change["step"] = self.step
         self.folder.write(self.folder.manifest, json.dumps(manifest, indent=1))

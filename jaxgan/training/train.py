@@ -50,7 +50,7 @@ def train(
       run_dir: Its folder, made if need be.
       say: Called with each line for the user.
       own: The game, where somebody wrote it in Python.
-      changed: Whether a resumed run may go on with other code than it was trained with.
+      changed: Whether a resumed run may go on with other files than it was trained with.
       progress: Whether to draw a progress bar.
       devices: Where to train; by default on all devices.
 
