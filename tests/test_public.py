@@ -31,6 +31,7 @@ from jaxgan.networks import (
     StageOne,
     StageTwo,
 )
+from jaxgan.public.train import settings_of
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.inspection import inspect
 from jaxgan.sampling import sample as sampling
@@ -531,7 +532,7 @@ def test_configs_by_name_path_table_and_settings(tmp_path, monkeypatch):
         ROOT / "configs/mlp.toml",
         config.load(ROOT / "configs/mlp.toml"),
     ]
-    found = [config.changed(public._config(way), {"steps": 1, "every": 5}) for way in ways]
+    found = [config.changed(settings_of(way), {"steps": 1, "every": 5}) for way in ways]
     assert all(each == found[0] for each in found)
     assert (found[0].steps, found[0].evaluation.every) == (1, 5)
     with pytest.raises(InputError, match=r"no config is called 'mlpp'; did you mean mlp?"):
