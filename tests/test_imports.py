@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import tomli_w
 
-from jaxgan import config, imports
+from jaxgan import config, domains, imports
 from jaxgan.cli import main
 from jaxgan.errors import InputError
 
@@ -339,3 +340,71 @@ def test_a_worker_that_imports_its_main_file_does_not_train(tmp_path):
     assert done.stdout == "1\n"
     assert "jaxgan.train was called while its file was imported; guard it" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+MORE = '''
+from pathlib import Path
+
+from jaxgan import Domain, domain, family
+from jaxgan.families import GAN
+from jaxgan.settings import Count
+
+Path("ran-more").touch()
+
+
+@family("my-more")
+class Mine(GAN):
+    """A GAN with one more setting."""
+
+    more: Count = 1
+
+
+@domain("my-kind")
+class Kind(Domain):
+    """Examples of a rate."""
+
+    rate: Count = 8000
+
+    def write(self, shown, out): ...
+'''
+
+
+@pytest.mark.parametrize("way", ["dotted", "entry points"])
+def test_families_and_domains_of_ones_own(way, tmp_path, monkeypatch):
+    place = tmp_path / "site"
+    place.mkdir()
+    (place / "toy_more.py").write_text(MORE)
+    names = {"dotted": ("toy_more.Mine", "toy_more.Kind"), "entry points": ("toy-family", "toy-domain")}[way]
+    game = {"family": names[0], "more": 3}
+    with pytest.raises(InputError, match="as no config imports anything"):
+        config.parse({**table("mlp"), "game": game})
+    with pytest.raises(InputError, match="the data is of a domain that cannot be made of"):
+        domains.described({"domain": names[1], "rate": 5})
+    assert ran() == []
+    if way == "dotted":
+        imports.bring("site/toy_more.py")
+    else:
+        folder = place / "toy_more-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-more\nVersion: 1\n")
+        (folder / "entry_points.txt").write_text(
+            f"[jaxgan.families]\n{names[0]} = toy_more:Mine\n[jaxgan.domains]\n{names[1]} = toy_more:Kind\n"
+        )
+        monkeypatch.syspath_prepend(str(place))
+    settings = config.parse({**table("mlp"), "game": game})
+    assert (settings.game.family, settings.game.more) == (names[0], 3)
+    assert config.parse(tomllib.loads(settings.to_toml())) == settings
+    found = domains.described({"domain": names[1], "rate": 5})
+    assert (found.domain, found.rate) == (names[1], 5)
+    # of another kind than the section asks for
+    with pytest.raises(InputError, match="is the class Kind, and not registered as a family"):
+        config.parse(
+            {**table("mlp"), "game": {"family": "toy_more.Kind"}} if way == "dotted" else _crossed(place)
+        )
+
+
+def _crossed(place: Path) -> dict:
+    """A config that names a family which its distribution says is a domain."""
+    points = place / "toy_more-1.dist-info" / "entry_points.txt"
+    points.write_text("[jaxgan.families]\ntoy-crossed = toy_more:Kind\n")
+    return {**table("mlp"), "game": {"family": "toy-crossed"}}
