@@ -76,11 +76,14 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
     panels = [panel for panel in panels if panel[1]]
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
-    names = {
-        f"discriminator/{key}{kind}": name
-        for key, name in {"real": "D(x)", "fake": "D(G(z))"}.items()
-        for kind in ("", "_logit")
-    }
+
+    def name(key: str) -> str:
+        player, _, metric = key.partition("/")
+        said = {"real": "D(x)", "fake": "D(G(z))"}.get(metric.removesuffix("_logit"))
+        if said is None:
+            return player
+        return said if player == "discriminator" else f"{said} of {player}"
+
     for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
         for i, key in enumerate(shown):
             values = column(key)
@@ -92,7 +95,7 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
                 smooth(values, width),
                 color=f"C{i}",
                 linewidth=1.4,
-                label=names.get(key, key.split("/")[0]),
+                label=name(key),
             )
         if line is not None:
             ax.axhline(line, color="black", linestyle="--", linewidth=0.8)

@@ -127,6 +127,15 @@ def test_curves_show_the_numbers(tmp_path):
     assert picture(lines(20, **{"generator/loss": None}), "d") != flat
 
 
+def test_curves_of_any_player_say_what_is_judged(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "write", lambda figure, path: drawn.append(figure))
+    rows = [{"step": 1, "D/loss": 1.0, "D/real": 0.6, "D/fake": 0.4, "discriminator/real": 0.5}]
+    plots.curves(rows, tmp_path / "curves.png", "t")
+    (legends,) = ([[text.get_text() for text in ax.get_legend().get_texts()] for ax in f.axes] for f in drawn)
+    assert legends == [["D"], ["D(x) of D", "D(G(z)) of D", "D(x)"]]
+
+
 def test_curves_leave_pyplot_alone(tmp_path):
     """A research script in a notebook keeps its backend and its open figures."""
     import matplotlib as mpl
