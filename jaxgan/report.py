@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import domains, experiment, families, plots
+from jaxgan import config, domains, experiment, families, plots
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
@@ -157,7 +157,7 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
         drawn = _drawn(lambda file: plots.scores(over_time, file))
         parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
     parts += [_slider(folder, trained.built, number), _samples(trained)]
-    again = shlex.join(["jaxgan", "train", str(folder.config), "--run-dir", "NEW"])
+    again = shlex.join(_again(folder, settings, manifest))
     command = shlex.join(manifest.get("command", []))
     parts += [
         f"<h2>To repeat it</h2><pre>{_text(again)}</pre>",
@@ -329,6 +329,14 @@ def _samples(trained: sample.Trained) -> str:
         parts += ["<h2>Walks between latents</h2>", _captioned(_sheet(domain, walks), text)]
     parts += [f"<h2>Nearest training {domain.plural}</h2>", _neighbours(trained, made[:SHOWN])]
     return "\n".join([*parts, *_pictures(trained)])
+
+
+def _again(folder: RunDirectory, settings: config.RunSettings, manifest: Mapping[str, Any]) -> list[str]:
+    """The command that trains the same again elsewhere, with the file of a game that somebody wrote."""
+    if not isinstance(settings, config.OwnSettings):
+        return ["jaxgan", "train", str(folder.config), "--run-dir", "NEW"]
+    files = [each["file"] for each in manifest.get("code", ()) if each["file"]]
+    return ["jaxgan", "train", str(folder.path), "--run-dir", "NEW", "--import", *(files[:1] or ["FILE.py"])]
 
 
 def _pictures(trained: sample.Trained) -> list[str]:
