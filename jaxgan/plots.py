@@ -43,13 +43,19 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -> None:
+def curves(
+    rows: Sequence[Mapping[str, float | None]],
+    path: Path,
+    title: str,
+    shown: Mapping[str, Sequence[str]] = {},
+) -> None:
     """Draws losses, gradient norms, and what the discriminator thinks of real and generated images, by step.
 
     Args:
       rows: The lines of metrics.jsonl.
       path: The PNG to write.
       title: Above the picture.
+      shown: What is to be seen besides, as of `jaxgan.families.Built.shown`.
     """
     from matplotlib.figure import Figure  # not pyplot, which would change the backend of a caller's notebook
 
@@ -61,7 +67,11 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
         return np.array([row.get(key) for row in rows], float)
 
     keys = list(dict.fromkeys(key for row in (rows[0], rows[-1]) for key in row))
-    probabilities = any(key.endswith("/real") for key in keys)  # so the losses are cross-entropies
+    said = [key for key in keys if key.endswith(("/real", "/fake"))]
+    values = np.concatenate([column(key) for key in said]) if said else np.full(1, np.nan)
+    # A game of somebody's own may call other things so.
+    probabilities = bool(np.all((values >= 0) & (values <= 1) | ~np.isfinite(values))) and bool(said)
+    others = {key: label for label, each in shown.items() for key in each[:1] if key in keys}
     panels = [
         (
             "loss (nats)" if probabilities else "loss",
@@ -69,10 +79,12 @@ def curves(rows: Sequence[Mapping[str, float | None]], path: Path, title: str) -
             None,
             False,
         ),
-        ("D(x) and D(G(z))", [key for key in keys if key.endswith(("/real", "/fake"))], 0.5, False),
+        ("D(x) and D(G(z))", said, 0.5 if probabilities else None, False),
         ("mean logits", [key for key in keys if key.endswith(("/real_logit", "/fake_logit"))], None, False),
         ("gradient norm", [key for key in keys if key.endswith("/grad_norm")], None, True),
     ]
+    drawn = {key for panel in panels for key in panel[1]}
+    panels += [(label, [key], None, False) for key, label in others.items() if key not in drawn]
     panels = [panel for panel in panels if panel[1]]
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)

@@ -147,7 +147,7 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     parts += [f'<p class="warning">{_text(line)}</p>' for line in warnings(rows)]
     parts.append(_scores(path, scored))
     if rows:
-        curves = _drawn(lambda file: plots.curves(rows, file, ""))
+        curves = _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))
         parts += [
             "<h2>Curves</h2>",
             _figure(curves, "by step; the dashed line is a discriminator that cannot tell", "drawn"),

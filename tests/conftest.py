@@ -80,7 +80,7 @@ def quick_curves() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            plots, "curves", lambda rows, path, title: path.write_text(f"{title}\n{json.dumps(rows)}")
+            plots, "curves", lambda rows, path, title, shown: path.write_text(f"{title}\n{json.dumps(rows)}")
         )
         yield
 

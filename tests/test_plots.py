@@ -148,3 +148,18 @@ def test_curves_leave_pyplot_alone(tmp_path):
         assert plt.get_fignums() == []
     finally:
         mpl.use("agg")
+
+
+@pytest.mark.parametrize(("real", "limits"), [(0.9, (0, 1)), (3.0, None), (-0.1, None)])
+def test_curves_of_a_game_of_ones_own_hide_nothing(real, limits, tmp_path, monkeypatch):
+    """What is called "real" there may be no probability; what the bar shows has a panel where no other has it."""
+    drawn = []
+    monkeypatch.setattr(plots, "write", lambda figure, path: drawn.append(figure))
+    rows = [{"step": step, "D/loss": 1.0, "D/real": real, "D/k": step / 2} for step in (1, 2)]
+    shown = {"D loss": ("D/loss",), "k": ("D/k", "D/never"), "M": ("D/never",)}
+    plots.curves(rows, tmp_path / "curves.png", "t", shown)
+    loss, says, k = drawn[0].axes
+    assert [loss.get_title(), k.get_title()] == ["loss (nats)" if limits else "loss", "k"]
+    low, high = says.get_ylim()
+    assert (low, high) == limits if limits else low < real < high
+    assert k.lines[0].get_ydata().tolist() == [0.5, 1.0]

@@ -180,7 +180,7 @@ def test_growing_steps_goes_on_to_the_same_bits(tmp_path, twelve):
 def test_curves_are_drawn_once_it_is_time_and_at_the_end(tmp_path, monkeypatch, after, share, drawn):
     """A window after each checkpoint, but not too soon, nor too soon after the last drawing."""
     seen = []
-    monkeypatch.setattr(plots, "curves", lambda rows, path, title: seen.append(rows[-1]["step"]))
+    monkeypatch.setattr(plots, "curves", lambda rows, path, title, shown: seen.append(rows[-1]["step"]))
     monkeypatch.setattr(loop, "CURVES_AFTER", after)
     monkeypatch.setattr(loop, "CURVES_SHARE", share)
     go(tmp_path, "--steps", 23)

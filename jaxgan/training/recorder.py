@@ -224,4 +224,5 @@ class Recorder:
             return
         self._drawn = self.logged
         if self.writes and self.step and (rows := self.folder.read_metrics()):
-            plots.curves(rows, self.folder.curves, f"{self.settings.name}, seed {self.settings.seed}")
+            title = f"{self.settings.name}, seed {self.settings.seed}"
+            plots.curves(rows, self.folder.curves, title, self.built.shown)
