@@ -285,3 +285,20 @@ def test_keys_of_older_versions_are_read_with_a_note_of_the_new():
         assert config.parse(old, {"evaluation.scores": '["recall"]'}).evaluation.scores == ["recall"]
     with pytest.raises(InputError, match=r"evaluation.metrics is called evaluation.scores now; leave out"):
         config.parse({**LEAST, "evaluation": {"metrics": ["kernel"], "scores": ["kernel"]}})
+
+
+def test_determinism_is_known_before_anything_is_checked(tmp_path):
+    """XLA has to be asked before JAX starts, and code from outside may start it."""
+    path = tmp_path / "config.toml"
+    path.write_text('name = 3\n[generator]\nnetwork = "nowhere.Net"\n[run]\ndeterministic = false\n')
+    assert not config.deterministic(path, {})
+    assert not config.deterministic(tmp_path, {})  # of a run's folder
+    assert config.deterministic(path, {"run.deterministic": "true"})
+    path.write_text("[run]\n")
+    assert config.deterministic(path, {})
+    assert not config.deterministic(path, {"run.deterministic": "false"})
+    path.write_text("run = 3\n")
+    assert config.deterministic(path, {})
+    path.write_text("nonsense [")
+    assert config.deterministic(path, {})
+    assert config.deterministic(tmp_path / "nowhere.toml", {})

@@ -132,10 +132,12 @@ def _train(options: argparse.Namespace) -> int:
             raise InputError(f"--process is {options.process} of {options.processes}; it counts from 0")
         if not re.fullmatch(r".+:\d{1,5}", options.coordinator):
             raise InputError(f"--coordinator is {options.coordinator}; it must be HOST:PORT")
-    modules = _bring(options)
     from jaxgan import config, public
 
     path = Path(options.config) if options.config else config.shipped("default")
+    if options.imports:  # a file may start JAX as it is imported
+        public.begin(config.deterministic(path, overrides), seeds)
+    modules = _bring(options)
     run_dir = options.run_dir
     if path.is_dir():  # RUN: go on with it, or with other seeds or another folder begin anew
         run_dir = run_dir or (None if seeds else str(path))

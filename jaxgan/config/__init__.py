@@ -14,7 +14,7 @@ For example:
     jaxgan.errors.InputError: config: unknown key game.pakking; did you mean packing?
 """
 
-from jaxgan.config.read import changed, differences, load, load_run, own, parse, plain, shipped
+from jaxgan.config.read import changed, deterministic, differences, load, load_run, own, parse, plain, shipped
 from jaxgan.config.settings import Evaluation, Feed, OwnGame, OwnSettings, Run, RunSettings, Settings
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "RunSettings",
     "Settings",
     "changed",
+    "deterministic",
     "differences",
     "load",
     "load_run",

@@ -71,6 +71,17 @@ def load_run(path: Path, overrides: Mapping[str, str] | None = None) -> RunSetti
     return _parse(table, overrides, str(path), OwnSettings if _own(table) else Settings)
 
 
+def deterministic(path: Path, overrides: Mapping[str, str]) -> bool:
+    """What a config, or that of a run's folder, says of `run.deterministic`, before anything of it is checked."""
+    if "run.deterministic" in overrides:
+        return _value(overrides["run.deterministic"]) is not False
+    try:
+        run = tomllib.loads((path / "config.toml" if path.is_dir() else path).read_text("utf-8")).get("run")
+    except (OSError, ValueError):
+        return True
+    return not isinstance(run, dict) or run.get("deterministic") is not False
+
+
 def _table(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 """The public way: `train`, `load` and `Run`. The command line is a caller of these."""
 
 from jaxgan.public.given import GameLike, own_of
-from jaxgan.public.play import Stopped, Terminated, play
+from jaxgan.public.play import Stopped, Terminated, begin, play
 from jaxgan.public.run import Run, load
 from jaxgan.public.train import Keys, train
 
-__all__ = ["GameLike", "Keys", "Run", "Stopped", "Terminated", "load", "own_of", "play", "train"]
+__all__ = ["GameLike", "Keys", "Run", "Stopped", "Terminated", "begin", "load", "own_of", "play", "train"]
