@@ -21,6 +21,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ _named: dict[str, ModuleType] = {}
 """What was brought, by its top name."""
 _current: list[str] = []
 """What is imported at this moment, from the outside to the inside."""
+_beside: list[str] = []
+"""Folders of files that were brought: such a file may import what stands beside it, and nothing else may."""
+_lock = threading.RLock()
+"""Held while `sys.path` is another one."""
 
 
 def sha256(file: Path) -> str:
@@ -86,8 +91,7 @@ def _file(path: Path) -> ModuleType:
         raise InputError(
             f"--import {path}: there is no such file; give a Python file or an installed package"
         )
-    path = path.resolve()
-    name = path.stem
+    name, path = path.stem, path.resolve()
     if not name.isidentifier() or path.suffix != ".py":
         raise InputError(f"--import {path}: Python cannot import a file of that name; rename it to NAME.py")
     known = _named.get(name)
@@ -101,6 +105,7 @@ def _file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # last: a file beside it hides nothing that is installed
+        _beside.append(str(path.parent))
     sys.modules[name] = module
     try:
         with _importing(path.name, str(path)):
@@ -112,7 +117,7 @@ def _file(path: Path) -> ModuleType:
 
 
 def _installed(name: str, path: Path) -> bool:
-    with _current_folder_off_path():
+    with _installed_alone():
         spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin != str(path)
 
@@ -122,27 +127,34 @@ def _package(name: str) -> ModuleType:
         raise InputError(
             f"--import {name}: that is no name of a package; give one, or a file that ends in .py"
         )
-    with _current_folder_off_path(), _importing(name):
+    top = name.partition(".")[0]
+    with _installed_alone(), _importing(name):
         try:
-            return importlib.import_module(name.partition(".")[0])
+            importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name.partition(".")[0]:
+            if error.name not in (top, name):
                 raise
             raise InputError("no such package is installed; for a file give its path") from None
+    return sys.modules[top]
 
 
 @contextmanager
-def _current_folder_off_path() -> Iterator[None]:
-    """Takes the current folder off the path where Python put it there by itself, as under `python -m`."""
-    first = sys.path[:1]
-    if first and (first[0] == "" or Path(first[0]) == Path.cwd()):
-        del sys.path[0]
-    else:
-        first = []
-    try:
-        yield
-    finally:
-        sys.path[:0] = first
+def _installed_alone() -> Iterator[None]:
+    """Leaves what is installed on the path: not the current folder, and not the folders of files that were brought.
+
+    The current folder is taken off where Python put it there by itself, as under `python -c`.
+    """
+    with _lock:
+        before = list(sys.path)
+        here = before[0] if before and (before[0] == "" or Path(before[0]) == Path.cwd()) else None
+        sys.path[:] = [
+            place for i, place in enumerate(before) if place not in _beside and (i or place != here)
+        ]
+        try:
+            yield
+        finally:
+            added = [place for place in sys.path if place not in before]
+            sys.path[:] = [*before, *added]
 
 
 @contextmanager
@@ -198,20 +210,24 @@ def find(group: str, name: str) -> Any:
     if len(points) > 1:
         owners = " and ".join(sorted(owner for _, owner in points))
         raise InputError(f"{name!r} is offered by {owners}, all of them installed; uninstall all but one")
-    with _current_folder_off_path(), _importing(f"{name} of {points[0][1]}"):
+    with _installed_alone(), _importing(f"{name} of {points[0][1]}"):
         return points[0][0].load()
 
 
 def _inside(module: ModuleType, name: str, inner: list[str]) -> Any:
+    """What a dotted name means below a module: of its own package, not of others that it imported."""
     found: Any = module
     for part in inner:
-        if isinstance(found, ModuleType) and not hasattr(found, part) and hasattr(found, "__path__"):
+        within = isinstance(found, ModuleType) and f"{found.__name__}.".startswith(f"{module.__name__}.")
+        if part.startswith("_") or not (within or isinstance(found, type)):
+            raise InputError(f"{name}: only public classes of {module.__name__} itself can be named so")
+        if within and not hasattr(found, part) and hasattr(found, "__path__"):
             below = f"{found.__name__}.{part}"
-            with _current_folder_off_path(), _importing(below):
+            with _installed_alone(), _importing(below):
                 if importlib.util.find_spec(below) is not None:
                     importlib.import_module(below)
         if not hasattr(found, part):
-            raise InputError(f"{name}: {getattr(found, '__name__', found)} has no {part}")
+            raise InputError(f"{name}: {found.__name__} has no {part}")
         found = getattr(found, part)
     return found
 
@@ -219,7 +235,7 @@ def _inside(module: ModuleType, name: str, inner: list[str]) -> Any:
 def _offered(group: str) -> list[tuple[metadata.EntryPoint, str]]:
     """The entry points of installed distributions, each with its distribution's name."""
     found: dict[tuple[str, str, str], tuple[metadata.EntryPoint, str]] = {}
-    with _current_folder_off_path():
+    with _installed_alone():
         for distribution in metadata.distributions(path=list(sys.path)):
             for point in distribution.entry_points.select(group=group):
                 owner = distribution.metadata["Name"]

@@ -97,20 +97,21 @@ for (const slider of document.querySelectorAll("input[type=range]")) {
 """
 
 
-def write(paths: Sequence[Path], out: Path, say: Say, own: Own | None = None) -> None:
+def write(paths: Sequence[Path], out: Path, say: Say, owns: Sequence[Own | None] | None = None) -> None:
     """Writes the report of runs.
 
     Args:
       paths: The runs' folders.
       out: The HTML file.
       say: Called with each line for the user.
-      own: The game of those runs whose game somebody wrote in Python.
+      owns: For each run the game, where somebody wrote it in Python, else None.
 
     Raises:
       InputError: If a folder is not a run or has no checkpoint.
       RunError: If the file cannot be written.
     """
-    bodies = [_run(path, i, say, own) for i, path in enumerate(paths)]
+    each = zip(paths, owns or [None] * len(paths), strict=True)
+    bodies = [_run(path, i, say, own) for i, (path, own) in enumerate(each)]
     title = paths[0].name if len(paths) == 1 else f"{len(paths)} runs"
     links, together = "", ""
     if len(paths) > 1:
@@ -139,6 +140,8 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     folder = RunDirectory(path)
     trained = sample.load(path, say, own=own)
     settings, manifest = trained.built.config, folder.read_manifest() or {}
+    if trained.built.open(None).fingerprint != manifest.get("data_fingerprint"):
+        raise InputError(f"the data is not the data that {path} was trained on; restore it")
     rows, scored = folder.read_metrics(), folder.read_evaluation()
     parts = [
         f'<h1 id="run{number}">{_text(settings.name)}, seed {settings.seed}</h1>',

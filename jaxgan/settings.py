@@ -116,7 +116,9 @@ class Registry:
         Raises:
           InputError: What the name means is of another kind, or see `jaxgan.imports.find`.
         """
-        if not isinstance(name, str) or name in self._kinds or self.group is None:
+        if not isinstance(name, str):
+            return False
+        if name in self._kinds or self.group is None:
             return name in self._kinds
         found = imports.find(self.group, name)
         if found is None:

@@ -13,6 +13,7 @@ import tomli_w
 from jaxgan import config, domains, imports
 from jaxgan.cli import main
 from jaxgan.errors import InputError
+from jaxgan.experiment import provenance
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves", "own_names")
 
@@ -199,7 +200,13 @@ def test_a_name_that_two_distributions_offer(installed):
         ("toy_good.Plain", "toy_good.Plain is the class Plain, and not registered as a network"),
         ("toy_good.Path", "toy_good.Path is the class Path, and not registered as a network"),
         ("toy_good.nothing", "toy_good.nothing: toy_good has no nothing"),
-        ("toy_good.Line.shape.x", "toy_good.Line.shape.x: .* has no x"),
+        (
+            "toy_good.Line.shape.x",
+            "toy_good.Line.shape.x: only public classes of toy_good itself can be named so",
+        ),
+        ("toy_good.jnp.zeros", "only public classes of toy_good itself can be named so"),
+        ("toy_good.nn.module.Module", "only public classes of toy_good itself can be named so"),
+        ("toy_good.__loader__.name", "only public classes of toy_good itself can be named so"),
         ("os.system", "for your own pass --import os, as no config imports anything"),
     ],
 )
@@ -229,6 +236,7 @@ def test_a_network_of_ones_own_by_its_name_and_by_its_place(capfd):
         )
     # the file has changed: not without being told
     Path("toy_nets.py").write_text(Path("toy_nets.py").read_text() + "# more\n")
+    provenance._seen.clear()  # as another process sees it
     again = ["train", "run-my-nets", "--steps", "3", "--import", "toy_nets.py", "--quiet"]
     assert "was trained with other files" in refused(capfd, *again)
     assert main([*again, "--changed"]) == 0
@@ -408,3 +416,49 @@ def _crossed(place: Path) -> dict:
     points = place / "toy_more-1.dist-info" / "entry_points.txt"
     points.write_text("[jaxgan.families]\ntoy-crossed = toy_more:Kind\n")
     return {**table("mlp"), "game": {"family": "toy-crossed"}}
+
+
+def test_what_a_file_imports_is_not_named_with_it(tmp_path):
+    """A package that a named file imported is not named, and no module of it may be imported by a dotted name."""
+    place = tmp_path / "toy_victim"
+    place.mkdir()
+    (place / "__init__.py").touch()
+    (place / "inner.py").write_text("from pathlib import Path\nPath('ran-inner').touch()\n")
+    Path("toy_good.py").write_text("import toy_victim\n")
+    Path("toy_evil-1.dist-info").mkdir()
+    Path("toy_evil-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: toy-evil\nVersion: 1\n")
+    Path("toy_evil-1.dist-info/entry_points.txt").write_text("[jaxgan.networks]\nshiny = toy_evil:X\n")
+    Path("toy_evil.py").write_text("from pathlib import Path\nPath('ran-evil').touch()\n")
+    imports.bring("toy_good.py")
+    for name in ("toy_good.toy_victim.inner.X", "toy_victim.inner.X", "toy_good.__builtins__.X", "shiny"):
+        with pytest.raises(InputError):
+            config.parse(table(name))
+    assert ran() == []
+
+
+@pytest.mark.parametrize("tag", [["mlp"], {"a": 1}, 3, None, True])
+@pytest.mark.parametrize("section", ["generator", "data", "game"])
+def test_a_tag_of_another_kind_is_one_line(section, tag):
+    key = {"generator": "network", "data": "source", "game": "family"}[section]
+    broken = {**table("mlp")}
+    broken[section] = {**broken.get(section, {}), key: tag}
+    with pytest.raises(InputError):
+        config.parse(broken)
+    with pytest.raises(InputError):
+        domains.described({"domain": tag})
+
+
+def test_a_link_has_its_own_name(tmp_path):
+    Path("toy_target.py").write_text("VALUE = 4\n")
+    Path("toy_link.py").symlink_to("toy_target.py")
+    assert imports.bring("toy_link.py").__name__ == "toy_link"
+
+
+def test_a_module_of_a_package_is_imported_itself(tmp_path, monkeypatch):
+    place = tmp_path / "site" / "toy_whole"
+    place.mkdir(parents=True)
+    (place / "__init__.py").touch()
+    (place / "part.py").write_text("from pathlib import Path\nPath('ran-part').touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert imports.bring("toy_whole.part").__name__ == "toy_whole"
+    assert ran() == ["ran-part"]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from quick import users_environment
 import jaxgan
 from jaxgan import Aux, Built, Game, InputError, Latents, Player, config, imports, public
 from jaxgan.cli import main
+from jaxgan.experiment import provenance
 from jaxgan.families import GAN, Private, StackGAN
 from jaxgan.networks import (
     CharacterEncoder,
@@ -122,6 +124,14 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / "toy_mine.py").write_text(MINE)
     yield imports.bring("toy_mine.py")
     sys.modules.pop("toy_mine", None)
+
+
+def another_process(mine):
+    """The module as a process that begins now finds it."""
+    provenance._seen.clear()
+    imports._named.clear()
+    del sys.modules[mine.__name__]
+    return imports.bring(mine.__file__)
 
 
 def digest(path) -> str:
@@ -306,6 +316,10 @@ def test_provenance_is_of_the_file_and_changes_are_kept(mine, capfd):
     assert tuple(run.settings.game.settings) == ("rate", "note")
     file.write_text(MINE + "# another file\n")
     now = imports.sha256(file)
+    # what is in memory is of the file as it was, whatever the file is now
+    trained(mine, steps=4)
+    assert run.manifest["origins"][0]["sha256"] == was
+    mine = another_process(mine)
     with pytest.raises(
         InputError, match=f"run was trained with other files: .*toy_mine.py had SHA-256 {was[:12]} and"
     ):
@@ -315,11 +329,13 @@ def test_provenance_is_of_the_file_and_changes_are_kept(mine, capfd):
     capfd.readouterr()
     jaxgan.load("run", mine.game, mine.source).sample(2)
     assert "run was trained with other files" in capfd.readouterr().err
+    with pytest.raises(InputError, match="went on with other files|was trained with other files"):
+        jaxgan.load("run", mine.game, mine.source).verify(3, progress=False)
     for steps in (5, 6):
         trained(mine, steps=steps, changed=True)
         assert run.manifest["origins"][0]["sha256"] == now
-        assert run.manifest["origins_changed"] == [{"step": 3, "from": [was], "to": [now]}]
-    assert json.loads(json.dumps(inspect(Path("run"), print)))["origins_changed"][0]["step"] == 3
+        assert run.manifest["origins_changed"] == [{"step": 4, "from": [was], "to": [now]}]
+    assert json.loads(json.dumps(inspect(Path("run"), print)))["origins_changed"][0]["step"] == 4
 
 
 def test_code_without_a_file_is_unverified(tmp_path, monkeypatch):
@@ -548,7 +564,7 @@ def test_configs_by_name_path_table_and_settings(tmp_path, monkeypatch):
 
 def test_every_key_of_a_run_is_a_keyword():
     fields = [name for part in (config.Run, config.Feed, config.Evaluation) for name in part.model_fields]
-    assert sorted(fields) == sorted(public.Keys.__annotations__)
+    assert sorted(fields) == sorted(public.RunKeys.__annotations__)
     assert len(set(fields)) == len(fields)
 
 
@@ -770,8 +786,7 @@ def test_bad_calls(tmp_path, monkeypatch):
 
 def test_a_damaged_checkpoint_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = jaxgan.train(mean_game(), POINTS, "run", **QUICK)
-    run.built  # noqa: B018
+    run = jaxgan.train(mean_game(), POINTS, "run", **{**QUICK, "steps": 2, "checkpoint_every": 1})
     (tmp_path / "run/checkpoints/1/sha256.json").write_text("{")
     with pytest.raises(InputError, match=r"checkpoint .*1 is damaged: sha256.json cannot be read"):
         run.checkpoint(1)
@@ -796,3 +811,175 @@ def test_each_public_name_says_what_it_is():
     for name in jaxgan.__all__:
         if not name.startswith("__"):
             assert re.match(r"\w", getattr(jaxgan, name).__doc__ or ""), name
+
+
+# Where a game comes from
+
+
+SPLIT = """
+import functools
+import jax
+import jax.numpy as jnp
+import optax
+from toy_parts import init, sample
+from jaxgan import Aux, Game, Player
+
+def loss(state, batch, keys, rate):
+    return rate * jnp.mean(jnp.square(state.params["mean"]["x"][None] - batch["real"])), Aux()
+
+jitted = jax.jit(functools.partial(loss, rate=1.0))
+game = Game(init, {"mean": Player(("mean",), loss=jitted, optimizer=optax.sgd(0.5))}, sample)
+"""
+PARTS = """
+import jax.numpy as jnp
+
+def init(key, batch):
+    return {"mean": {"params": {"x": jnp.zeros(2)}}}
+
+def sample(state, keys, batch):
+    return state.params["mean"]["x"][None] + keys.normal((2,))
+"""
+
+
+def test_every_file_of_a_game_is_kept(tmp_path, monkeypatch):
+    """Also of losses that are compiled and partial, in another file than `init`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imports, "_named", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "toy_parts.py").write_text(PARTS)
+    (tmp_path / "toy_split.py").write_text(SPLIT)
+    try:
+        module = imports.bring("toy_split.py")
+        run = jaxgan.train(module.game, POINTS, "run", **QUICK)
+        names = [Path(origin["file"]).name for origin in run.manifest["origins"]]
+        assert names == ["toy_parts.py", "toy_split.py"]
+        (tmp_path / "toy_split.py").write_text(SPLIT.replace("rate=1.0", "rate=2.0"))
+        again = another_process(module)
+        with pytest.raises(InputError, match="run was trained with other files"):
+            jaxgan.train(again.game, POINTS, "run", **{**QUICK, "steps": 2})
+        # a file that was edited after it was imported says nothing of what runs
+        (tmp_path / "toy_split.py").write_text(SPLIT.replace("jnp.mean", "jnp.sum"))
+        provenance._seen.clear()
+        edited = jaxgan.train(again.game, POINTS, "edited", **QUICK)
+        assert [origin["sha256"] for origin in edited.manifest["origins"]][1] == "unverified"
+    finally:
+        for name in ("toy_split", "toy_parts"):
+            sys.modules.pop(name, None)
+
+
+def test_classes_that_were_named_are_known_when_the_run_is_loaded(mine):
+    run = trained(mine, steps=3, classes=["a", "b", "c"])
+    assert main(["train", "run", "--import", "toy_mine.py", "--steps", "4", "--quiet"]) == 0
+    loaded = jaxgan.load("run", mine.game, mine.source)
+    np.testing.assert_array_equal(loaded.sample(4, label="b"), run.sample(4, label=1))
+    assert loaded.resume(steps=5, progress=False).step == 5
+
+
+def test_data_are_made_of_the_settings_that_are_stored(tmp_path, monkeypatch):
+    """Also where a command changes them for a new run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imports, "_named", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    more = "\n\ndef source(settings):\n    import numpy as np\n    return np.full((settings['n'], 2), 1.0)\n"
+    (tmp_path / "toy_parts.py").write_text(PARTS)
+    (tmp_path / "toy_split.py").write_text(
+        SPLIT.replace("game = Game(", "made = Game(") + "\n\ndef game(settings):\n    return made\n" + more
+    )
+    try:
+        module = imports.bring("toy_split.py")
+        how = {**QUICK, "settings": {"n": 16}}
+        jaxgan.train(module.game, module.source, "first", **how)
+        words = [
+            "train",
+            "first",
+            "--import",
+            "toy_split.py",
+            "--run-dir",
+            "second",
+            "--game.settings.n",
+            "24",
+        ]
+        assert main([*words, "--quiet"]) == 0
+        assert json.loads(Path("second/manifest.json").read_text())["examples"] == 24
+        assert main(["report", "first", "second", "--import", "toy_split.py", "--out", "both.html"]) == 0
+    finally:
+        for name in ("toy_split", "toy_parts"):
+            sys.modules.pop(name, None)
+
+
+def test_what_is_said_of_latents_holds(mine):
+    mixture = Latents(2, "mixture", 3)
+    run = trained(mine, latents=mixture, steps=1)
+    assert run.built.latents == mixture
+    other = Built(mine.game({"rate": 0.1}), latents=Latents(2))
+    assert jaxgan.train(other, mine.source, "b", **{**mine.HOW, "steps": 1}).built.latents == Latents(2)
+    said = jaxgan.train(other, mine.source, "c", latents=mixture, **{**mine.HOW, "steps": 1})
+    assert said.built.latents == mixture
+
+
+def test_a_run_sees_what_was_trained_since(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = jaxgan.train(mean_game(), POINTS, "run", **QUICK)
+    before = run.sample(2)
+    shutil.rmtree("run")
+    again = jaxgan.train(mean_game(), POINTS, "run", seed=3, **QUICK)
+    np.testing.assert_array_equal(run.sample(2), again.sample(2))
+    assert run.settings.seed == 3
+    assert before.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"given": ["nope"]}, "given names 'nope', and the data has real, label"),
+        ({"given": "real"}, r"given is 'real'; give a list of names: \['real'\]"),
+        ({"shown": {"M": "mean/loss"}}, r"shown\['M'\] is 'mean/loss'; give a list of names"),
+        ({"latents": 4}, "latents is a int; give jaxgan.Latents"),
+        ({"settings": 3}, "settings is a int; give a mapping"),
+        ({"seeds": [0.5, 1]}, "seeds are .*; they must be whole numbers"),
+    ],
+)
+def test_words_of_the_wrong_kind(how, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        jaxgan.train(mean_game(), POINTS, **{**QUICK, "run_dir": "run", **how})
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_that_need_what_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = mean_game()
+
+    def needs(name):
+        return plain._replace(
+            sample=lambda state, keys, batch: batch[name] + plain.sample(state, keys, batch)
+        )
+
+    with pytest.raises(InputError, match=r"reads batch\['latent'\] always, and it is there for walks alone"):
+        jaxgan.train(needs("latent"), POINTS, "run", **QUICK)
+    with pytest.raises(InputError, match="samples are made of labels, and the data has no classes"):
+        jaxgan.train(needs("label"), POINTS, "run", **QUICK)
+    either = plain._replace(
+        sample=lambda state, keys, batch: (
+            plain.sample(state, keys, batch) + (1.0 if "label" in batch else 0.0)
+        )
+    )
+    assert not jaxgan.train(either, POINTS, "either", **QUICK).settings.game.conditional
+    compiled = plain._replace(sample=jax.jit(plain.sample))
+    assert jaxgan.train(compiled, POINTS, "compiled", **QUICK).sample(3).shape == (3, 2)
+
+
+def test_one_score_by_its_name_and_bad_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = jaxgan.train(mean_game(), POINTS, "run", **QUICK)
+    assert [line["score"] for line in run.evaluate("frechet", num=16, progress=False)] == ["frechet"]
+    for how, said in (({"truncation": 0.0}, "truncation is 0.0"), ({"standing": -1}, "standing is -1")):
+        with pytest.raises(InputError, match=said):
+            run.sample(2, **how)
+        with pytest.raises(InputError, match=said):
+            run.evaluate("frechet", **how)
+    with pytest.raises(InputError, match="num is 1; it must be at least 2"):
+        run.evaluate("frechet", num=1)
+    for how in ({"walk": 0}, {"columns": 0}):
+        with pytest.raises(InputError, match="they must be at least 1"):
+            run.sample(2, **how)

@@ -77,12 +77,15 @@ def _bring(options: argparse.Namespace) -> list[Any]:
     return [imports.bring(name) for name in options.imports]
 
 
-def _run(options: argparse.Namespace, path: Path, modules: Sequence[Any]) -> Any:
-    """The run in a folder, with the game that a file of --import has where it is somebody's own."""
+def _run(options: argparse.Namespace, path: Path, modules: Sequence[Any], settings: Any = None) -> Any:
+    """The run in a folder, with the game that a file of --import has where it is somebody's own.
+
+    Its game and its data are made of `settings`, by default the run's.
+    """
     from jaxgan import config, public
 
     run = public.Run(path)
-    settings = run.settings
+    settings = settings or run.settings
     if not isinstance(settings, config.OwnSettings):
         return run
     games = [module for module in modules if callable(getattr(module, "game", None))]
@@ -99,17 +102,12 @@ def _run(options: argparse.Namespace, path: Path, modules: Sequence[Any]) -> Any
             f"{path} is a run of somebody's own game, which no folder can hold: pass --import FILE.py, the file that "
             "has it"
         )
-    return public.Run(path, _own(games[0], settings))
-
-
-def _own(module: Any, settings: Any) -> Any:
-    """What a file that was imported has of a game: game(settings), and source(settings) where no name does."""
-    from jaxgan import public
-
+    (module,) = games
     source = getattr(module, "source", None)
     source = source if callable(source) and settings.data is None else None
-    known = settings.game.settings
-    return public.own_of(module.game, source, known, Path(module.__file__))[0]
+    given = module.game, source, settings.game.settings, Path(module.__file__)
+    own, _ = public.own_of(*given, known=run.manifest)
+    return public.Run(path, own)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -136,24 +134,31 @@ def _train(options: argparse.Namespace) -> int:
 
     path = Path(options.config) if options.config else config.shipped("default")
     if options.imports:  # a file may start JAX as it is imported
+        _connect(distributed if several else None)
         public.begin(config.deterministic(path, overrides), seeds)
     modules = _bring(options)
-    run_dir = options.run_dir
+    run_dir, own = options.run_dir, None
     if path.is_dir():  # RUN: go on with it, or with other seeds or another folder begin anew
         run_dir = run_dir or (None if seeds else str(path))
-        settings = config.load_run(path / "config.toml", overrides)
-        own = _run(options, path, modules).own
+        settings = config.load_any(path / "config.toml", overrides)
+        own = _run(options, path, modules, settings).own
     else:
-        settings, own = config.load(path, overrides), None
-    if several:
-        from jaxgan import parallel
-
-        parallel.connect(*distributed)
+        settings = config.load(path, overrides)
+    if not options.imports:
+        _connect(distributed if several else None)
     try:
         public.play(settings, own, run_dir, seeds, changed=options.changed, progress=not options.quiet)
     except (public.Stopped, public.Terminated) as stopped:
         return stopped.number + 128
     return 0
+
+
+def _connect(distributed: tuple[Any, ...] | None) -> None:
+    """Meets the other processes, where there are some; before JAX starts."""
+    if distributed:
+        from jaxgan import parallel
+
+        parallel.connect(*distributed)
 
 
 def _seeds(text: str) -> list[int]:
@@ -204,7 +209,7 @@ def _sample(options: argparse.Namespace) -> int:
         out=out,
         columns=walk if options.interpolate else options.columns,
     )
-    _say(f"wrote {len(made)} {run.built.domain.plural} of step {run.sampled} to {out}")
+    _say(f"wrote {len(made)} {run.sampled.built.domain.plural} of step {run.sampled.step} to {out}")
     return 0
 
 
@@ -306,6 +311,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    _bring(options)
     from jaxgan.scoring import compare
 
     print(compare.table(compare.compare([Path(path) for path in options.runs])))
@@ -327,8 +333,7 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"--out {out} must be a file that ends in .html")
     modules = _bring(options)
     _start()
-    owns = [run.own for path in paths if (run := _run(options, path, modules)).own is not None]
-    report.write(paths, out, _say, owns[0] if owns else None)
+    report.write(paths, out, _say, [_run(options, path, modules).own for path in paths])
     _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
     return 0
 
@@ -382,6 +387,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    _bring(options)
     from jaxgan.runs import inspection
 
     found = inspection.inspect(Path(options.run_dir), _say)

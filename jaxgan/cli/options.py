@@ -232,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = command("compare", "Show the scores of runs side by side.")
     compare.add_argument("runs", nargs="+", metavar="RUN")
+    imports(compare)
 
     report = command("report", "Write runs as one HTML file, with pictures, curves and scores.")
     report.add_argument("runs", nargs="+", metavar="RUN")
@@ -275,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", "Print what a run is and where it stands.")
     inspect.add_argument("run_dir", metavar="RUN")
+    imports(inspect)
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
     verify = command("verify", "Train steps of a run again, and say whether the bits are the same.")

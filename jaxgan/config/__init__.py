@@ -14,7 +14,7 @@ For example:
     jaxgan.errors.InputError: config: unknown key game.pakking; did you mean packing?
 """
 
-from jaxgan.config.read import changed, deterministic, differences, load, load_run, own, parse, plain, shipped
+from jaxgan.config.read import changed, deterministic, differences, load, load_any, own, parse, plain, shipped
 from jaxgan.config.settings import Evaluation, Feed, OwnGame, OwnSettings, Run, RunSettings, Settings
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "deterministic",
     "differences",
     "load",
-    "load_run",
+    "load_any",
     "own",
     "parse",
     "plain",

@@ -61,7 +61,7 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Settings:
     return parse(_table(path), overrides, str(path))
 
 
-def load_run(path: Path, overrides: Mapping[str, str] | None = None) -> RunSettings:
+def load_any(path: Path, overrides: Mapping[str, str] | None = None) -> RunSettings:
     """Reads the settings of a run: `Settings`, or `OwnSettings` where somebody wrote its game in Python.
 
     Raises:

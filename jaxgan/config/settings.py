@@ -103,6 +103,8 @@ class OwnGame(Model):
     latent: Whole = 0
     """Numbers of the field "latent" that samples can be made from, 0 where that cannot be given."""
     latent_kind: Literal["normal", "uniform", "mixture"] = "normal"
+    latent_modes: Count = 10
+    """See `jaxgan.objectives.latents.Latents`."""
     shown: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = {}
     """What the progress bar shows, see `jaxgan.families.Built.shown`."""
     settings: dict[str, Any] = {}

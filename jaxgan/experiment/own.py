@@ -38,6 +38,12 @@ LACKING = (
 )
 
 
+UNLABELLED = (
+    "samples are made of labels, and the data has no classes; give it labels (and names by classes=), or pass "
+    "conditional=False"
+)
+
+
 class Own(NamedTuple):
     """What the folder of a run cannot hold of a game that somebody wrote."""
 
@@ -47,6 +53,8 @@ class Own(NamedTuple):
     """The data, where no settings name them."""
     file: Path | None = None
     """The file that stands for the game where all of its functions are of libraries."""
+    maker: Callable[..., Any] | None = None
+    """The function of the user's that gives the game, where one does."""
 
 
 def made(own: Own, settings: Mapping[str, Any]) -> Built:
@@ -61,7 +69,7 @@ def made(own: Own, settings: Mapping[str, Any]) -> Built:
         raise InputError(f"a game must be a jaxgan.Game or a jaxgan.Built, and is a {type(found).__name__}")
     _check_parts(built.game)
     otherwise = provenance.of_file(own.file.stem if own.file else "__main__", own.file)
-    return built._replace(origins=(provenance.of_game(built.game, otherwise),))
+    return built._replace(origins=provenance.of_game(built.game, own.maker, otherwise))
 
 
 class _Asked(Mapping[str, Any]):
@@ -109,36 +117,62 @@ def read(
     Raises:
       InputError: Samples are made of labels, and the data has none.
     """
+    if not isinstance(latents, Latents | None):
+        raise InputError(f"latents is {_what(latents)}; give jaxgan.Latents(SIZE)")
     latents = latents or built.latents
+    for what, each in {"given": given, **{f"shown[{k!r}]": v for k, v in (shown or {}).items()}}.items():
+        if isinstance(each, str):
+            raise InputError(f"{what} is {each!r}; give a list of names: [{each!r}]")
+    if unknown := [name for name in given or () if name not in fields]:
+        raise InputError(f"given names {unknown[0]!r}, and the data has {', '.join(fields)}")
     if conditional is None or given is None:
-        asked = _asked(built.game, fields)
+        asked = _asked(built.game, fields, classes)
         names = () if asked.whole else tuple(name for name in fields if name in asked.read - {"label"})
         labelled = "label" in asked.read and (classes > 0 or not asked.whole)
         conditional = (built.classes > 0 or labelled) if conditional is None else conditional
         given = built.given or names if given is None else given
     if conditional and not classes:
-        raise InputError(
-            "samples are made of labels, and the data has no classes; name them by classes=, or pass conditional=False"
-        )
+        raise InputError(UNLABELLED)
     return config.OwnGame(
         conditional=conditional,
         given=tuple(given),
         latent=latents.size if latents else 0,
         latent_kind=latents.kind if latents else "normal",
+        latent_modes=latents.modes if latents else 10,
         shown={label: tuple(keys) for label, keys in (shown or _shown(built)).items()},
     )
 
 
-def _asked(played: Game, fields: Mapping[str, Field]) -> _Asked:
-    """Which fields of a batch `sample` reads."""
+def _asked(played: Game, fields: Mapping[str, Field], classes: int) -> _Asked:
+    """Which fields of a batch `sample` reads.
+
+    Raises:
+      InputError: It reads one that the data has not.
+    """
     batch, state = _state(played, fields, 2)
     asked = _Asked(batch)
 
     def sample(state: game.State, key: jax.Array) -> Any:
-        asked.fields = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+        known = {name: x for name, x in batch.items() if classes or name != "label"}
+        asked.fields = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), known)
         return played.sample(state.averaged(), Keys.of(key, 2), asked)
 
-    jax.eval_shape(sample, state, jax.random.key(0))
+    try:
+        jax.eval_shape(sample, state, jax.random.key(0))
+    except TypeError:
+        if not hasattr(played.sample, "lower"):
+            raise
+        asked.whole = True  # compiled by itself: it takes plain dictionaries alone
+    except KeyError as error:
+        (name,) = error.args or ("",)
+        if name == "label":
+            raise InputError(UNLABELLED) from None
+        if name == "latent":
+            raise InputError(
+                "the game's sample reads batch['latent'] always, and it is there for walks alone; let it draw its own "
+                "from the keys otherwise"
+            ) from None
+        raise
     return asked
 
 
@@ -320,10 +354,10 @@ def build_own(
         raise InputError(LACKING)
     told = settings.game
     built = made(own, told.settings)
-    latents = Latents(told.latent, told.latent_kind) if told.latent else None
+    latents = Latents(told.latent, told.latent_kind, told.latent_modes) if told.latent else None
     built = built._replace(
         classes=len(classes) if told.conditional else 0,
-        latents=built.latents or latents,
+        latents=latents,
         given=told.given,
         shown=told.shown,
         config=settings,

@@ -3,6 +3,6 @@
 from jaxgan.public.given import GameLike, own_of
 from jaxgan.public.play import Stopped, Terminated, begin, play
 from jaxgan.public.run import Run, load
-from jaxgan.public.train import Keys, train
+from jaxgan.public.train import RunKeys, train
 
-__all__ = ["GameLike", "Keys", "Run", "Stopped", "Terminated", "begin", "load", "own_of", "play", "train"]
+__all__ = ["GameLike", "Run", "RunKeys", "Stopped", "Terminated", "begin", "load", "own_of", "play", "train"]

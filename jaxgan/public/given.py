@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from jaxgan import config
-from jaxgan.data.sources import DATA, Data
+from jaxgan.data.sources import DATA, Data, Source
 from jaxgan.data.sources.given import given as given_source
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
@@ -43,8 +43,11 @@ def own_of(
     *,
     classes: Sequence[str] | None = None,
     domain: Domain | Mapping[str, Any] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> tuple[Own, Data | None]:
     """What the folder of a run cannot hold of a game of one's own, and the settings of its data where it has any.
+
+    Classes and domain that are not given are those of `known`, unless the data says its own.
 
     Args:
       game: As of `train`.
@@ -53,14 +56,16 @@ def own_of(
       file: The file that stands for the game where all of its functions are of libraries.
       classes: As of `train`.
       domain: As of `train`.
+      known: The manifest of the run, where there is one: its classes and its domain.
 
     Raises:
       InputError: The game is none, or the data cannot be used.
     """
-    if isinstance(game, Game | Built):
-        make: Callable[[dict[str, Any]], Any] = lambda settings: game  # noqa: E731
-    elif callable(game):
-        make = game
+    maker = game if callable(game) else None
+    if maker is not None:
+        make: Callable[[dict[str, Any]], Any] = maker
+    elif isinstance(game, Game | Built):
+        make = lambda settings: game  # noqa: E731
     else:
         raise InputError(
             f"a game is a jaxgan.Game, or a function of the settings that gives one, and no {type(game).__name__}"
@@ -73,9 +78,12 @@ def own_of(
             raise InputError(
                 "data that is named has its classes and its domain; leave out classes and domain"
             )
-        return Own(make, None, file), data
+        return Own(make, None, file, maker), data
+    if known and source is not None and not isinstance(source, Source):
+        classes = classes or known.get("classes") or None
+        domain = domain or known.get("domain")
     held = None if source is None else given_source(source, classes=classes, domain=domain)
-    return Own(make, held, file), None
+    return Own(make, held, file, maker), None
 
 
 def _named(source: Any) -> Data | None:
@@ -100,8 +108,8 @@ def _named(source: Any) -> Data | None:
 def caller() -> Path | None:
     """The file of the code that called us, if it is one."""
     frame: FrameType | None = sys._getframe(1)
-    package = str(Path(__file__).parents[1])
-    while frame is not None and frame.f_code.co_filename.startswith(package):
+    package = Path(__file__).parents[1]
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(package):
         frame = frame.f_back
     path = Path(frame.f_code.co_filename) if frame else Path()
     return path if path.is_file() else None

@@ -52,9 +52,9 @@ class Run:
         """The folder."""
         self.own: Own | None = own
         """What the folder cannot hold of a game of one's own."""
-        self.sampled: int | None = None
-        """The step of the last samples."""
-        self._loaded: tuple[tuple[bool, int], sampling.Trained] | None = None
+        self.sampled: sampling.Trained | None = None
+        """What the last samples were made with."""
+        self._loaded: tuple[Any, sampling.Trained] | None = None
 
     def __repr__(self) -> str:
         steps = self.checkpoints
@@ -122,8 +122,9 @@ class Run:
     def _trained(self, best: bool = False) -> sampling.Trained:
         """The run as read back, kept until there is a newer checkpoint."""
         settings = self.settings  # says so where this is no run
-        steps = self.checkpoints
-        at = best, steps[-1] if steps else settings.steps
+        folder = RunDirectory(self.path)
+        place = folder.best if best else folder.checkpoints
+        at = best, settings, [(path, path.stat().st_mtime_ns) for path in sorted(place.glob("*/*.json"))]
         if self._loaded is None or self._loaded[0] != at:
             self._loaded = at, sampling.load(self.path, say, best=best, own=self.own)
         return self._loaded[1]
@@ -213,13 +214,16 @@ class Run:
         for what, value, least, most in (("n", n, 1, 2**31), ("seed", seed, 0, 2**32)):
             if not least <= value < most:
                 raise InputError(f"{what} is {value}; it must be at least {least} and less than {most}")
+        _check(truncation, standing)
+        if walk < 1 or (columns is not None and columns < 1):
+            raise InputError(f"walk is {walk} and columns {columns}; they must be at least 1")
         trained = self._trained(best)
         place = Path(out) if out is not None else None
         if place is not None:
             sampling.check_output(place, trained.built.domain)
         number = self._class(label)
         how = {"walk": walk, "truncation": truncation, "label": number, "caption": text}
-        self.sampled = trained.step
+        self.sampled = trained
         made = sampling.images(
             trained, n, seed, **how, standing_batches=standing, minilm=Path(minilm) if minilm else None
         )
@@ -237,7 +241,7 @@ class Run:
 
     def evaluate(
         self,
-        scores: Sequence[str] | None = None,
+        scores: str | Sequence[str] | None = None,
         *,
         num: int = 10_000,
         features: str = "auto",
@@ -273,10 +277,12 @@ class Run:
         Raises:
           InputError: A score cannot be computed, or the data is not that which the run was trained on.
         """
-        self._trained(best)
+        _check(truncation, standing)
+        if num < 2:
+            raise InputError(f"num is {num}; it must be at least 2")
         return scoring.of_run(
             self.path,
-            names=scores,
+            names=[scores] if isinstance(scores, str) else scores,
             num=num,
             network=features,
             weights=Path(weights) if weights else None,
@@ -305,7 +311,7 @@ class Run:
           InputError: The run has no checkpoint.
         """
         place = Path(out) if out is not None else self.path / "report.html"
-        report.write([self.path], place, say, self.own)
+        report.write([self.path], place, say, [self.own])
         return place
 
     def verify(self, steps: int | None = None, *, progress: bool = True) -> verifying.Verdict:
@@ -319,7 +325,15 @@ class Run:
           InputError: There is nothing to compare with.
           RunError: Training fails.
         """
+        imports.check_not_importing("Run.verify")
         return verifying.verify(self.path, say, own=self.own, steps=steps, progress=progress)
+
+
+def _check(truncation: float | None, standing: int) -> None:
+    if truncation is not None and not truncation > 0:
+        raise InputError(f"truncation is {truncation}; it must be above 0")
+    if not 0 <= standing < 2**16:
+        raise InputError(f"standing is {standing}; it must be at least 0 and less than {2**16}")
 
 
 def load(
@@ -349,5 +363,5 @@ def load(
         return run
     if not isinstance(settings, config.OwnSettings):
         raise InputError(f"{run.path} is a run of a config, which says its game itself; leave out game")
-    how = {"classes": classes, "domain": domain}
+    how: dict[str, Any] = {"classes": classes, "domain": domain, "known": run.manifest}
     return Run(run_dir, own_of(game, source, settings.game.settings, caller(), **how)[0])

@@ -25,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
+import numpy as np
+
 from jaxgan import config, domains, experiment, imports
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
@@ -35,7 +37,7 @@ from jaxgan.public.play import begin, play
 from jaxgan.public.run import Run
 
 
-class Keys(TypedDict, total=False):
+class RunKeys(TypedDict, total=False):
     """Keys of a config's `[run]`, `[feed]` and `[evaluation]`, see `jaxgan.config`."""
 
     sample_every: int
@@ -79,7 +81,7 @@ def train(
     changed: bool = False,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[RunKeys],
 ) -> "Run": ...
 @overload
 def train(
@@ -102,7 +104,7 @@ def train(
     changed: bool = False,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[RunKeys],
 ) -> "list[Run]": ...
 def train(
     game: GameLike | config.RunSettings | Mapping[str, Any] | str | Path,
@@ -124,7 +126,7 @@ def train(
     changed: bool = False,
     progress: bool = True,
     devices: Sequence[Any] | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[RunKeys],
 ) -> "Run | list[Run]":
     """Trains a config or a game of one's own, from the newest good checkpoint of its folder if there is one.
 
@@ -174,10 +176,11 @@ def train(
     if seeds is not None and seed is not None:
         raise InputError("seed and seeds exclude each other; give one of them")
     if seeds is not None:
+        if not all(isinstance(each, int | np.integer) for each in seeds):
+            raise InputError(f"seeds are {list(seeds)}; they must be whole numbers")
         seeds = [int(each) for each in seeds]
         if not seeds or len(set(seeds)) < len(seeds):
             raise InputError(f"seeds are {seeds}; give at least one, and none of them twice")
-    begin(keys.get("deterministic", True), seeds)
     top = {"steps": steps, "batch_size": batch_size, "seed": seed, "name": name}
     told = {**{key: value for key, value in top.items() if value is not None}, **keys}
     own_words = {
@@ -198,6 +201,7 @@ def train(
             )
         own, found = None, config.changed(settings_of(game), told)
     else:
+        begin(keys.get("deterministic", True), seeds)  # before the game is traced
         own, found = _own(game, source, run_dir, told, caller(), **own_words)
     how = {"changed": changed, "progress": progress, "devices": devices}
     runs = [Run(path, own) for path in play(found, own, run_dir, seeds, **how)]
@@ -239,12 +243,14 @@ def _own(
     Raises:
       InputError: Something is missing or of another type.
     """
+    if not isinstance(settings, Mapping | None):
+        raise InputError(f"settings is a {type(settings).__name__}; give a mapping, such as {{'rate': 1e-3}}")
     plain = config.plain(settings or {})
     own, data = own_of(game, source, plain, file, classes=classes, domain=domain)
     path = Path(run_dir) if run_dir is not None else None
     named = path.name if path else file.stem if file else "game"
     table = {"name": re.sub(r"[^\w.-]", "-", named) or "game", "game": config.OwnGame(settings=plain)}
-    known = config.load_run(path / "config.toml") if path and (path / "config.toml").exists() else None
+    known = config.load_any(path / "config.toml") if path and (path / "config.toml").exists() else None
     if "steps" not in told and known is None:
         raise InputError("steps is missing: say to which step to train, such as steps=10_000")
     if isinstance(known, config.OwnSettings):

@@ -89,7 +89,7 @@ class RunDirectory:
     def read_config(self) -> config.RunSettings | None:
         """The settings that this is a run of, if it is a run."""
         try:
-            return config.load_run(self.config) if self.config.exists() else None
+            return config.load_any(self.config) if self.config.exists() else None
         except OSError as error:
             raise InputError(f"cannot read the run directory {self.path}: {error.strerror}") from None
 

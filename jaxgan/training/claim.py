@@ -84,6 +84,10 @@ def claimed(
             check_manifest(old, here, run.path, say)
             if old:
                 provenance.check(old, here, run.path, changed)
+                if provenance.UNVERIFIED in str(here.get("origins")):
+                    say(
+                        f"{run.path}: nobody can check that its game is the one that it was trained with before"
+                    )
             if old and together(old) != together(here):
                 say(
                     f"{run.path} was in another program until now, alone or with other seeds: results will agree to "

@@ -114,7 +114,8 @@ def _train(
 ) -> int:
     """Trains experiments that differ in their seeds alone, in one program."""
     source = experiment.source_of(each[0], own=own)
-    built = [_affordable(experiment.of_source(one, source, own)) for one in each]
+    first = _affordable(experiment.of_source(each[0], source, own))
+    built = [first._replace(config=first.config.model_copy(update={"seed": one.seed})) for one in each]
     settings = built[0].config
     spread.rows(built[0].rows)
     scorer = _scorer(built[0], source, spread, say, progress)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from jaxgan.errors import InputError, RunError
 from jaxgan.experiment import Own
+from jaxgan.experiment.provenance import GO_ON
 from jaxgan.runs.checkpoint import Checkpoints, Damaged, Table, sha256
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.training.train import train
@@ -92,6 +93,12 @@ def verify(
             raise InputError(f"--steps is {steps}; {path} has steps 1 to {reached}")
         first, last = 0, steps
     evaluation = settings.evaluation.model_copy(update={"every": 0})  # scores change nothing of the training
+    for change in manifest.get("origins_changed", ()):
+        if change["step"] > first:
+            raise InputError(
+                f"{path} went on with other files after step {change['step']}, so steps before cannot be trained again "
+                "with the files as they are now; verify what came after (leave out --steps)"
+            )
     asked = settings.model_copy(update={"steps": last, "evaluation": evaluation})
     with tempfile.TemporaryDirectory(prefix="jaxgan-verify-") as folder:
         again = RunDirectory(Path(folder) / "run")
@@ -104,7 +111,7 @@ def verify(
         try:
             code = train(asked, again.path, lambda line: None, **how)
         except InputError as error:
-            raise InputError(str(error).replace(str(again.path), str(path))) from error
+            raise InputError(str(error).replace(str(again.path), str(path)).replace(GO_ON, "")) from error
         if code:
             raise RunError(f"{path} is not verified: training was interrupted")
         here = again.read_manifest() or {}
