@@ -329,7 +329,7 @@ def test_provenance_is_of_the_file_and_changes_are_kept(mine, capfd):
     capfd.readouterr()
     jaxgan.load("run", mine.game, mine.source).sample(2)
     assert "run was trained with other files" in capfd.readouterr().err
-    with pytest.raises(InputError, match="went on with other files|was trained with other files"):
+    with pytest.raises(InputError, match=r"went on with other files|was trained with other files"):
         jaxgan.load("run", mine.game, mine.source).verify(3, progress=False)
     for steps in (5, 6):
         trained(mine, steps=steps, changed=True)
