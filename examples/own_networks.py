@@ -24,7 +24,7 @@ from jaxgan.layers import (
 
 FOLDER = {"source": "folder", "resolution": 32, "channels": 3}  # as in a config's [data]
 SETTINGS = {"width": 16, "latent": 64, "rate": 2e-4}
-RUN = {"steps": 2_000, "batch_size": 32, "sample_every": 250}
+RUN = {"steps": 1_500, "batch_size": 32, "sample_every": 250}
 
 
 class Generator(nn.Module):  # latents to images in -1 to 1

@@ -22,7 +22,7 @@ from jaxgan import Aux, Built, Game, Player
 from jaxgan.objectives.penalties import r1
 
 SETTINGS = {"width": 256, "latent": 32, "rate": 4e-4, "r1": 1.0, "classifier": 0.2}
-RUN = {"steps": 6_000, "batch_size": 64, "sample_every": 500, "samples": 100, "checkpoint_every": 1_000}
+RUN = {"steps": 4_000, "batch_size": 64, "sample_every": 500, "samples": 100, "checkpoint_every": 1_000}
 
 
 class MLP(nn.Module):  # three hidden layers
