@@ -12,6 +12,10 @@ import pytest
 from PIL import Image
 from quick import quick_flags
 
+from jaxgan.experiment import own
+from jaxgan.families import GAN
+from jaxgan.networks import MLPDiscriminator, MLPGenerator
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SMALL = {
@@ -115,6 +119,16 @@ def test_every_script_is_short_and_says_what_it_is() -> None:
         assert f"python examples/{name}.py" in (ast.get_docstring(tree) or ""), name
         assert "game" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, name
         assert f"({name}.py)" in table, f"{name} has no row in examples/README.md"
+
+
+def wired(settings):
+    return GAN(latent=2).game(MLPGenerator((2,)), MLPDiscriminator())
+
+
+def test_a_game_of_library_parts_is_of_the_file_that_wires_them() -> None:
+    """Whoever calls train, as `--import` of that file has to find the same code."""
+    (origin,) = own.made(own.Own(wired, None, ROOT / "jaxgan" / "game.py", wired), {}).origins
+    assert origin.file == __file__
 
 
 @pytest.mark.slow
