@@ -22,7 +22,7 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 
 SETTINGS = {"width": 64, "rate": 1e-3, "points": 50_000}
 RUN = {"steps": 3_000, "batch_size": 128, "sample_every": 500, "samples": 1_000, "checkpoint_every": 1_000}
-RATES, SEEDS, SIGMA = [1e-5, 1e-4, 1e-3, 1e-2], [0, 1, 2], 0.05
+RATES, SEEDS, SIGMA = [1e-4, 3e-4, 1e-3, 3e-3], [0, 1, 2], 0.05
 MODES = np.stack([f(np.arange(8) * np.pi / 4) for f in (np.cos, np.sin)], -1)
 
 
