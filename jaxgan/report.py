@@ -338,7 +338,7 @@ def _again(folder: RunDirectory, settings: config.RunSettings, manifest: Mapping
     """The command that trains the same again elsewhere, with the file of a game that somebody wrote."""
     if not isinstance(settings, config.OwnSettings):
         return ["jaxgan", "train", str(folder.config), "--run-dir", "NEW"]
-    files = [each["file"] for each in manifest.get("code", ()) if each["file"]]
+    files = [each["file"] for each in manifest.get("origins", ()) if each["file"]]
     return ["jaxgan", "train", str(folder.path), "--run-dir", "NEW", "--import", *(files[:1] or ["FILE.py"])]
 
 

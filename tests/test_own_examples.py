@@ -147,7 +147,7 @@ def test_a_script_makes_runs_like_any_others(name: str, tmp_path: Path) -> None:
         assert len(set(told[each])) == 1, each
     assert told["resumed"] != told["further"]
     run = tmp_path / "copy"
-    assert json.loads((run / "manifest.json").read_text())["code"][0]["file"] == file
+    assert json.loads((run / "manifest.json").read_text())["origins"][0]["file"] == file
     assert (tmp_path / "made.png").stat().st_size > 100
     with np.load(tmp_path / "made.npz") as made:
         assert next(iter(made.values())).shape[0] == 10
