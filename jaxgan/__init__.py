@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxgan.errors import InputError, RunError
     from jaxgan.families.base import Built, Family, Scatter, Sheet, family
     from jaxgan.game import Aux, Fakes, Game, Keys, Player, State, init, step, update
+    from jaxgan.imports import bring
     from jaxgan.networks.registry import network
     from jaxgan.objectives.adversary import apply
     from jaxgan.objectives.latents import Latents
@@ -44,6 +45,7 @@ __all__ = [
     "Terminated",
     "__version__",
     "apply",
+    "bring",
     "domain",
     "family",
     "init",
@@ -59,6 +61,7 @@ _HOMES = {
     "jaxgan.errors": ("InputError", "RunError"),
     "jaxgan.families.base": ("Built", "Family", "Scatter", "Sheet", "family"),
     "jaxgan.game": ("Aux", "Fakes", "Game", "Keys", "Player", "State", "init", "step", "update"),
+    "jaxgan.imports": ("bring",),
     "jaxgan.networks.registry": ("network",),
     "jaxgan.objectives.adversary": ("apply",),
     "jaxgan.objectives.latents": ("Latents",),
