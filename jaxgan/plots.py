@@ -43,6 +43,18 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
 
+SAID = ("/real", "/fake")
+"""How metrics end that are what a discriminator says of real and of generated examples, on average."""
+
+
+def judged(rows: Sequence[Mapping[str, float | None]]) -> bool:
+    """Whether a log has what a discriminator says as probabilities; a game of one's own may call other things so."""
+    found = [x for row in rows for key, x in row.items() if key.endswith(SAID) and x is not None]
+    return any(key.endswith(SAID) for row in (rows[0], rows[-1]) for key in row) and all(
+        0 <= x <= 1 for x in found if np.isfinite(x)
+    )
+
+
 def curves(
     rows: Sequence[Mapping[str, float | None]],
     path: Path,
@@ -67,10 +79,8 @@ def curves(
         return np.array([row.get(key) for row in rows], float)
 
     keys = list(dict.fromkeys(key for row in (rows[0], rows[-1]) for key in row))
-    said = [key for key in keys if key.endswith(("/real", "/fake"))]
-    values = np.concatenate([column(key) for key in said]) if said else np.full(1, np.nan)
-    # A game of somebody's own may call other things so.
-    probabilities = bool(np.all((values >= 0) & (values <= 1) | ~np.isfinite(values))) and bool(said)
+    said = [key for key in keys if key.endswith(SAID)]
+    probabilities = judged(rows)
     others = {key: label for label, each in shown.items() for key in each[:1] if key in keys}
     panels = [
         (

@@ -151,9 +151,10 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     parts.append(_scores(path, scored))
     if rows:
         curves = _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))
+        dashed = "by step; the dashed line is a discriminator that cannot tell"
         parts += [
             "<h2>Curves</h2>",
-            _figure(curves, "by step; the dashed line is a discriminator that cannot tell", "drawn"),
+            _figure(curves, dashed if plots.judged(rows) else "by step", "drawn"),
         ]
     over_time = {name: x for name, x in _by_step(scored).items() if len(x) > 1}
     if over_time:

@@ -22,7 +22,8 @@ def test_the_script_and_the_commands_of_the_documentation(tmp_path, monkeypatch,
     monkeypatch.setattr(sys, "path", list(sys.path))
     Path("ring.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)))
     found = runpy.run_path("ring.py", run_name="__main__")
-    assert found["run"].step == 800
+    assert found["again"].step == 800
+    assert (found["run"].step, found["grass"].shape) == (10, (9, 16, 16, 3))
     assert found["points"].shape == (1000, 2)
     assert found["walk"].shape == (24, 2)
     assert [line["score"] for line in found["scores"]] == ["frechet", "precision"]

@@ -983,3 +983,42 @@ def test_one_score_by_its_name_and_bad_numbers(tmp_path, monkeypatch):
     for how in ({"walk": 0}, {"columns": 0}):
         with pytest.raises(InputError, match="they must be at least 1"):
             run.sample(2, **how)
+
+
+def test_the_same_call_takes_no_steps_back(tmp_path, monkeypatch, capfd):
+    """A script that trains and then resumes can be run again."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        run = jaxgan.train(mean_game(), POINTS, "run", **QUICK)
+        assert run.resume(steps=3, progress=False).step == 3
+    assert "run was started for 3 steps, more than the 1 that are asked for now" in capfd.readouterr().err
+
+
+def test_more_mistakes_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def reads(state, batch, keys):
+        return jnp.sum(batch["x"]), Aux()
+
+    def reports(state, batch, keys):
+        return state.params["mean"]["x"].sum(), Aux({"real": jnp.zeros(())})
+
+    def rated(settings):
+        return mean_game(settings["rate"])
+
+    def pair(state, batch, keys):
+        return state.params["mean"]["x"].sum(), {}
+
+    for game, said in (
+        (player(loss=reads), r"its loss reads 'x', and if that is of the batch, it has label, real"),
+        (player(loss=reports), r"player 'mean' reports statistics of \['real'\].*metrics are Aux\(metrics="),
+        (rated, r"the game reads settings\['rate'\], which is not among the settings"),
+        (player(loss=pair), "gives a pair whose second is a dict"),
+    ):
+        with pytest.raises(InputError, match=said):
+            jaxgan.train(game, POINTS, "run", **QUICK)
+    with pytest.raises(InputError, match="the game comes first, then the data"):
+        jaxgan.train({"real": POINTS}, mean_game(), "run")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"unknown key step; did you mean steps\?"):
+        jaxgan.train(mean_game(), POINTS, "run", step=20)  # pyright: ignore[reportCallIssue]
+    assert not list(tmp_path.iterdir())

@@ -63,7 +63,14 @@ def made(own: Own, settings: Mapping[str, Any]) -> Built:
     Raises:
       InputError: What is made is no game.
     """
-    found: Any = own.make(dict(settings))
+    try:
+        found: Any = own.make(dict(settings))
+    except KeyError as error:
+        if not error.args or not isinstance(error.args[0], str) or error.args[0] in settings:
+            raise
+        raise InputError(
+            f"the game reads settings[{error.args[0]!r}], which is not among the settings"
+        ) from error
     built = Built(found) if isinstance(found, Game) else found
     if not isinstance(built, Built):
         raise InputError(f"a game must be a jaxgan.Game or a jaxgan.Built, and is a {type(found).__name__}")
@@ -261,11 +268,27 @@ def check(built: Built, rows: int) -> None:
             batch = {**batch, "fakes": played.fakes.make(state, batch, keys)[0]}
         for name, player in played.players.items():
             if player.value_and_grad is jax.value_and_grad:  # others may add something to the batch
-                _check_loss(name, player.loss(state, batch, keys))
+                try:
+                    said = player.loss(state, batch, keys)
+                except KeyError as error:
+                    if not error.args or error.args[0] in batch or not isinstance(error.args[0], str):
+                        raise
+                    known = f"it has {', '.join(batch)}"
+                    raise InputError(
+                        f"player {name!r}: its loss reads {error.args[0]!r}, and if that is of the batch, {known}"
+                    ) from error
+                _check_loss(name, said)
 
     jax.eval_shape(turn, state, batch, jax.random.key(0))
     whole = {name: jax.ShapeDtypeStruct((played.turns, *x.shape), x.dtype) for name, x in batch.items()}
-    after = jax.eval_shape(lambda state, batch: game.transition(played, state, batch)[0], state, whole)
+    try:
+        after = jax.eval_shape(lambda state, batch: game.transition(played, state, batch)[0], state, whole)
+    except ValueError as error:
+        if not str(error).startswith("player "):
+            raise
+        raise InputError(
+            f"{error} (metrics are Aux(metrics=...), statistics of networks Aux(stats=...))"
+        ) from error
     _check_same(state, after)
     given = {name: batch[name] for name in (*built.given, *(["label"] if built.classes else []))}
     sampled: Any = jax.eval_shape(
@@ -282,9 +305,13 @@ def check(built: Built, rows: int) -> None:
 
 def _check_loss(name: str, said: Any) -> None:
     if not (isinstance(said, tuple) and len(said) == 2 and isinstance(said[1], game.Aux)):
+        second = (
+            f"a pair whose second is {_what(said[1])}" if isinstance(said, tuple) and len(said) == 2 else None
+        )
+        alone = "the value alone" if hasattr(said, "dtype") else _what(said)
         raise InputError(
             f"player {name!r}: its loss must give the value and a jaxgan.Aux, such as (value, Aux()), and gives "
-            f"{_what(said)}"
+            f"{second or alone}"
         )
     value = jnp.asarray(said[0])
     if value.shape:

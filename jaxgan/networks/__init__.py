@@ -1,4 +1,7 @@
-"""Linen modules: generators and discriminators, with resolution, channels, width, norm and dtype as fields.
+"""Linen modules: generators and discriminators. Their fields, with types, defaults and sentences, stand in each file.
+
+Networks of images have `resolution` and `channels` as fields, an `MLPGenerator` the `shape` of an example:
+`DCGANGenerator(resolution=32, channels=3, classes=4)`, `MLPGenerator((16, 16, 3), classes=4)`.
 
 Every generator is called as `generator(latent, label=None, *, train, keys=None)` and every discriminator as
 `discriminator(image, label=None, *, train, keys=None)`: latents `[N, Z]`, images `[N, H, W, C]` in [-1, 1], labels

@@ -113,5 +113,5 @@ def _end(code: int, made: str, where: str | Path) -> None:
         return
     say(f"stopped and saved; the same command goes on from here: {where}")
     if code == 128 + signal.SIGINT:
-        raise Stopped
+        raise Stopped("the run is saved, and the same call goes on from there")
     raise Terminated(code - 128)

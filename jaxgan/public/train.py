@@ -20,6 +20,7 @@ For example, a game of one's own, whose generator is one number that learns the 
     20
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +34,9 @@ from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.objectives.latents import Latents
 from jaxgan.public.given import GameLike, caller, own_of
-from jaxgan.public.play import begin, play
+from jaxgan.public.play import begin, play, say
 from jaxgan.public.run import Run
+from jaxgan.runs.directory import RunDirectory
 
 
 class RunKeys(TypedDict, total=False):
@@ -181,6 +183,22 @@ def train(
         seeds = [int(each) for each in seeds]
         if not seeds or len(set(seeds)) < len(seeds):
             raise InputError(f"seeds are {seeds}; give at least one, and none of them twice")
+    for key in keys:
+        if key not in RunKeys.__annotations__:
+            known = (
+                *RunKeys.__annotations__,
+                "steps",
+                "batch_size",
+                "seed",
+                "seeds",
+                "name",
+                "run_dir",
+                "settings",
+            )
+            near = difflib.get_close_matches(key, known, 1)
+            raise InputError(f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
+    if isinstance(game, Mapping) and "real" in game:
+        raise InputError("the game comes first, then the data: jaxgan.train(game, source, run_dir)")
     top = {"steps": steps, "batch_size": batch_size, "seed": seed, "name": name}
     told = {**{key: value for key, value in top.items() if value is not None}, **keys}
     own_words = {
@@ -203,9 +221,20 @@ def train(
     else:
         begin(keys.get("deterministic", True), seeds)  # before the game is traced
         own, found = _own(game, source, run_dir, told, caller(), **own_words)
+    if seeds is None and run_dir is not None:
+        found = _no_fewer(found, Path(run_dir))
     how = {"changed": changed, "progress": progress, "devices": devices}
     runs = [Run(path, own) for path in play(found, own, run_dir, seeds, **how)]
     return runs[0] if seeds is None else runs
+
+
+def _no_fewer(settings: config.RunSettings, path: Path) -> config.RunSettings:
+    """The settings with as many steps as the run in the folder was started for: the same call again takes none back."""
+    known = RunDirectory(path).read_config()
+    if known is None or known.steps <= settings.steps:
+        return settings
+    say(f"{path} was started for {known.steps} steps, more than the {settings.steps} that are asked for now")
+    return settings.model_copy(update={"steps": known.steps})
 
 
 def settings_of(given: config.RunSettings | Mapping[str, Any] | str | Path) -> config.Settings:
@@ -215,8 +244,6 @@ def settings_of(given: config.RunSettings | Mapping[str, Any] | str | Path) -> c
     if isinstance(given, config.RunSettings):
         raise InputError("these are settings of a run of somebody's own game; give the game")
     if isinstance(given, Mapping):
-        if "real" in given:
-            raise InputError("the game comes first, then the data: jaxgan.train(game, source, run_dir)")
         return config.parse(dict(given))
     path = Path(given)
     if path.is_dir() and (path / "config.toml").exists():

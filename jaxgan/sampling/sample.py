@@ -131,7 +131,10 @@ def maker(
             else "this run makes no samples of classes; leave out label"
         )
     if latents is None and (walk > 1 or truncation is not None):
-        raise InputError("this run has no latents; leave out --interpolate and --truncation")
+        raise InputError(
+            "this run has no latents to walk between or to truncate; leave out --interpolate and --truncation (a game "
+            "of one's own is told of them by latents=)"
+        )
     if latents and latents.kind != "normal" and truncation is not None:
         raise InputError(
             f"--truncation is of Gaussian latents, and those of this run are of kind {latents.kind!r}; leave it out"
