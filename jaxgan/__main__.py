@@ -3,9 +3,10 @@
 import os
 import sys
 
-here, home = os.getcwd(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-if sys.path[:1] in ([""], [here]) and here != home:
-    # Python puts the current folder first, where a file may have the name of something installed.
+from jaxgan import __file__ as package
+
+# Python puts the current folder first, where a file may have the name of something installed.
+if sys.path[:1] in ([""], [os.getcwd()]) and not package.startswith(os.path.join(os.getcwd(), "jaxgan")):
     del sys.path[0]
 
 from jaxgan.cli import main
