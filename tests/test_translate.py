@@ -8,10 +8,12 @@ from PIL import Image
 from quick import quick_jit
 
 from jaxgan import cli, config, domains, experiment
+from jaxgan.cli import commands
 from jaxgan.data import images
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
+from jaxgan.public import Run
 from jaxgan.sampling import sample, translate
 from jaxgan.sampling.sample import Trained
 from jaxgan.sampling.translate import Job, jobs
@@ -122,6 +124,7 @@ def test_pix2pix_translates_files_of_any_size(tmp_path, rng, monkeypatch, capsys
     np.testing.assert_allclose(first.astype(int), domains.Image().encode(np.asarray(made))[0], atol=1)
     # The command is the same, but for a file that it cannot read.
     monkeypatch.setattr(sample, "load", lambda *_, **__: run)
+    monkeypatch.setattr(commands, "_run", lambda options, path, modules: Run(path))  # there is no folder
     (tmp_path / "c.png").write_bytes(b"")
     files = [str(tmp_path / f"{name}.png") for name in "ac"]
     command = ["translate", "RUN", *files, "--out", str(tmp_path / "again"), "--seed", "3", "--quiet"]
