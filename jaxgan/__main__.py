@@ -3,10 +3,8 @@
 import os
 import sys
 
-from jaxgan import __file__ as package
-
 # Python puts the current folder first, where a file may have the name of something installed.
-if sys.path[:1] in ([""], [os.getcwd()]) and not package.startswith(os.path.join(os.getcwd(), "jaxgan")):
+if sys.path[:1] in ([""], [os.getcwd()]) and not __file__.startswith(os.path.join(os.getcwd(), "jaxgan")):
     del sys.path[0]
 
 from jaxgan.cli import main

@@ -123,7 +123,8 @@ def mine(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "toy_mine.py").write_text(MINE)
     yield imports.bring("toy_mine.py")
-    sys.modules.pop("toy_mine", None)
+    for name in ("toy_mine", "toy_empty"):
+        sys.modules.pop(name, None)
 
 
 def another_process(mine):
@@ -299,9 +300,9 @@ def test_what_a_run_of_ones_own_needs_is_said(mine, capfd):
         bare.sample(1)
     with pytest.raises(InputError, match="came from Python; its file needs a def source"):
         jaxgan.load("run", mine.game).evaluate(progress=False)
-    Path("toy_other.py").write_text("x = 1\n")
-    assert main(["sample", "run", "--out", "x.png", "--import", "toy_other.py"]) == 2
-    assert "toy_other.py has none: write a function game(settings) there" in capfd.readouterr().err
+    Path("toy_empty.py").write_text("x = 1\n")
+    assert main(["sample", "run", "--out", "x.png", "--import", "toy_empty.py"]) == 2
+    assert "toy_empty.py has none: write a function game(settings) there" in capfd.readouterr().err
 
 
 # Provenance
