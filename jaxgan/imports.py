@@ -15,7 +15,6 @@ For example:
     'Sine'
 """
 
-import hashlib
 import importlib
 import importlib.util
 import multiprocessing
@@ -40,11 +39,6 @@ _beside: list[str] = []
 """Folders of files that were brought: such a file may import what stands beside it, and nothing else may."""
 _lock = threading.RLock()
 """Held while `sys.path` is another one."""
-
-
-def sha256(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def check_not_importing(what: str) -> None:
