@@ -31,6 +31,7 @@ from jaxgan import config, domains, experiment, families, plots
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
+from jaxgan.data.sources.derived import FirstSide
 from jaxgan.domains import Shown
 from jaxgan.errors import InputError, replacing
 from jaxgan.experiment import Own
@@ -400,7 +401,7 @@ def of_family(trained: sample.Trained, folder: Path) -> Iterator[tuple[str, list
 
 def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
     """Rows of a sample, then the training examples nearest to it."""
-    domain, source = trained.built.domain, trained.built.open(None)
+    domain, source = trained.built.domain, FirstSide(trained.built.open(None))
     count = min(SEARCHED, len(source))
     size = min(100, count)
     field = source.fields["real"]

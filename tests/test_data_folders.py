@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import Captions, HiddenPairs, Pairs, Source, Unpaired, batches, images, indices, load, text
-from jaxgan.data.sources import CaptionsData, PairsData, UnpairedData
+from jaxgan.data import Captions, HiddenPairs, Pairs, Source, Unpaired, batches, images, load, text
+from jaxgan.data.order import of_sides
+from jaxgan.data.sources import CaptionsData, PairsData, UnpairedData, sides_of
 from jaxgan.errors import InputError
 
 
@@ -266,15 +267,16 @@ def test_bad_lists_of_captions(captioned: Path, line: str | bytes, why: str) -> 
 
 
 def test_all_feed_alike_from_memory_threads_and_processes(pairs: tuple[Path, Path], captioned: Path) -> None:
-    for source in (Pairs(*pairs, 4, 1, 2), HiddenPairs(Pairs(*pairs, 4, 1)), Captions(captioned, 4, 3)):
+    for source in (Pairs(*pairs, 4, 1, 2), Captions(captioned, 4, 3), HiddenPairs(Pairs(*pairs, 4, 1))):
         whole = load(source, progress=False)
         assert whole.keys() == source.fields.keys()
-        wanted = indices(7, len(source), 4, 4)
         (threads,) = batches(source, 7, 1, 2, 1, 4, slice(None), 0)
-        for name, field in source.fields.items():
-            assert whole[name].shape == (len(source), *field.shape)
-            assert threads[name].dtype == whole[name].dtype == field.dtype
-            assert np.array_equal(threads[name][0], whole[name][wanted])
+        wanted = of_sides(7, [(side.length, side.apart) for side in sides_of(source)], 4, 4)
+        for side, chosen in zip(sides_of(source), wanted, strict=True):
+            for name, field in side.fields.items():
+                assert whole[name].shape == (len(source), *field.shape)
+                assert threads[name].dtype == whole[name].dtype == field.dtype
+                assert np.array_equal(threads[name][0], whole[name][chosen])
     (workers,) = batches(source, 7, 1, 2, 1, 4, slice(None), 1)
     assert all(np.array_equal(workers[name], threads[name]) for name in source.fields)
 

@@ -65,7 +65,7 @@ class Feed(Protocol):
 
 
 class Resident:
-    """All examples on every device, images as uint8; a window needs only indices."""
+    """All examples on every device, images as uint8; a window needs only indices, of each side if there are several."""
 
     def __init__(
         self,
@@ -80,7 +80,8 @@ class Resident:
         """Copies the data, as made by `stream.load`, to every device; `poisson` as of `stream.batches`."""
         self.whole: dict[str, Any] = spread.replicate(dict(data))
         self.window = window
-        self._length, self._seed, self._turns, self._batch_size = len(data["label"]), seed, turns, batch_size
+        self._seed, self._turns, self._batch_size = seed, turns, batch_size
+        self._order = getattr(data, "order", ()) or (stream.Order(tuple(data), len(data["label"]), False),)
         self._rows, self._spread, self._poisson = spread.rows(batch_size), spread, poisson
 
     def of(self, seed: int) -> "Resident":
@@ -89,14 +90,15 @@ class Resident:
         other._seed = seed
         return other
 
-    def host(self, start: int, count: int) -> np.ndarray:
-        """Indices int32 `[room, turns, n]`."""
-        indices = np.zeros((room(self.window), self._turns, self._batch_size), np.int32)
-        found = stream.order_of(
-            self._seed, self._length, start, count, self._turns, self._batch_size, self._poisson
-        )
-        indices[:count] = found
-        return indices[:, :, self._rows]
+    def host(self, start: int, count: int) -> Any:
+        """Indices int32 `[room, turns, n]`; a tuple of them, one for each side, where there are several."""
+        shape = (room(self.window), self._turns, self._batch_size)
+        found = stream.order_of(self._seed, self._order, start, count, *shape[1:], self._poisson)
+        padded = [np.zeros(shape, np.int32) for _ in found]
+        for out, indices in zip(padded, found, strict=True):
+            out[:count] = indices
+        mine = [out[:, :, self._rows] for out in padded]
+        return tuple(mine) if len(mine) > 1 else mine[0]
 
     def parts(self, start: int, count: int) -> Any:
         """The same on the device."""
@@ -105,8 +107,11 @@ class Resident:
     def close(self) -> None:
         """Nothing reads ahead."""
 
-    def fetch(self, whole: Any, parts: jax.Array, i: Any) -> dict[str, jax.Array]:
+    def fetch(self, whole: Any, parts: Any, i: Any) -> dict[str, jax.Array]:
         """Gathers the i-th step's examples; an empty slot holds any of them."""
+        if isinstance(parts, tuple):
+            of = {name: at for side, at in zip(self._order, parts, strict=True) for name in side.names}
+            return {name: array[of[name][i]] for name, array in whole.items()}
         found = {name: array[parts[i]] for name, array in whole.items()}
         return found if self._poisson is None else {**found, stream.INCLUDED: parts[i] >= 0}
 

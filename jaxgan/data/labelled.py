@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources.base import Example, Field, Source, domain_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, sides_of
+from jaxgan.data.sources.derived import FirstSide
 from jaxgan.errors import InputError
 
 
 class Labelled:
     """A source whose examples each carry one of few labelled examples too, for training that sees no other labels.
 
-    Example i carries the labelled example i modulo `count`, as the fields "labelled_real" and "labelled_label", so
-    that batches hold as many labelled examples as others, and an epoch shows each of them equally often. Which are
+    Each carries one as the fields "labelled_real" and "labelled_label", so that batches hold as many labelled examples
+    as others: example i the labelled example i modulo `count`. In training the labelled ones go through epochs of their
+    own, in an order of their own, so that each is shown equally often, beside others each time. Which are
     labelled depends on the source and the count alone, never on the run's seed: of each class as many, the first that
     come in the order of epoch 0 of seed 0.
 
@@ -37,9 +39,10 @@ class Labelled:
     """
 
     def __init__(self, source: Source, count: int) -> None:
-        check(count, len(source.classes), len(source))
         self.source = source
-        self.indices: np.ndarray = choose(source, count)
+        self._own = FirstSide(source)
+        check(count, len(source.classes), len(self._own))
+        self.indices: np.ndarray = choose(self._own, count)
         """Those of the labelled examples."""
 
     @property
@@ -67,12 +70,17 @@ class Labelled:
         return len(self.source)
 
     def __getitem__(self, index: int, /) -> Example:
-        known = self.source[int(self.indices[index % len(self.indices)])]
-        return {
-            **self.source[index],
-            "labelled_real": known["real"],
-            "labelled_label": known["label"],
-        }
+        return {**self.source[index], **self._known(index % len(self.indices))}
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those of the source, and the labelled examples."""
+        known = {name: self.fields[name] for name in ("labelled_real", "labelled_label")}
+        return *sides_of(self.source), Side(known, len(self.indices), self._known)
+
+    def _known(self, index: int) -> Example:
+        example = self._own[int(self.indices[index])]
+        return {"labelled_real": example["real"], "labelled_label": example["label"]}
 
 
 def check(count: int, classes: int, examples: int) -> None:

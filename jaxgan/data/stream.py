@@ -19,14 +19,14 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources import Embedded, Source, example_bytes
+from jaxgan.data.sources import Embedded, Field, Side, Source, example_bytes, sides_of
 from jaxgan.data.sources.given import Arrays
 from jaxgan.errors import InputError, RunError
 
@@ -37,6 +37,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Batch = dict[str, np.ndarray]
 """The fields of examples `[..., *shape]`, by name, with the same leading axes."""
+
+
+class Order(NamedTuple):
+    """What the order of examples has to know of a side of a source."""
+
+    names: tuple[str, ...]
+    """Its fields."""
+    length: int
+    apart: bool
+
+
+class Whole(dict[str, np.ndarray]):
+    """All examples of a source in memory: each field `[n, *shape]`, n the length of its side."""
+
+    order: tuple[Order, ...] = ()
+
 
 INCLUDED = "included"
 """The field that says which rows of a batch hold an example, where that is left to chance."""
@@ -52,8 +68,8 @@ def _close_streams() -> None:
             stream.close()
 
 
-def load(source: Source, progress: bool = True) -> Batch:
-    """The whole set in memory: each field `[len, *shape]`.
+def load(source: Source, progress: bool = True) -> Whole:
+    """The whole set in memory: each field `[len, *shape]`, or as many as its side has where the source has several.
 
     Args:
       source: where from; read by a few threads. What `Arrays` holds is given as it is, read-only.
@@ -62,39 +78,54 @@ def load(source: Source, progress: bool = True) -> Batch:
     Raises:
       InputError: from the source, where an example cannot be read.
     """
+    sides, whole = sides_of(source), Whole()
+    whole.order = orders(sides)
     if isinstance(source, Arrays):
-        return source.arrays()
-    if isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
+        whole.update(source.arrays())
+    elif isinstance(source, Embedded) and (source.resolution, source.channels) == (28, 1):
         pixels, labels = source.arrays()
-        return {"real": pixels[..., None].copy(), "label": labels.astype(np.int32)}
+        whole.update({"real": pixels[..., None].copy(), "label": labels.astype(np.int32)})
+    else:
+        _read_all(sides, whole, progress)
+    return whole
+
+
+def orders(sides: Sequence[Side]) -> tuple[Order, ...]:
+    """What the order of examples has to know of a source's sides."""
+    return tuple(Order(tuple(side.fields), side.length, side.apart) for side in sides)
+
+
+def _read_all(sides: Sequence[Side], whole: Whole, progress: bool) -> None:
+    """Reads all items of all sides, by a few threads."""
     from tqdm import tqdm
 
-    length = len(source)
-    out = _empty((length,), source)
+    chunks = [(side, start) for side in sides for start in range(0, side.length, _CHUNK)]
+    for side in sides:
+        whole.update(_empty((side.length,), side.fields))
 
-    def put(start: int) -> int:
-        chunk = range(start, min(start + _CHUNK, length))
-        for i in chunk:
-            for name, value in source[i].items():
-                out[name][i] = value
-        return len(chunk)
+    def put(chunk: tuple[Side, int]) -> int:
+        side, start = chunk
+        numbers = range(start, min(start + _CHUNK, side.length))
+        for i in numbers:
+            for name, value in side.read(i).items():
+                whole[name][i] = value
+        return len(numbers)
 
     with ThreadPoolExecutor(_threads()) as pool:
         try:
             with tqdm(
-                total=length,
+                total=sum(side.length for side in sides),
                 desc="Reading examples",
                 unit="example",
                 delay=1.0,
                 leave=False,
                 disable=None if progress else True,  # None: off where stderr is no terminal
             ) as bar:
-                for done in pool.map(put, range(0, length, _CHUNK)):
+                for done in pool.map(put, chunks):
                     bar.update(done)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return out
 
 
 def batches(
@@ -111,7 +142,8 @@ def batches(
     """The batches of the steps start .. stop - 1: each field `[turns, n, *shape]`.
 
     Row r of turn t of step s holds the example at position (s * turns + t) * batch_size + r of the order that `seed`
-    gives (`order.indices`), so any step can be made without those before it, and the bits do not depend on `workers`.
+    gives (`order.indices`; of a source of several sides what each of them shows there, `order.of_sides`), so any step
+    can be made without those before it, and the bits do not depend on `workers`.
 
     Args:
       source: where from; with workers > 0 it must pickle.
@@ -145,14 +177,24 @@ def batches(
 
 
 def order_of(
-    seed: int, length: int, start: int, count: int, turns: int, batch_size: int, poisson: order.Poisson | None
-) -> np.ndarray:
-    """Which examples the steps start .. start + count - 1 read, `[count, turns, batch_size]`; -1 for an empty slot."""
+    seed: int,
+    sides: Sequence[Order],
+    start: int,
+    count: int,
+    turns: int,
+    batch_size: int,
+    poisson: order.Poisson | None,
+) -> list[np.ndarray]:
+    """Which items of each side the steps start .. start + count - 1 read, each `[count, turns, batch_size]`.
+
+    -1 is an empty slot. `poisson` draws from the first side; a source of several is none for it.
+    """
     if poisson:
-        found = poisson.indices(seed, length, start * turns, count * turns)
+        found = [poisson.indices(seed, sides[0].length, start * turns, count * turns)]
     else:
-        found = order.indices(seed, length, start * turns * batch_size, count * turns * batch_size)
-    return found.reshape(count, turns, batch_size)
+        known = [(side.length, side.apart) for side in sides]
+        found = order.of_sides(seed, known, start * turns * batch_size, count * turns * batch_size)
+    return [x.reshape(count, turns, batch_size) for x in found]
 
 
 class _Steps:
@@ -171,6 +213,8 @@ class _Steps:
     ) -> None:
         self.poisson = poisson
         self.source = source
+        self.sides = sides_of(source)
+        self.order = orders(self.sides)
         self.seed = seed
         self.start = start
         self.stop = stop
@@ -183,15 +227,20 @@ class _Steps:
 
     def __getitem__(self, index: Any) -> Batch:
         step, shape = self.start + int(index), (self.turns, self.batch_size)
-        (wanted,) = order_of(self.seed, len(self.source), step, 1, *shape, self.poisson)
-        wanted = wanted[:, self.rows]
-        out = _empty(wanted.shape, self.source)
+        wanted = order_of(self.seed, self.order, step, 1, *shape, self.poisson)
+        out: Batch = {}
+        for side, (numbers,) in zip(self.sides, wanted, strict=True):
+            out |= self._side(side, numbers[:, self.rows])
+        return out
+
+    def _side(self, side: Side, wanted: np.ndarray) -> Batch:
+        out = _empty(wanted.shape, side.fields)
         if self.poisson:
             out = {name: np.zeros_like(values) for name, values in out.items()} | {INCLUDED: wanted >= 0}
         for place, chosen in np.ndenumerate(wanted):
             if chosen < 0:
                 continue
-            for name, value in self.source[int(chosen)].items():
+            for name, value in side.read(int(chosen)).items():
                 out[name][place] = value
         return out
 
@@ -278,8 +327,8 @@ def _die_with_parent() -> None:
         os._exit(1)  # nobody is left to read what this process makes
 
 
-def _empty(lead: tuple[int, ...], source: Source) -> Batch:
-    return {name: np.empty((*lead, *field.shape), field.dtype) for name, field in source.fields.items()}
+def _empty(lead: tuple[int, ...], fields: Mapping[str, Field]) -> Batch:
+    return {name: np.empty((*lead, *field.shape), field.dtype) for name, field in fields.items()}
 
 
 def _threads() -> int:

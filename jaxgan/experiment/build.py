@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import config, domains, game
-from jaxgan.data.sources import Field, Source, derived
+from jaxgan.data.sources import Field, Source, derived, sides_of
 from jaxgan.domains import Domain, Image, Shown
 from jaxgan.errors import InputError
 from jaxgan.experiment import provenance
@@ -85,9 +85,15 @@ def of_source(settings: config.RunSettings, source: Source, own: Own | None = No
     domain = domains.of(source)
     check(source, domain)
     check_run(settings, len(source), domain)
-    if isinstance(settings, config.Settings):
-        return build(settings, source.classes, len(source), source.fields, domain)
-    return build_own(settings, own, source.classes, len(source), source.fields, domain)
+    if not isinstance(settings, config.Settings):
+        return build_own(settings, own, source.classes, len(source), source.fields, domain)
+    built = build(settings, source.classes, len(source), source.fields, domain)
+    if built.poisson and len(sides_of(source)) > 1:
+        raise InputError(
+            f"family {settings.game.family!r} draws whole examples, and this data puts together what does not belong "
+            "together; train it on one kind alone"
+        )
+    return built
 
 
 def check_run(settings: config.RunSettings, examples: int, domain: Domain) -> None:

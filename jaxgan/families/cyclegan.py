@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.translation import shapes
+from jaxgan.families.translation import shapes, unmatched
 from jaxgan.families.wiring import fakes, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
@@ -199,6 +200,10 @@ class CycleGAN(Family):
             shared_draws=self.shared_draws,
             fakes=Fakes(makers, make),
         )
+
+    def examples(self, source: Source) -> Source:
+        """The data with both kinds of images in orders of their own."""
+        return unmatched(source)
 
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxgan.data.sources import Source
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
-from jaxgan.families.translation import shapes
+from jaxgan.families.translation import shapes, unmatched
 from jaxgan.families.wiring import generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
@@ -137,6 +138,10 @@ class Refinement(Family):
             memory=lambda batch: pools.empty(self.history, batch["other"]),
             ema={"generator": self.ema} if self.ema else {},
         )
+
+    def examples(self, source: Source) -> Source:
+        """The data with both kinds of images in orders of their own."""
+        return unmatched(source)
 
     def build(self, parts: Parts, facts: Facts) -> Built:
         """The game of a config; see `Family.build`."""

@@ -15,8 +15,15 @@ For example:
     ((32, 32, 1), (32, 32, 3))
 """
 
+from jaxgan.data.sources import Source, sides_of
+from jaxgan.data.sources.derived import Apart
 from jaxgan.errors import InputError
 from jaxgan.families.base import Facts, Family, Parts, Shape
+
+
+def unmatched(source: Source) -> Source:
+    """Data of two kinds as families are trained on it that know of no pairs: "other" in an order of its own."""
+    return source if len(sides_of(source)) > 1 else Apart(source)
 
 
 def shapes(family: Family, parts: Parts, facts: Facts, field: str, kind: str) -> tuple[Shape, Shape]:

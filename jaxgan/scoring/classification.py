@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxgan.data import stream
 from jaxgan.data.sources import Source
+from jaxgan.data.sources.derived import FirstSide
 from jaxgan.errors import InputError
 from jaxgan.sampling.sample import Trained
 
@@ -45,6 +46,7 @@ def error(trained: Trained, source: Source) -> tuple[float, float]:
     if classify is None:
         raise InputError("this run learns no classes; train one of family 'aae' with game.labels")
     logits = jax.jit(lambda state, batch: classify(state, domain.decode(batch)["real"]))
+    source = FirstSide(source)
     state, wrong, count = trained.state.averaged(), 0, len(source)
     size = min(SIZE, count)
     for i, batch in enumerate(stream.batches(source, 0, 0, -(-count // size), 1, size)):

@@ -24,6 +24,7 @@ from jaxgan import domains
 from jaxgan.data import stream
 from jaxgan.data.sources import Source
 from jaxgan.data.sources.base import Field
+from jaxgan.data.sources.derived import FirstSide
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.scoring.features import Network
@@ -92,15 +93,18 @@ class Scorer:
         needs = frozenset[str]().union(*(group.needs for group in self.groups))
         self.keep: int = min(sys.maxsize, max((group.looks_at for group in self.groups), default=0))
         self.pairs: Pairs | None = pairs if "pairs" in needs else None
-        count = min(num, len(reference))
-        self.real: Sample = self._read(reference, count)
+        own = FirstSide(reference)
+        count = min(num, len(own))
+        self.real: Sample = self._read(own, count)
         self.train: Sample | None = None
         self.test: Sample | None = None
         if "train" in needs and train is not None:
-            same = train is reference and count == len(train)
-            self.train = self.real if same else self._read(train, len(train))
+            seen = FirstSide(train)
+            same = train is reference and count == len(seen)
+            self.train = self.real if same else self._read(seen, len(seen))
         if "test" in needs and test is not None:
-            self.test = self._read(test, len(test))
+            held = FirstSide(test)
+            self.test = self._read(held, len(held))
         self._floors: Values = {}
         real = Seen(
             self.real, self.real, self.train, self.test, len(reference.classes), num, self.pairs, self.domain

@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxgan import backends, config, experiment
 from jaxgan.data import stream
-from jaxgan.data.sources import Source, example_bytes
+from jaxgan.data.sources import Source, source_bytes
 from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.families import Built
@@ -165,5 +165,5 @@ def _resident(settings: config.Settings, source: Source, spread: Layout) -> bool
     """Whether all of the data is kept on the devices."""
     if settings.feed.resident is not None:
         return settings.feed.resident
-    size = len(source) * example_bytes(source) * spread.copies
+    size = source_bytes(source) * spread.copies
     return size <= settings.feed.resident_megabytes * 2**20

@@ -13,12 +13,15 @@ from jaxgan.data.sources.base import (
     Example,
     Field,
     ImageData,
+    Side,
     Source,
     digest_files,
     domain_of,
     example_bytes,
     labelled,
+    sides_of,
     source,
+    source_bytes,
 )
 from jaxgan.data.sources.embedded import EmbeddedData
 from jaxgan.data.sources.fashion import Embedded
@@ -47,6 +50,7 @@ __all__ = [
     "ImageFolder",
     "Pairs",
     "PairsData",
+    "Side",
     "Source",
     "TFDSData",
     "Unpaired",
@@ -57,7 +61,9 @@ __all__ = [
     "example_bytes",
     "labelled",
     "scan",
+    "sides_of",
     "source",
+    "source_bytes",
 ]
 
 for _file in pkgutil.iter_modules(__path__):

@@ -58,6 +58,21 @@ def labelled(resolution: int, channels: int) -> dict[str, Field]:
     return {"real": Field((resolution, resolution, channels), "uint8"), "label": Field((), "int32")}
 
 
+class Side(NamedTuple):
+    """Some fields of a source, whose items do not belong to those of its other sides.
+
+    Training takes each side in an order of its own (`order.of_sides`), so that who meets whom changes with each epoch.
+    """
+
+    fields: Mapping[str, Field]
+    length: int
+    """How many items there are."""
+    read: Callable[[int], Example]
+    """An item by its number, `fields` alone. It pickles, as a method of the source does."""
+    apart: bool = False
+    """Never beside the item of the same number of the first side, which is as long."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """A set of examples with random access.
@@ -66,7 +81,9 @@ class Source(Protocol):
     is empty when the set is unlabelled (every label is then 0). `fingerprint`, such as a SHA-256, identifies the data
     behind the source, whatever the size that it is read at. `source[i]` raises IndexError past the end and InputError,
     naming the place, where the example cannot be read. A source whose examples are no images also has `domain`, plain
-    data that says what they are (`jaxgan.domains`).
+    data that says what they are (`jaxgan.domains`). One that puts together what does not belong together has `sides`
+    too, a tuple of `Side`, the first with "real" and "label": the partners that `source[i]` has are those of fixed
+    examples, and training does without them.
     """
 
     @property
@@ -88,9 +105,24 @@ def domain_of(source: Source) -> Mapping[str, Any]:
     return getattr(source, "domain", IMAGES)
 
 
+def sides_of(source: Source) -> tuple[Side, ...]:
+    """What a source says of its sides; most have one, themselves."""
+    return tuple(getattr(source, "sides", ())) or (Side(source.fields, len(source), source.__getitem__),)
+
+
+def field_bytes(fields: Mapping[str, Field]) -> int:
+    """How large the fields of an example are."""
+    return sum(int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize for field in fields.values())
+
+
 def example_bytes(source: Source) -> int:
     """How large an example is."""
-    return sum(int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize for field in source.fields.values())
+    return field_bytes(source.fields)
+
+
+def source_bytes(source: Source) -> int:
+    """How large all examples are in memory."""
+    return sum(side.length * field_bytes(side.fields) for side in sides_of(source))
 
 
 def digest_files(files: Iterable[tuple[str, Path]], more: Iterable[str]) -> str:

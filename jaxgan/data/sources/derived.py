@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, order
-from jaxgan.data.sources.base import Example, Field, Source, domain_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, sides_of
 from jaxgan.errors import InputError
 
 EDGE = 0.25
@@ -30,7 +30,7 @@ SCALES = (2, 4)
 
 
 class Derived:
-    """A source over another one, alike in all that is not overridden."""
+    """A source over another one, alike in all that is not overridden; `changed` says what it makes of an example."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -55,8 +55,59 @@ class Derived:
         """SHA-256 over the source's and what is made of it."""
         return hashlib.sha256(f"{type(self).__name__} {self.source.fingerprint}".encode()).hexdigest()
 
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those of the source, the first of them changed."""
+        first, *others = sides_of(self.source)
+        kept = {name for side in others for name in side.fields}
+        own = {name: field for name, field in self.fields.items() if name not in kept}
+        return first._replace(fields=own, read=self._first if others else self.__getitem__), *others
+
+    def changed(self, example: Example, index: int) -> Example:
+        """What is made of the source's example of a number, or of its first side."""
+        del index
+        return example
+
     def __len__(self) -> int:
         return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self.changed(self.source[index], index)
+
+    def _first(self, index: int) -> Example:
+        return self.changed(sides_of(self.source)[0].read(index), index)
+
+
+class FirstSide(Derived):
+    """The first side of a source alone, which holds what games learn to make: each of its items once.
+
+    A source of one side is shown as it is.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._side = sides_of(source)[0]
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """The fields of each example, by name."""
+        return self._side.fields
+
+    @property
+    def fingerprint(self) -> str:
+        """The source's."""
+        return self.source.fingerprint
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The one."""
+        return (self._side,)
+
+    def __len__(self) -> int:
+        return self._side.length
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self._side.read(index)
 
 
 class Edges(Derived):
@@ -67,8 +118,8 @@ class Edges(Derived):
         """The fields of each example, by name."""
         return {**self.source.fields, "input": self.source.fields["real"]}
 
-    def __getitem__(self, index: int, /) -> Example:
-        example = self.source[index]
+    def changed(self, example: Example, index: int) -> Example:
+        """The example with its drawing."""
         return {**example, "input": edges(example["real"])}
 
 
@@ -91,7 +142,8 @@ class HiddenPairs(Derived):
     """A paired source without its pairs: "other", the "input" of another example, in the place of "input".
 
     All examples stand on one circle, shuffled, and each has the input of the next: over an epoch every input is seen
-    once, and none beside its own image. The pairs remain known to `truth`, so that a translation can be scored.
+    once, and none beside its own image. In training the circle is another one in each epoch; that of `source[i]` is
+    always the same, and its pairs remain known to `truth`, so that a translation can be scored.
 
     Raises:
       InputError: where the source has no "input", or a single example.
@@ -105,24 +157,66 @@ class HiddenPairs(Derived):
             raise InputError("the data is a single pair, which cannot be hidden; leave out data.unpaired")
 
     @property
-    def fields(self) -> Mapping[str, Field]:
+    def fields(self) -> dict[str, Field]:
         """The fields of each example, by name."""
         return {"other" if name == "input" else name: field for name, field in self.source.fields.items()}
 
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What each example has but for its input, and the inputs."""
+        own, other = self.fields, {"other": self.fields["other"]}
+        del own["other"]
+        return (
+            Side(own, len(self), self._without_input),
+            Side(other, len(self), self._other, apart=True),
+        )
+
     def __getitem__(self, index: int, /) -> Example:
-        example = self.source[index]
-        kept = {name: value for name, value in example.items() if name != "input"}
-        return {**kept, "other": self.truth(index)["input"]}
+        return {**self._without_input(index), **self._other(self.partner(index))}
+
+    def _without_input(self, index: int) -> Example:
+        return {name: value for name, value in self.source[index].items() if name != "input"}
+
+    def _other(self, index: int) -> Example:
+        return {"other": self.source[index]["input"]}
 
     def partner(self, index: int) -> int:
         """The example whose input is the "other" of example `index`."""
-        length = len(self)
-        circle = order.permutation(0, length, 0)
-        return int(circle[(order.inverse(0, length, 0)[index] + 1) % length])
+        return int(order.neighbours(0, len(self), 0)[index])
 
     def truth(self, index: int) -> Example:
         """The pair that the "other" of example `index` belongs to: that as "input", and its true "real"."""
         return self.source[self.partner(index)]
+
+
+class Apart(Derived):
+    """A source whose "other" is in training of another order than the rest, so that it meets others in each epoch.
+
+    For data that came with an "other" in each example, which does not belong there. A source of several sides is left
+    as it is.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """The source's: the data are the same."""
+        return self.source.fingerprint
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The other fields, and those of which the names begin with "other"."""
+        sides = sides_of(self.source)
+        others = [name for name in self.fields if name.startswith("other")]
+        if len(sides) > 1 or not others:
+            return sides
+        own = {name: field for name, field in self.fields.items() if name not in others}
+        away = {name: self.fields[name] for name in others}
+        return Side(own, len(self), self._own), Side(away, len(self), self._away)
+
+    def _own(self, index: int) -> Example:
+        return {name: x for name, x in self.source[index].items() if not name.startswith("other")}
+
+    def _away(self, index: int) -> Example:
+        return {name: x for name, x in self.source[index].items() if name.startswith("other")}
 
 
 class Degraded(Derived):
@@ -152,8 +246,8 @@ class Degraded(Derived):
         """The fields of each example, by name."""
         return {**self.source.fields, "input": Field((self.side, self.side, self.channels), "uint8")}
 
-    def __getitem__(self, index: int, /) -> Example:
-        example = self.source[index]
+    def changed(self, example: Example, index: int) -> Example:
+        """The example with its image shrunken."""
         image = example["real"]
         picture = Image.fromarray(image[..., 0] if self.channels == 1 else image)
         return {**example, "input": images.to_array(picture, self.side, self.channels)}

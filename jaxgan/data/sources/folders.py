@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgan.data import images, order, text
-from jaxgan.data.sources.base import Example, Field, ImageData, Source, digest_files, labelled, source
+from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, digest_files, labelled, source
 from jaxgan.data.sources.derived import HiddenPairs
 from jaxgan.data.sources.folder import images_below, scan
 from jaxgan.errors import InputError
@@ -135,8 +135,10 @@ class PairsData(ImageData):
 class Unpaired:
     """Images of two kinds that do not belong together: "real" and "other".
 
-    An epoch visits each image of the larger folder once. Example i has the image i, counted on from the first again
-    where there are fewer of them, and an "other" that a shuffle chose which knows nothing of the images.
+    In training each folder goes through epochs of its own, in an order of its own, so that all of its images are seen
+    equally often and partners change. Of fixed examples there are as many as the larger folder has images: `source[i]`
+    has the image i, counted on from the first again where there are fewer of them, and an "other" that a shuffle chose
+    which knows nothing of the images.
 
     Args:
       path: the folder of the images; its subfolders are classes, as of `sources.ImageFolder`.
@@ -170,6 +172,15 @@ class Unpaired:
         return {**fields, "other": fields["real"]}
 
     @property
+    def sides(self) -> tuple[Side, Side]:
+        """The images with their labels, and the others."""
+        fields = labelled(self.resolution, self.channels)
+        return (
+            Side(fields, len(self._files), self._image),
+            Side({"other": fields["real"]}, len(self._others), self._other),
+        )
+
+    @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over both folders."""
         first = digest_files(((file, self.path / file) for file in self._files), self.classes)
@@ -181,14 +192,15 @@ class Unpaired:
 
     def __getitem__(self, index: int, /) -> Example:
         at = range(len(self))[index]
-        own = at % len(self._files)
         chosen = int(order.indices(0, len(self._others), at, 1)[0])
-        size = self.resolution, self.channels
-        return {
-            "real": images.read(self.path / self._files[own], *size),
-            "label": self._labels[own],
-            "other": images.read(self.other / self._others[chosen], *size),
-        }
+        return {**self._image(at % len(self._files)), **self._other(chosen)}
+
+    def _image(self, index: int) -> Example:
+        image = images.read(self.path / self._files[index], self.resolution, self.channels)
+        return {"real": image, "label": self._labels[index]}
+
+    def _other(self, index: int) -> Example:
+        return {"other": images.read(self.other / self._others[index], self.resolution, self.channels)}
 
 
 @source("unpaired")

@@ -280,8 +280,8 @@ class Described(Derived):
             return self.source.fingerprint
         return hashlib.sha256(json.dumps([self.source.fingerprint, *self._classes]).encode()).hexdigest()
 
-    def __getitem__(self, index: int, /) -> Example:
-        example = self.source[index]
+    def changed(self, example: Example, index: int) -> Example:
+        """The example, if its label is of a class."""
         _check_label(example["label"], index, self.classes)
         return example
 

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from jaxgan.data.sources.base import Example, Field, ImageData, Source, source
+from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, source
 from jaxgan.data.sources.derived import Derived
 from jaxgan.data.sources.tfds import TFDS
 from jaxgan.settings import Count
@@ -35,8 +35,9 @@ FINER = 4
 class Glyphs(Derived):
     """Adds drawn digits, "other", and the digit, "other_label" int32, to each example of a source of real images.
 
-    The two do not belong together. A digit is white on black, in a random font, size, thickness, place and rotation,
-    all of which depend on the index of the example and the split alone.
+    The two do not belong together, and in training each come in an order of their own. There are as many drawn digits
+    as real ones. A digit is white on black, in a random font, size, thickness, place and rotation, all of which depend
+    on its number and the split alone.
 
     Args:
       source: Of real images; square, grey or in colour.
@@ -63,10 +64,18 @@ class Glyphs(Derived):
         return digest.hexdigest()
 
     def __getitem__(self, index: int, /) -> Example:
-        example = self.source[index]
+        return {**self.source[index], **self._drawn(index)}
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those of the real images, and the drawn digits."""
+        drawn = {name: self.fields[name] for name in ("other", "other_label")}
+        return *super().sides, Side(drawn, len(self), self._drawn)
+
+    def _drawn(self, index: int) -> Example:
         resolution, _, channels = self.fields["real"].shape
         image, digit = glyph(resolution, (*self.split.encode(), int(index) % len(self)))
-        return {**example, "other": np.repeat(image[..., None], channels, -1), "other_label": digit}
+        return {"other": np.repeat(image[..., None], channels, -1), "other_label": digit}
 
 
 def glyph(resolution: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.int32]:
