@@ -16,7 +16,7 @@ For example:
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -28,19 +28,59 @@ class RunError(RuntimeError):
     """A failure while running that no change of the input explains (disk, numerics). The command line exits 1."""
 
 
+FULL = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)} | {
+    "No usable temporary directory found"  # Python's own words, where all of them are full
+}
+"""What is said where a disk has no room for a file, be it for its bytes or for its name."""
+
+
+def full(error: BaseException | None) -> str | None:
+    """What of `FULL` is behind an error, in the words of whatever library it comes from; None if nothing is."""
+    while error is not None:
+        text = f"{error} {getattr(error, 'strerror', None)}"
+        if found := next((said for said in FULL if said in text), None):
+            return found
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Names the file in an error of the operating system, which does not always.
 
     Raises:
-      RunError: Where the code inside raises OSError.
+      RunError: Where the code inside raises OSError, or what is behind an error of a library is a full disk.
     """
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free space there and run again" if full else "mend that and run again"
-        raise RunError(f"cannot write {path}: {error.strerror or error}; {hint}") from error
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        reason = full(error)
+        if not (reason or isinstance(error, OSError)):
+            raise
+        hint = "free space there and run again" if reason else "mend that and run again"
+        said = reason or getattr(error, "strerror", None) or error
+        raise RunError(f"cannot write {path}: {said}; {hint}") from error
+
+
+@contextmanager
+def placing(path: Path) -> Iterator[None]:
+    """For the first that is made at a place that the user named, such as a folder.
+
+    Raises:
+      InputError: Where the code inside raises OSError, as nothing can be written there.
+      RunError: The disk is full.
+    """
+    try:
+        with writing(path):
+            yield
+    except RunError as error:
+        if full(error):
+            raise
+        cause = error.__cause__
+        said = getattr(cause, "strerror", None) or cause
+        raise InputError(f"cannot write {path}: {said}; name another place") from cause
 
 
 class Renamed(FutureWarning):
@@ -51,11 +91,18 @@ class Renamed(FutureWarning):
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` at once at the end, so that it is never half there.
 
+    Where the code inside fails, what was written is removed, and what `path` was before stays.
+
     Raises:
       RunError: As `writing`.
     """
     partial = path.with_name(f".{path.name}.partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
+        try:
+            yield partial
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +39,17 @@ def play(family: Any, *networks: Any, **given: Any) -> Any:
     """
     taken = {name: given.pop(name) for name in inspect.signature(family.game).parameters if name in given}
     return family(**{"ema": 0.0, **given}).game(*networks, **taken)
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """No file of this process can grow past a size: writes fail as on a disk that is full (EFBIG)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from quick import files_up_to
 
 from jaxgan import config
 from jaxgan.cli import main
@@ -474,6 +475,23 @@ def test_a_sample_to_where_none_can_be(refused, trained, tmp_path):
     assert refused("sample", trained, "--out", out).startswith(f"cannot write {out}: ")
     out = tmp_path / "folder.png"
     assert refused("sample", trained, "--out", out) == f"--out {out} is a folder; give the name of a file"
+
+
+@pytest.mark.parametrize("name", ["made.npz", "made.png"])
+def test_a_sample_to_a_full_disk(trained, tmp_path, name, capsys):
+    """The file that was there stays, nothing is left beside it, and it can be made anew once there is room."""
+    out = tmp_path / "out" / name
+    command = ["sample", str(trained), "--num", "8", "--out", str(out)]
+    assert main(command) == 0
+    before = listing(out.parent)
+    assert set(before) == {name}
+    capsys.readouterr()
+    with files_up_to(200):
+        assert main(command) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last == f"jaxgan: error: cannot write {out}: File too large; free space there and run again"
+    assert listing(out.parent) == before
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,9 @@ def test_pictures(tmp_path, capsys):
     [
         (["--steps", "0"], "--steps is 0"),
         (["--seed", "-1"], "--seed is -1"),
-        (["--out", "{file}"], "cannot be made a folder"),
-        (["--out", "{file}/below"], "cannot be made a folder"),
-        (["--out", "x" * 300], "cannot be made a folder"),
+        (["--out", "{file}"], "name another place"),
+        (["--out", "{file}/below"], "name another place"),
+        (["--out", "x" * 300], "name another place"),
     ],
 )
 def test_mistakes(given, named, tmp_path, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan.cli.options import parse
-from jaxgan.errors import InputError, Renamed, RunError
+from jaxgan.errors import InputError, Renamed, RunError, full, placing
 
 MOST_SEEDS = 1024
 """Most runs of one command."""
@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("once", Renamed)
             warnings.showwarning = _show(warnings.showwarning)
             options = parse(arguments)
-            return COMMANDS[options.command](options)
+            code = COMMANDS[options.command](options)
+            sys.stdout.flush()  # what cannot be written is told of while it can be
+            return code
     except InputError as error:
         return _fail(debug, error, 2)
     except RunError as error:
@@ -35,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxgan: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not (reason := full(error)):
+            raise
+        where = getattr(error, "filename", None) or "the output, or temporary files"
+        return _fail(debug, RunError(f"cannot write {where}: {reason}; free space and run again"), 1)
 
 
 def _fail(debug: bool, error: Exception, code: int) -> int:
@@ -346,12 +353,8 @@ def _theory(options: argparse.Namespace) -> int:
     from jaxgan import theory
 
     out = Path(options.out)
-    try:
+    with placing(out):
         out.mkdir(parents=True, exist_ok=True)  # before it takes time
-    except OSError as error:
-        raise InputError(
-            f"--out {out} cannot be made a folder ({error.strerror}); name another place"
-        ) from error
     _start()
     seen = theory.watched(options.steps, options.seed, progress=not options.quiet)
     theory.sheet(seen, out / "theory.png")

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, full
 
 
 class Contents(NamedTuple):
@@ -297,6 +297,8 @@ def prepare(name: str, folder: Path, progress: bool) -> Path:
             builder.download_and_prepare(download_dir=base / "downloads", download_config=_offline(modules))
             return Path(builder.data_dir)
     except Exception as error:  # each of TFDS's hundreds of builders fails in its own way
+        if full(error):
+            raise  # for whoever knows where it was to go
         raise InputError(_why_not(name, error)) from error
     finally:
         modules.disable_progress_bar()

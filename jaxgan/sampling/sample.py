@@ -27,7 +27,7 @@ from jaxgan import experiment
 from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
 from jaxgan.domains import ARRAYS, Domain, Image
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, placing, replacing, writing
 from jaxgan.experiment import Own, provenance
 from jaxgan.families import Built
 from jaxgan.game import Keys, State
@@ -321,36 +321,37 @@ def write(
       caption: What all of them are of; None where each is of an example.
 
     Raises:
-      InputError: If the ending is another, or the file cannot be written.
+      InputError: If the ending is another, or there can be no such file.
+      RunError: The file cannot be written; what it was before stays.
     """
     built = trained.built
     check_output(out, built.domain)
     classes = built.classes
-    try:
+    with placing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        if not out.name.endswith(ARRAYS):
-            plain = walk == 1 and caption is None
-            examples = experiment.examples(built, len(made)) if plain else None
-            shown = experiment.shown(built, made, examples, columns)
+    if not out.name.endswith(ARRAYS):
+        plain = walk == 1 and caption is None
+        examples = experiment.examples(built, len(made)) if plain else None
+        shown = experiment.shown(built, made, examples, columns)
+        with writing(out):
             built.domain.write(shown if label is None else shown._replace(classes=0), out)
-        else:
-            name = "image" if isinstance(built.domain, Image) else "samples"
-            arrays = {
-                name: made,
-                "seed": seed,
-                "step": trained.step,
-                "state_sha256": trained.digest,
-            }
-            if classes:
-                each = labels(np.arange(len(made), dtype=np.int32), classes, walk)
-                arrays["label"] = each if label is None else np.full_like(each, label)
-            if truncation is not None:
-                arrays["truncation"] = truncation
-            if caption is not None:
-                arrays["text"] = caption
-            np.savez_compressed(out, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from None
+        return
+    name = "image" if isinstance(built.domain, Image) else "samples"
+    arrays: dict[str, Any] = {
+        name: made,
+        "seed": seed,
+        "step": trained.step,
+        "state_sha256": trained.digest,
+    }
+    if classes:
+        each = labels(np.arange(len(made), dtype=np.int32), classes, walk)
+        arrays["label"] = each if label is None else np.full_like(each, label)
+    if truncation is not None:
+        arrays["truncation"] = truncation
+    if caption is not None:
+        arrays["text"] = caption
+    with replacing(out) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def check_output(out: Path, domain: Domain) -> None:

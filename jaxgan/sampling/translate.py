@@ -27,7 +27,7 @@ from tqdm import tqdm
 from jaxgan import parallel
 from jaxgan.data.sources import Field
 from jaxgan.domains import Domain, Image
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, writing
 from jaxgan.game import Keys, State
 from jaxgan.sampling.sample import Trained
 
@@ -124,7 +124,8 @@ class _Progress:
 
     def write(self, job: Job, made: np.ndarray) -> None:
         """Writes an example, as it is stored."""
-        self.domain.save(made, job.out)
+        with writing(job.out):
+            self.domain.save(made, job.out)
         self.bar.update()
 
 

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 
 from jaxgan import experiment, plots
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, writing
 from jaxgan.families import Built
 from jaxgan.game import State
 from jaxgan.runs.checkpoint import Checkpoints, sha256, unflatten
@@ -171,9 +171,11 @@ class Recorder:
         if not self.gave_up:
             domain = self.built.domain
             shown = experiment.shown(self.built, domain.encode(np.asarray(made)), examples)
-            self.folder.samples.mkdir(parents=True, exist_ok=True)
             for ending in domain.sheets:
-                domain.write(shown, self.folder.samples / f"step_{step:08d}{ending}")
+                file = self.folder.samples / f"step_{step:08d}{ending}"
+                with writing(file):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    domain.write(shown, file)
 
     def score(self, lines: Sequence[Mapping[str, Any]], better: int, state: State) -> None:
         """Writes down scores, and keeps the state apart if the first of them is the best so far.

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import arrayrecord
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, placing, writing
 
 if TYPE_CHECKING:
     from jaxgan.data.sentences import Encoder  # it imports JAX, which few preparations need
@@ -92,7 +92,8 @@ def make(plan: Plan, name: str, where: str, target: Path, progress: bool) -> Rep
       progress: whether to draw a progress bar.
 
     Raises:
-      InputError: where nothing of a split is readable, or the place cannot be written.
+      InputError: where nothing of a split is readable, or nothing can be made at the place.
+      RunError: where it cannot be written, as where the disk is full.
     """
     with building(target) as work:
         unreadable: list[tuple[str, str]] = []
@@ -118,22 +119,18 @@ def check_target(target: Path) -> None:
 
 @contextlib.contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`, removed at the end whatever happens; a killed process leaves only that."""
-    try:
+    """A hidden folder beside `target`, removed at the end whatever happens; a killed process leaves only that.
+
+    Raises:
+      InputError: Nothing can be made there.
+      RunError: It cannot be written, as where the disk is full.
+    """
+    with placing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.preparing-", dir=target.parent))
-    except OSError as error:
-        raise InputError(
-            f"{target.parent}: cannot be written ({error.strerror}); name another place"
-        ) from error
     try:
-        yield work
-    except OSError as error:
-        if isinstance(error, FileExistsError) or error.errno is None:
-            raise
-        raise InputError(
-            f"{target}: could not be written ({error.strerror}); free the disk or name another place"
-        ) from error
+        with writing(target):
+            yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

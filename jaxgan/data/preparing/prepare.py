@@ -86,7 +86,8 @@ def prepare(
 
     Raises:
       InputError: for a bad argument, a source that is missing or holds nothing readable, an `out` that is taken or
-        cannot be written, images of mixed sizes without `resolution`, and where TFDS's own preparation fails.
+        cannot be made, images of mixed sizes without `resolution`, and where TFDS's own preparation fails.
+      RunError: where the data cannot be written, as where the disk is full.
     """
     target = Path(out).expanduser().absolute()
     if resolution is not None or channels is not None:
