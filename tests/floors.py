@@ -11,6 +11,7 @@ ROOMS: dict[int, dict[str, str]] = {
     0: {"errors": "the errors that end in one line for the user"},
     1: {
         "backends": "what is computed in another way on one backend than on others; determinism on GPUs",
+        "shipped": "files that come with the package or are published, by their digests",
         "imports": "what may come from outside: what --import names and what distributions offer, nothing else",
     },
     2: {

