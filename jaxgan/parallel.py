@@ -55,6 +55,10 @@ class Layout(Protocol):
     processes: int
     copies: int
     """Copies of replicated arrays that one memory holds."""
+    together: int
+    """Devices of this process that share one memory, as those of a CPU do."""
+    each: int
+    """Runs on each device."""
 
     def rows(self, batch_size: int) -> slice:
         """The examples of a batch that this process reads."""
@@ -177,6 +181,7 @@ class Spread:
 
     by: str | None = None
     copies = 1
+    each = 1
 
     def __init__(self, kind: Kind = "pmap", devices: Sequence[Any] | None = None) -> None:
         """Spreads over `devices`, by default all of every process."""
@@ -187,6 +192,7 @@ class Spread:
         self.local_devices: int = sum(d.process_index == jax.process_index() for d in self.devices)
         self.process: int = jax.process_index()
         self.processes: int = len(self.devices) // self.local_devices
+        self.together: int = self.local_devices if self.devices[0].platform == "cpu" else 1
 
     @property
     def size(self) -> int:
@@ -317,8 +323,9 @@ class Seeds:
         self.by: str | None = chosen.seeds_by if by == "auto" else by
         self.axis: str | None = AXIS
         self.copies: int = self.size if on_cpu else 1
+        self.together: int = self.copies
+        self.each: int = runs // self.size
         self.mesh: Mesh = Mesh(np.array(self.devices)[:, None], (SEEDS, AXIS))
-        self._each = runs // self.size
         self._take = jax.jit(lambda tree, i: jax.tree.map(lambda x: x[i], tree))
 
     def rows(self, batch_size: int) -> slice:
@@ -331,7 +338,7 @@ class Seeds:
 
     def home(self, run: int) -> list[Any]:
         """The device of a run."""
-        return [self.devices[run // self._each]]
+        return [self.devices[run // self.each]]
 
     def replicate(self, tree: T) -> T:
         """Copies arrays that all runs share to all devices."""
@@ -361,7 +368,7 @@ class Seeds:
 
     def member(self, tree: T, run: int) -> T:
         """One run's part of arrays `[runs, ...]`, on the first device."""
-        place, i = divmod(run, self._each)
+        place, i = divmod(run, self.each)
         there = jax.tree.map(lambda x: x.addressable_data(place), tree)
         return self._take(jax.device_put(there, self.devices[0]), np.int32(i))
 

@@ -28,6 +28,19 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
 Factor = Annotated[float, Field(ge=0)]
+Width = Annotated[int, Field(gt=0, le=2**16)]
+"""Features of a layer. Bounds of sizes are far above what anybody trains: what is beyond them would not fail, but
+hang, as it is built or traced. Whether what is within them fits a machine, `jaxgan.memory` says."""
+Depth = Annotated[int, Field(gt=0, le=256)]
+"""Layers or blocks one after another."""
+MOST_PIXELS = 2**12
+Pixels = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+"""Pixels of a side of an image."""
+Turns = Annotated[int, Field(gt=0, le=2**10)]
+"""Turns of a player in one step."""
+MOST_NUMBERS = 2**20
+Numbers = Annotated[int, Field(gt=0, le=MOST_NUMBERS)]
+"""Numbers of a latent, a code or a caption, and samples of a sheet."""
 
 
 Class = TypeVar("Class", bound=type)

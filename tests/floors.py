@@ -12,6 +12,7 @@ ROOMS: dict[int, dict[str, str]] = {
     1: {
         "backends": "what is computed in another way on one backend than on others; determinism on GPUs",
         "shipped": "files that come with the package or are published, by their digests",
+        "memory": "what a device or this process can hold, and a refusal of what cannot fit",
         "imports": "what may come from outside: what --import names and what distributions offer, nothing else",
     },
     2: {

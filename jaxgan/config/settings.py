@@ -22,7 +22,7 @@ from jaxgan.data.sources import DATA, Data
 from jaxgan.families import FAMILIES, GAN, Family
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.optimizers import Adam, Optimizer
-from jaxgan.settings import Count, Model, Whole
+from jaxgan.settings import Count, Model, Numbers, Whole
 
 
 class Feed(Model):
@@ -31,7 +31,7 @@ class Feed(Model):
     resident: bool | None = None
     """Keep all of the data on the device; by default whenever it is smaller than `resident_megabytes`."""
     resident_megabytes: Count = 2048
-    workers: Whole = 2
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     """Processes that read data which is not resident; 0 reads in threads of the main process."""
 
 
@@ -39,7 +39,7 @@ class Run(Model):
     """What a run writes, when, and when it gives up."""
 
     sample_every: Count = 100
-    samples: Count = 64
+    samples: Numbers = 64
     checkpoint_every: Count = 500
     keep: Count = 3
     """Newest checkpoints to keep."""

@@ -36,6 +36,21 @@ def room(window: int) -> int:
     return max(2, window)
 
 
+def streamed(source: Source, turns: int, rows: int, window: int, runs: int = 1) -> tuple[int, int]:
+    """A window of streamed examples: its most steps, and how many bytes its arrays hold.
+
+    Args:
+      source: Of the examples.
+      turns: Batches of a step.
+      rows: Examples of a batch that are read here.
+      window: Most steps that are asked for.
+      runs: How many train together, and share `WINDOW_BYTES`.
+    """
+    bytes_per_step = turns * rows * example_bytes(source)
+    steps = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
+    return steps, room(steps) * bytes_per_step
+
+
 class Feed(Protocol):
     """Where a compiled window finds a run's batches."""
 
@@ -142,8 +157,7 @@ class Streaming:
         self._fields = dict(source.fields)
         if poisson:
             self._fields[stream.INCLUDED] = Field((), "bool")
-        bytes_per_step = turns * (rows.stop - rows.start) * example_bytes(source)
-        self.window: int = max(1, min(window, WINDOW_BYTES // (runs * bytes_per_step)))
+        self.window: int = streamed(source, turns, rows.stop - rows.start, window, runs)[0]
         self.whole: dict[str, jax.Array] = {}
         self._spread = spread
         read = (turns, batch_size, rows, workers // runs, poisson)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from jaxgan.errors import InputError
+from jaxgan.settings import MOST_PIXELS
 
 SUFFIXES = frozenset(
     {
@@ -30,9 +31,11 @@ SUFFIXES = frozenset(
 
 
 def check_size(resolution: int, channels: int) -> None:
-    """Raises InputError unless `resolution` is at least 1 and `channels` is 1 or 3."""
-    if isinstance(resolution, bool) or not isinstance(resolution, int) or resolution < 1:
-        raise InputError(f"resolution is {resolution!r}: it must be a whole number of pixels, at least 1")
+    """Raises InputError unless `resolution` is from 1 to `MOST_PIXELS` and `channels` is 1 or 3."""
+    if isinstance(resolution, bool) or not isinstance(resolution, int) or not 1 <= resolution <= MOST_PIXELS:
+        raise InputError(
+            f"resolution is {resolution!r}: it must be a whole number of pixels, from 1 to {MOST_PIXELS}"
+        )
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}: it must be 1 (grey) or 3 (RGB)")
 

@@ -2,6 +2,7 @@
 
 from jaxgan.experiment.build import (
     answered,
+    beginning,
     build,
     examples,
     facts,
@@ -17,6 +18,7 @@ from jaxgan.experiment.own import Own, made, read
 __all__ = [
     "Own",
     "answered",
+    "beginning",
     "build",
     "examples",
     "facts",

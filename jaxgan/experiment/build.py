@@ -13,7 +13,7 @@ For example:
     (64, 784)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from jaxgan.experiment import provenance
 from jaxgan.experiment.own import Own, build_own, open_own
 from jaxgan.families.base import DTYPES, Built, Facts, Parts
 from jaxgan.game import State
+from jaxgan.networks.registry import FieldError
 
 RENAMED: Mapping[str, str] = {"image": "real", "labelled_image": "labelled_real"}
 """Fields of manifests that have another name now."""
@@ -57,7 +58,12 @@ def build(
     check_run(settings, examples, domain)
     given = {name: getattr(settings, name) for name in Parts._fields if name != "dtype"}
     parts = Parts(**given, dtype=DTYPES[settings.compute_dtype])
-    built = settings.game.build(parts, Facts(domain.decoded(fields), classes, examples, domain))
+    try:
+        built = settings.game.build(parts, Facts(domain.decoded(fields), classes, examples, domain))
+    except FieldError as error:  # of a network that a family makes of another's settings
+        raise InputError(
+            f"game.family {settings.game.family} makes a network that cannot be: {error}"
+        ) from None
     settings.game.check_domain(domain)
     settings.game.check_batches(settings.discriminator, settings.batch_size)
     if built.settings:
@@ -180,6 +186,16 @@ def initial(built: Built) -> State:
     seen = built.domain.decoded(built.fields)
     batch = {name: jnp.zeros((2, *field.shape), field.dtype) for name, field in seen.items()}
     return game.init(built.game, jax.random.key(built.config.seed), batch)
+
+
+def beginning(built: Built) -> Callable[[Any], State]:
+    """The state before the first step as a compiled function of the seed, traced once for its shapes and its making."""
+
+    @jax.jit
+    def initial_of(seed: Any) -> State:
+        return initial(built._replace(config=built.config.model_copy(update={"seed": seed})))
+
+    return initial_of
 
 
 def source_of(settings: config.RunSettings, split: str | None = None, own: Own | None = None) -> Source:

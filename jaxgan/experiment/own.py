@@ -31,6 +31,7 @@ from jaxgan.experiment import provenance
 from jaxgan.families.base import SHOWN, Built
 from jaxgan.game import Game, Keys
 from jaxgan.objectives.latents import Latents
+from jaxgan.settings import MOST_NUMBERS
 
 LACKING = (
     "the game of this run is somebody's own, and no folder can hold it: pass --import FILE.py, the file that has it "
@@ -127,6 +128,8 @@ def read(
     if not isinstance(latents, Latents | None):
         raise InputError(f"latents is {_what(latents)}; give jaxgan.Latents(SIZE)")
     latents = latents or built.latents
+    if latents and (most := max(latents.size, latents.modes)) > MOST_NUMBERS:
+        raise InputError(f"latents has {most} numbers or modes; give it at most {MOST_NUMBERS}")
     for what, each in {"given": given, **{f"shown[{k!r}]": v for k, v in (shown or {}).items()}}.items():
         if isinstance(each, str):
             raise InputError(f"{what} is {each!r}; give a list of names: [{each!r}]")

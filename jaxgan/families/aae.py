@@ -34,7 +34,7 @@ from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import LENGTH, RADIUS, Latents, draw_classes
 from jaxgan.optimizers import Adam, Optimizer
-from jaxgan.settings import Count, Fraction, Whole
+from jaxgan.settings import Fraction, Numbers, Whole
 
 SHOWN, WALK, STYLES = 32, 15, 8
 """Images that are shown beside their reconstructions, images along each side of a walk over the plane, and styles."""
@@ -77,7 +77,7 @@ class AAE(Family):
         {"network": "mlp"}
     )
     """The network that makes codes of images."""
-    latent: Count = 2
+    latent: Numbers = 2
     """Size of the codes; of the style, where they are split into style and class."""
     prior: Literal["normal", "mixture"] = "normal"
     """What codes are matched to: a Gaussian, or in the plane a mixture of ten, with labels of one for each class."""

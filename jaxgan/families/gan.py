@@ -26,7 +26,7 @@ from jaxgan.families.wiring import fakes, generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import Verdict, apply
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Factor, Fraction
+from jaxgan.settings import Factor, Fraction, Numbers
 
 
 def class_loss(logits: Array, label: Array) -> Array:
@@ -46,7 +46,7 @@ class GAN(Family):
       Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, equation 9.
     """
 
-    latent: Count = 100
+    latent: Numbers = 100
     """Numbers that an image is made from."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""

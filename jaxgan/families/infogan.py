@@ -11,12 +11,13 @@ For example:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from pydantic import Field
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, Picture, Sheet, family
@@ -25,7 +26,7 @@ from jaxgan.families.wiring import generated, initial, trained
 from jaxgan.game import Array, Aux, Batch, Fakes, Game, Keys, Nets, State
 from jaxgan.objectives.adversary import apply
 from jaxgan.objectives.latents import Latents, draw_classes
-from jaxgan.settings import Count, Factor, Fraction, Whole
+from jaxgan.settings import Factor, Fraction, Numbers
 
 ROWS, STEPS, REACH = 8, 10, 2.0
 """Rows of a picture of codes, each of one draw of noise; steps of a continuous code along a row, and how far they go
@@ -66,13 +67,13 @@ class InfoGAN(Family):
       Nets, 2016, equations 3 to 6, section 6 and appendix C.
     """
 
-    latent: Count = 62
+    latent: Numbers = 62
     """Numbers of noise that an image is made from, besides its codes."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""
-    categories: Whole = 10
+    categories: Annotated[int, Field(ge=0, le=2**16)] = 10
     """Values of the categorical code; 0 for none."""
-    continuous: Whole = 2
+    continuous: Annotated[int, Field(ge=0, le=2**16)] = 2
     """Continuous codes, uniform in [-1, 1)."""
     information: Factor = 1.0
     """Factor of what is lost of the categorical code, its cross-entropy in nats: lambda."""

@@ -16,12 +16,13 @@ For example:
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from pydantic import Field
 
 from jaxgan.errors import InputError
 from jaxgan.families.base import Built, Facts, Family, Parts, family
@@ -32,7 +33,7 @@ from jaxgan.networks import MLPDiscriminator, MLPGenerator
 from jaxgan.networks.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from jaxgan.objectives.adversary import apply, variance
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Fraction
+from jaxgan.settings import Fraction, Numbers
 
 
 def latent_size(resolution: int, levels: int, latent: int) -> int:
@@ -49,9 +50,9 @@ class LAPGAN(Family):
       to 6. The paper's discriminators see the sum alone.
     """
 
-    levels: Count = 3
+    levels: Annotated[int, Field(gt=0, le=12)] = 3
     """Sizes of the image, each half the one before."""
-    latent: Count = 100
+    latent: Numbers = 100
     """Numbers that the coarsest image is made from; each other level has a plane of noise."""
     latent_kind: Literal["normal", "uniform"] = "uniform"
     """How they are distributed, see `Latents`."""

@@ -34,7 +34,7 @@ from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, PyTree, State
 from jaxgan.objectives import privacy
 from jaxgan.objectives.adversary import WeightPenalties
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Fraction
+from jaxgan.settings import Count, Fraction, Numbers
 
 
 @family("private")
@@ -52,7 +52,7 @@ class Private(Family):
       Bie et al., Private GANs, Revisited, 2023, algorithm 1; there real and generated images are clipped apart.
     """
 
-    latent: Count = 100
+    latent: Numbers = 100
     """Numbers that an image is made from."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""

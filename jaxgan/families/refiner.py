@@ -25,7 +25,7 @@ from jaxgan.families.translation import shapes, unmatched
 from jaxgan.families.wiring import generated, initial, judged_by, trained
 from jaxgan.game import Array, Aux, Batch, Game, Keys, Nets, State
 from jaxgan.objectives import pool as pools
-from jaxgan.settings import Count, Factor, Fraction, Whole
+from jaxgan.settings import Factor, Fraction, Turns, Whole
 
 
 @family("refiner")
@@ -46,7 +46,7 @@ class Refinement(Family):
     history: Whole = 512
     """Refined images that are kept; half of what the discriminator sees as refined is of these
     (`jaxgan.objectives.pool.halves`). 0 for none."""
-    generator_turns: Count = 2
+    generator_turns: Turns = 2
     """Updates of the refiner in each step, K_g."""
     generator_pretraining: Whole = 0
     """First steps, in which the refiner learns to leave images as they are, alone; then the discriminator starts."""

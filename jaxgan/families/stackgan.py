@@ -33,7 +33,7 @@ from jaxgan.networks.stackgan import StackGANGenerator, doublings
 from jaxgan.networks.text import CharacterEncoder
 from jaxgan.objectives.adversary import Judge, apply
 from jaxgan.objectives.latents import Latents
-from jaxgan.settings import Count, Factor, Fraction, Probability
+from jaxgan.settings import Count, Factor, Fraction, Numbers, Probability
 
 SOURCES = {
     "text": "captions; set data.task to 'captions', or choose a data.source that has some",
@@ -93,7 +93,7 @@ class StackGAN(Family):
     """How many times smaller the first stage's images are."""
     encoder: TextEncoder = TextEncoder()
     """The encoder of captions."""
-    latent: Count = 100
+    latent: Numbers = 100
     """Numbers that an image is made from."""
     latent_kind: Literal["normal", "uniform"] = "normal"
     """How they are distributed, see `Latents`."""

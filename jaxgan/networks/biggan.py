@@ -30,7 +30,7 @@ from jaxgan.layers import Conv, Dense, Norm, SelfAttention, SpectralNorm, miniba
 from jaxgan.networks.conditioning import judge, one_hot
 from jaxgan.networks.registry import FieldError, network
 from jaxgan.networks.resnet import DownBlock, UpBlock
-from jaxgan.settings import Count, Whole
+from jaxgan.settings import Count, Whole, Width
 
 RESOLUTIONS = (28, 32, 64, 128, 256)
 
@@ -108,14 +108,14 @@ class BigGANGenerator(nn.Module):
     checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
-    width: Count = 96
+    width: Width = 96
     """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
 
     rank = 3  # images
     classes: Whole = 0
     attention: Whole = 0
     """Size of the map that gets attention, such as 64 at 128x128 or 14 at 28x28; 0 for none."""
-    embedding: Count = 128
+    embedding: Width = 128
     """Numbers that all blocks learn of the class."""
     dtype: Any = jnp.float32
 
@@ -179,7 +179,7 @@ class BigGANDiscriminator(nn.Module):
     checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
-    width: Count = 96
+    width: Width = 96
     """Channels of the largest map from 128x128; a quarter of them at 28x28 and 32x32."""
 
     rank = 3  # images

@@ -27,7 +27,7 @@ from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, Norm, minibatch_s
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count, Fraction, Whole
+from jaxgan.settings import Count, Fraction, Whole, Width
 
 RESOLUTIONS = (16, 28, 32, 64, 128, 256)
 
@@ -65,7 +65,7 @@ class DCGANGenerator(nn.Module):
     resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
     classes: Whole = 0
     norm: Literal["batch", "layer", "none"] = "batch"
@@ -113,7 +113,7 @@ class DCGANDiscriminator(nn.Module):
     resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 64
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images
@@ -162,7 +162,7 @@ class DCGANEncoder(nn.Module):
     resolution: Count = 64
     channels: Count = 3
     latent: Count = 2
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
     classes: Whole = 0
     norm: Literal["batch", "layer", "none"] = "batch"

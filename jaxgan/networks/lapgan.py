@@ -20,7 +20,7 @@ from pydantic import Field
 
 from jaxgan.layers import Conv, Dense, Dropout, minibatch_std
 from jaxgan.networks.registry import checked, network, settings_of
-from jaxgan.settings import Count, Fraction, Whole
+from jaxgan.settings import Count, Fraction, Whole, Width
 
 
 def label_plane(x: jax.Array, label: jax.Array | None, classes: int) -> jax.Array:
@@ -48,7 +48,7 @@ class BandGenerator(nn.Module):
     """
 
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
     kernel: Annotated[int, Field(ge=1, le=15)] = 3
     """Size of the convolutions' kernels."""
@@ -86,7 +86,7 @@ class BandDiscriminator(nn.Module):
       Denton et al., Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks, 2015, section 4.
     """
 
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
     kernel: Annotated[int, Field(ge=1, le=15)] = 4
     """Size of the convolutions' kernels."""
@@ -123,7 +123,7 @@ class BandDiscriminator(nn.Module):
 class LAPGANGenerator(settings_of(BandGenerator)):
     """Settings of `BandGenerator` at the finer levels of a pyramid, and of `MLPGenerator` at the coarsest."""
 
-    hidden: Count = 1200
+    hidden: Width = 1200
     """Features of each of the two hidden layers of the coarsest level."""
 
 
@@ -131,5 +131,5 @@ class LAPGANGenerator(settings_of(BandGenerator)):
 class LAPGANDiscriminator(settings_of(BandDiscriminator)):
     """Settings of `BandDiscriminator` at the finer levels of a pyramid, and of `MLPDiscriminator` at the coarsest."""
 
-    hidden: Count = 600
+    hidden: Width = 600
     """Features of each of the two hidden layers of the coarsest level."""

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxgan.layers import Dense, Dropout, minibatch_std
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge, split
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count, Fraction, Whole
+from jaxgan.settings import Count, Depth, Fraction, Whole, Width
 
 
 @network("mlp", "generator", "latent", "decoder")
@@ -27,9 +27,9 @@ class MLPGenerator(nn.Module):
     """Latents `[N, Z]` to images `[N, *shape]` in (-1, 1), or to unbounded points where `tanh` is off."""
 
     shape: tuple[int, ...]
-    width: Count = 64
+    width: Width = 64
     """Features of a hidden layer."""
-    depth: Count = 3
+    depth: Depth = 3
     """Hidden layers."""
     classes: Whole = 0
     tanh: bool = True
@@ -60,9 +60,9 @@ class MLPDiscriminator(nn.Module):
     With `minibatch_std` the last features gain the deviations of groups of four examples.
     """
 
-    width: Count = 64
+    width: Width = 64
     """Features of a hidden layer."""
-    depth: Count = 3
+    depth: Depth = 3
     """Hidden layers."""
     classes: Whole = 0
     dropout: Fraction = 0.0
@@ -106,9 +106,9 @@ class MLPEncoder(nn.Module):
     """Images or points `[N, ...]` to codes, as in the adversarial autoencoder (Makhzani et al., 2015)."""
 
     latent: Count = 2
-    width: Count = 64
+    width: Width = 64
     """Features of a hidden layer."""
-    depth: Count = 3
+    depth: Depth = 3
     """Hidden layers."""
     classes: Whole = 0
     dtype: Any = jnp.float32

@@ -21,7 +21,7 @@ from jaxgan.layers import Conv, Norm, SpectralNorm, minibatch_std
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count
+from jaxgan.settings import Width
 
 
 def receptive_field(layers: int) -> int:
@@ -44,7 +44,7 @@ class PatchGAN(nn.Module):
       Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2.
     """
 
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images

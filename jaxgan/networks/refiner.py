@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxgan.layers import Conv, Norm
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count
+from jaxgan.settings import Count, Depth, Width
 
 
 @network("refiner", "generator", "example")
@@ -33,11 +33,11 @@ class Refiner(nn.Module):
     """
 
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images
-    blocks: Count = 4
+    blocks: Depth = 4
     """Residual blocks."""
     norm: NormKind = "none"
     dtype: Any = jnp.float32

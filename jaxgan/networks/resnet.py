@@ -35,7 +35,7 @@ from jaxgan.layers import (
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.conditioning import Conditioning, concatenate_label, judge
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count, Whole
+from jaxgan.settings import Count, Whole, Width
 
 RESOLUTIONS = (16, 28, 32, 64, 128)
 
@@ -201,7 +201,7 @@ class ResNetGenerator(nn.Module):
     resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 32
     channels: Count = 3
-    width: Count = 256
+    width: Width = 256
     """Channels of the largest map."""
 
     rank = 3  # images
@@ -250,7 +250,7 @@ class ResNetDiscriminator(nn.Module):
     resolutions: ClassVar[tuple[int, ...]] = RESOLUTIONS
     resolution: Count = 32
     channels: Count = 3
-    width: Count = 128
+    width: Width = 128
     """Channels of the largest map."""
 
     rank = 3  # images

@@ -29,7 +29,7 @@ from jaxgan.networks.biggan import RESOLUTIONS, BigGANDiscriminator, check_atten
 from jaxgan.networks.conditioning import one_hot
 from jaxgan.networks.registry import network
 from jaxgan.networks.resnet import UpBlock, glorot, shortcut
-from jaxgan.settings import Count, Whole
+from jaxgan.settings import Count, Whole, Width
 
 
 @network("sagan", "generator", "latent")
@@ -47,7 +47,7 @@ class SAGANGenerator(nn.Module):
     checks: ClassVar[tuple[Callable[[Any], None], ...]] = (check_attention,)
     resolution: Count = 128
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images
@@ -98,7 +98,7 @@ class SAGANDiscriminator(BigGANDiscriminator):
       Zhang et al., Self-Attention Generative Adversarial Networks, 2018, section 4.
     """
 
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images

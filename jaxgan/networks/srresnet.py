@@ -19,7 +19,7 @@ from pydantic import Field
 from jaxgan.layers import Conv, Dense, Norm, SpectralNorm, minibatch_std, pixel_shuffle
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count
+from jaxgan.settings import Count, Depth, Width
 
 SCALES = (2, 4)
 """How many times SRResNet can enlarge."""
@@ -41,11 +41,11 @@ class SRResNet(nn.Module):
 
     scale: Count = 4
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images
-    blocks: Count = 16
+    blocks: Depth = 16
     """Residual blocks."""
     norm: Literal["batch", "none"] = "batch"
     dtype: Any = jnp.float32
@@ -122,7 +122,7 @@ class VGGDiscriminator(nn.Module):
       figure 4.
     """
 
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images

@@ -25,7 +25,7 @@ from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
 from jaxgan.networks.registry import checked, network, settings_of
 from jaxgan.networks.resnet import UpsampleConv
-from jaxgan.settings import Count, Whole
+from jaxgan.settings import Count, Width
 
 LEAST, MOST = 4, 7
 """Sides that the smallest map can have."""
@@ -112,9 +112,9 @@ class StageOne(nn.Module):
 
     resolution: Count = 64
     channels: Count = 3
-    width: Count = 96
+    width: Width = 96
     """Channels of the largest map."""
-    condition: Count = 128
+    condition: Width = 128
     """Numbers that are drawn from the embedding."""
     norm: Literal["batch", "layer", "none"] = "batch"
     dtype: Any = jnp.float32
@@ -167,11 +167,11 @@ class StageTwo(nn.Module):
 
     scale: Count = 4
     channels: Count = 3
-    width: Count = 48
+    width: Width = 48
     """Channels of the largest map."""
-    condition: Count = 128
+    condition: Width = 128
     """Numbers that are drawn from the embedding."""
-    blocks: Whole = 4
+    blocks: Annotated[int, Field(ge=0, le=256)] = 4
     """Residual blocks of the second stage."""
     depth: Annotated[int, Field(ge=0, le=6)] = 2
     """Halvings of the small image before them."""
@@ -243,9 +243,9 @@ class MatchingDiscriminator(nn.Module):
 
     resolution: Count = 64
     channels: Count = 3
-    width: Count = 96
+    width: Width = 96
     """Channels of the largest map."""
-    condition: Count = 128
+    condition: Width = 128
     """Numbers that the embedding is compressed to."""
     norm: Literal["batch", "layer", "none"] = "batch"
     spectral: bool = False

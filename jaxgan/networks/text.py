@@ -19,7 +19,7 @@ from pydantic import Field
 
 from jaxgan.layers import Dense
 from jaxgan.networks.registry import checked
-from jaxgan.settings import Count
+from jaxgan.settings import Width
 
 
 def _windows(x: jax.Array, size: int) -> jax.Array:
@@ -48,9 +48,9 @@ class CharacterEncoder(nn.Module):
       characters; there trained before the GAN, and recurrent at its end).
     """
 
-    features: Count = 128
+    features: Width = 128
     """Numbers of an embedding."""
-    width: Count = 32
+    width: Width = 32
     """Numbers of a character's embedding and of the first layer; each next one is twice as wide, at half the length."""
     layers: Annotated[int, Field(ge=1, le=6)] = 2
     """Convolutions; the length is halved between each two."""

@@ -19,7 +19,7 @@ from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import weights
 from jaxgan.networks.registry import network
 from jaxgan.networks.unet import padded
-from jaxgan.settings import Count
+from jaxgan.settings import Count, Depth, Width
 
 
 def reflected(x: jax.Array, by: int) -> jax.Array:
@@ -39,11 +39,11 @@ class Translator(nn.Module):
     """
 
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images
-    blocks: Count = 9
+    blocks: Depth = 9
     """Residual blocks."""
     norm: NormKind = "instance"
     dtype: Any = jnp.float32

@@ -21,7 +21,7 @@ from jaxgan.layers import Conv, ConvTranspose, Dropout, Norm
 from jaxgan.layers.norm import NormKind
 from jaxgan.networks.dcgan import scales, weights
 from jaxgan.networks.registry import network
-from jaxgan.settings import Count, Fraction
+from jaxgan.settings import Count, Fraction, Width
 
 
 def padded(x: jax.Array, multiple: int) -> tuple[jax.Array, tuple[int, int]]:
@@ -46,7 +46,7 @@ class UNet(nn.Module):
     """
 
     channels: Count = 3
-    width: Count = 64
+    width: Width = 64
     """Channels of the largest map."""
 
     rank = 3  # images

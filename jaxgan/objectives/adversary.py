@@ -30,7 +30,7 @@ from jaxgan.game import Array, Aux, Batch, Keys, Loss, Player, State
 from jaxgan.objectives import losses, penalties
 from jaxgan.objectives.augment import Kind, augment
 from jaxgan.optimizers import Optimizer
-from jaxgan.settings import Count, Factor, Model, Probability, Whole
+from jaxgan.settings import Count, Factor, Model, Probability, Turns, Whole
 
 VALUES = 64
 """Values of an example whose variance is looked at: all of them would take up to a tenth of a small GAN's step."""
@@ -171,7 +171,7 @@ class Adversary(Model):
     al., Top-k Training of GANs, 2020)."""
     top_k_steps: Whole = 0
     """Steps in which that share falls from 1, along a line."""
-    discriminator_turns: Count = 1
+    discriminator_turns: Turns = 1
     """Updates of the discriminator in each step: n_critic, K_d."""
     discriminator_pretraining: Whole = 0
     """Steps in which the discriminator plays before those that it judges learn from it."""

@@ -15,6 +15,7 @@ For example:
     >>> write(trained, made, Path("sheet.png"), seed=0)
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import experiment
+from jaxgan import experiment, memory
 from jaxgan.data import sentences, text
 from jaxgan.data.sources import TFDS
 from jaxgan.domains import ARRAYS, Domain, Image
@@ -184,6 +185,19 @@ def batches(built: Built, make: Maker, state: State, num: int, seed: int) -> Ite
         yield built.domain.encode(np.asarray(make(state, key, np.int32(i))))[: num - i]
 
 
+def check_num(built: Built, num: int, what: str) -> None:
+    """Refuses more samples than this process can hold, before the first is made.
+
+    Raises:
+      InputError: So it is; `what` says what would hold them.
+    """
+    real = built.fields["real"]
+    size = 2 * num * math.prod(real.shape) * np.dtype(real.dtype).itemsize  # in parts, and joined
+    memory.check(
+        f"{num} {built.domain.plural}", [memory.Part(what, size, "ask for fewer")], memory.of_process()
+    )
+
+
 def standing(built: Built, state: State, count: int, seed: int) -> State:
     """The state with standing statistics in place of batch norm's running averages: means over so many batches.
 
@@ -288,6 +302,7 @@ def images(
       InputError: As `maker`, `standing` and `of_text`.
     """
     built = trained.built
+    check_num(built, num, "the arrays")
     examples = experiment.examples(built, num) if caption is None else of_text(built, caption, minilm)
     make = maker(built, walk=walk, truncation=truncation, examples=examples, label=label)
     state = trained.state.averaged()

@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import __version__, domains, experiment
+from jaxgan import __version__, domains, experiment, memory
 from jaxgan.data import sources, stream
 from jaxgan.data.sources import Field, Source
 from jaxgan.domains import Domain
@@ -165,6 +165,8 @@ def scorer_of(
     domain = built.domain
     asked = chosen(names, domain.scores, frozenset(what for what, lacks in missing.items() if lacks), say)
     network = look_through(asked, look, domain, train.fields["real"])
+    if not built.given:  # else there are as many as examples that they are made from
+        check_num(network, train.fields["real"], num)
     pairs = pairs_of(built, num) if "pairs" in needs(asked) else None
     described = {"data": data.source if data else "Python", "split": name}
     leave_out = say if names is None or "all" in names else None
@@ -181,6 +183,22 @@ def look_through(asked: Sequence[str], look: Look, domain: Domain, field: Field)
     if not any(GROUP[name].features for name in asked) and look == ("auto", None, None):
         return features.nothing()
     return features.load(look[0], field.shape, *look[1:], domain=domain, dtype=field.dtype)
+
+
+def check_num(network: Network, field: Field, num: int) -> None:
+    """Refuses to score more examples than this process can hold features of, before the first is looked at.
+
+    Raises:
+      InputError: So it is.
+    """
+    seen = jax.ShapeDtypeStruct((network.batch, *field.shape), field.dtype)
+    try:
+        found = jax.eval_shape(network.run, seen)
+    except Exception:  # somebody's own, which need not be of JAX
+        return
+    row = sum(math.prod(x.shape[1:]) * x.dtype.itemsize for x in found)
+    part = memory.Part("their features", num * row, "ask for fewer")
+    memory.check(f"a score of {num} examples", [part], memory.of_process())
 
 
 def pairs_of(built: Built, most: int) -> Pairs:

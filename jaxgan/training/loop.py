@@ -38,7 +38,7 @@ from jaxgan.scoring import evaluate, groups
 from jaxgan.scoring.scorer import Scorer
 from jaxgan.training.recorder import Recorder
 from jaxgan.training.signals import Signals
-from jaxgan.training.window import Program, program, sampler
+from jaxgan.training.window import Program, longest, program, sampler
 
 WINDOW_SECONDS = 2.0
 """How long a window should take: the bar moves, and a signal is answered, about this often. On a CPU each window asks
@@ -67,6 +67,7 @@ class Loop:
         scorer: Scorer | None,
         say: Callable[[str], None],
         progress: bool,
+        initial: Callable[[Any], game.State] | None = None,
     ) -> None:
         """Restores what is there, and compiles nothing yet.
 
@@ -78,6 +79,7 @@ class Loop:
           scorer: Scores samples while training; None where nothing does.
           say: Called with each line for the user.
           progress: Whether to draw a progress bar.
+          initial: As of `experiment.beginning`, where somebody traced it already.
 
         Raises:
           InputError: A checkpoint is past the last step or of another model, or processes found different ones.
@@ -89,12 +91,7 @@ class Loop:
         self.main: bool = spread.process == 0
         built, settings = runs[0].built, runs[0].settings
         self.settings: Any = settings
-
-        @jax.jit
-        def initial(seed: Any) -> game.State:
-            seeded = settings.model_copy(update={"seed": seed})
-            return experiment.initial(built._replace(config=seeded))
-
+        initial = initial or experiment.beginning(built)
         template = jax.eval_shape(initial, np.uint32(0))
         found = [run.restore(template) for run in runs]
         states = [
@@ -109,10 +106,7 @@ class Loop:
             run.begin(manifest)
         spread.barrier("restored")
         self.state: game.State = spread.place(states)
-        window = min(
-            settings.run.window, settings.run.sample_every, settings.run.checkpoint_every, settings.steps
-        )
-        shape = (built.game.turns, built.rows, window, spread)
+        shape = (built.game.turns, built.rows, longest(settings), spread)
         reading = {"stop": settings.steps, "workers": settings.feed.workers, "poisson": built.poisson}
         self.feeds: Sequence[feed.Resident | feed.Streaming] = feed.feeds(
             data, [run.settings.seed for run in runs], *shape, **reading

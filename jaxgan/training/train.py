@@ -26,6 +26,7 @@ from jaxgan.parallel import Layout, Seeds, Spread
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.scoring import evaluate
 from jaxgan.scoring.scorer import Scorer
+from jaxgan.training import size
 from jaxgan.training.claim import claimed
 from jaxgan.training.loop import Loop
 from jaxgan.training.recorder import Recorder
@@ -118,14 +119,16 @@ def _train(
     built = [first._replace(config=first.config.model_copy(update={"seed": one.seed})) for one in each]
     settings = built[0].config
     spread.rows(built[0].rows)
+    resident, initial = _resident(settings, source, spread), experiment.beginning(built[0])
+    size.check(built[0], source, size.shapes(initial), spread, resident, len(built))
     scorer = _scorer(built[0], source, spread, say, progress)
-    data = stream.load(source, progress) if _resident(settings, source, spread) else source
+    data = stream.load(source, progress) if resident else source
     if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):
         say(f"run.deterministic: {why}")
     runs = [RunDirectory(path) for path in run_dirs]
     with claimed(runs, built, source, spread, say, changed) as manifests:
         recorders = [Recorder(b, run, say, spread.process == 0) for b, run in zip(built, runs, strict=True)]
-        code = Loop(recorders, spread, data, manifests, scorer, say, progress).run_all()
+        code = Loop(recorders, spread, data, manifests, scorer, say, progress, initial).run_all()
     asked, ledger = each[0].steps, built[0].ledger
     if code == 0 and ledger and settings.steps < asked:
         say(

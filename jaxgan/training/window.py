@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import backends, game
+from jaxgan.config import RunSettings
 from jaxgan.data.feed import Feed, room
 from jaxgan.domains import Domain
 from jaxgan.families import Built
@@ -36,6 +37,12 @@ from jaxgan.parallel import Layout
 
 SAMPLES = 0xFFFFFFFF
 """What the run's key is folded with for sample latents; steps never count this far."""
+
+
+def longest(settings: RunSettings) -> int:
+    """Most steps of one window of a run: none goes past a step at which something is written."""
+    every = settings.run
+    return min(every.window, every.sample_every, every.checkpoint_every, settings.steps)
 
 
 class Program:

@@ -32,7 +32,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from jaxgan.errors import InputError
-from jaxgan.settings import Class, Count, Model, Registry
+from jaxgan.settings import Class, Model, Pixels, Registry
 
 FINGERPRINT_BYTES = 64 * 2**20
 """Up to this total size a source's files are hashed whole; beyond it, by their names and sizes."""
@@ -175,7 +175,7 @@ class Data(Model):
 class ImageData(Data):
     """Settings of square images."""
 
-    resolution: Count
+    resolution: Pixels
     channels: Literal[1, 3] = 3
 
     @property

@@ -16,7 +16,7 @@ from jaxgan.data.sources.base import ImageData, Scale, Source, source
 from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
 from jaxgan.data.sources.fashion import Embedded
 from jaxgan.data.sources.garments import Garments
-from jaxgan.settings import Count
+from jaxgan.settings import Numbers, Pixels
 
 
 @source("embedded")
@@ -24,11 +24,11 @@ class EmbeddedData(ImageData):
     """The images inside the package: 10,000 train and 2,000 test images of Fashion-MNIST, 28x28, grey."""
 
     split: Literal["train", "test"] = "train"
-    resolution: Count = 28
+    resolution: Pixels = 28
     channels: Literal[1, 3] = 1
     task: Literal["none", "edges", "unpaired-edges", "captions"] = "none"
     """What each example has besides: its line drawing ("input"); that of another one ("other"); a caption ("text")."""
-    text_length: Count = 64
+    text_length: Numbers = 64
     """Bytes of a caption; longer ones are cut."""
     scale: Scale | None = None
     """Super-resolution: "input" is the image shrunken so many times."""

@@ -25,7 +25,7 @@ from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, di
 from jaxgan.data.sources.derived import HiddenPairs
 from jaxgan.data.sources.folder import images_below, scan
 from jaxgan.errors import InputError
-from jaxgan.settings import Count
+from jaxgan.settings import Numbers, Pixels
 
 
 class Pairs:
@@ -112,7 +112,7 @@ class PairsData(ImageData):
     layout: Literal["folders", "side-by-side"] = "folders"
     direction: Literal["left-to-right", "right-to-left"] = "left-to-right"
     """Side by side: from which half to which half."""
-    input_resolution: Count | None = None
+    input_resolution: Pixels | None = None
     """As the images if not given."""
     input_channels: Literal[1, 3] | None = None
     unpaired: bool = False
@@ -270,7 +270,7 @@ class CaptionsData(ImageData):
     """A folder of images with a caption each, in a .txt beside it or in metadata.jsonl."""
 
     path: str
-    text_length: Count = 64
+    text_length: Numbers = 64
     """Bytes of a caption; longer ones are cut."""
 
     def open(self) -> Source:

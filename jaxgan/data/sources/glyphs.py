@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, source
 from jaxgan.data.sources.derived import Derived
 from jaxgan.data.sources.tfds import TFDS
-from jaxgan.settings import Count
+from jaxgan.settings import Pixels
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 """Some of the fonts that come with matplotlib."""
@@ -118,7 +118,7 @@ class GlyphsData(ImageData):
     name: str | None = None
     directory: str | None = None
     split: str = "train"
-    resolution: Count = 28
+    resolution: Pixels = 28
     channels: Literal[1, 3] = 1
 
     def open(self) -> Source:

@@ -30,7 +30,7 @@ from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, d
 from jaxgan.data.sources.derived import Degraded, HiddenPairs
 from jaxgan.data.sources.folder import ImageFolder
 from jaxgan.errors import InputError
-from jaxgan.settings import Count
+from jaxgan.settings import Numbers, Pixels
 
 if TYPE_CHECKING:
     from jaxgan.data import arrayrecord
@@ -188,10 +188,10 @@ class TFDSData(ImageData):
     """The feature that is the image, by default the one named so, or the only one."""
     input: str | None = None
     """The feature that it is made from, by default the one named so."""
-    input_resolution: Count | None = None
+    input_resolution: Pixels | None = None
     """As the images if not given."""
     input_channels: Literal[1, 3] | None = None
-    text_length: Count = 64
+    text_length: Numbers = 64
     """Bytes of a caption; longer ones are cut."""
     unpaired: bool = False
     """Hides the pairs: "other", the input of another image, in the place of "input"."""
