@@ -17,7 +17,15 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    TypeAdapter,
+    create_model,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from jaxgan import imports
@@ -43,6 +51,21 @@ Numbers = Annotated[int, Field(gt=0, le=MOST_NUMBERS)]
 """Numbers of a latent, a code or a caption, and samples of a sheet."""
 
 
+def place(text: str) -> str:
+    """The name of a file or folder as it is, where it can be one.
+
+    Raises:
+      ValueError: It is empty, which systems take for the current folder, or is no text that a config can hold.
+    """
+    if not text:
+        raise ValueError("is empty; name a file or a folder, and . for the current one")
+    if "\0" in text or any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise ValueError("is no text, which a config cannot hold; rename it, or name a link to it")
+    return text
+
+
+Place = Annotated[str, AfterValidator(place)]
+"""The name of a file or folder."""
 Class = TypeVar("Class", bound=type)
 
 

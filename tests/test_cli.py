@@ -376,9 +376,29 @@ def test_an_empty_image_folder(refused, tmp_path):
 def test_an_image_that_cannot_be_read_is_named(refused, folder, damage, reason):
     damage(folder / "b" / "7.png")
     command = on(folder)
-    line = refused(*command)
+    line = refused(*command, "--data.strict", "true")
     assert line.startswith(f"{folder}/b/7.png: {reason}")
-    assert line.endswith("; replace or remove the file")
+    assert line.endswith("; replace or remove it, or leave out data.strict")
+
+
+def test_images_that_cannot_be_read_are_left_out(folder, capsys):
+    """The first ten by name, all by number; what is left out is part of the run."""
+    for i in range(11):
+        (folder / "a" / f"bad{i:02d}.png").write_bytes(b"")
+    os.mkfifo(folder / "b" / "pipe.png")
+    (folder / "b" / "notes.txt").touch()
+    command = [*on(folder), "--steps", "1"]
+    assert main(command) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert said == [
+        *(f"jaxgan: left out {folder}/a/bad{i:02d}.png: the file is empty" for i in range(10)),
+        f"jaxgan: {folder}: 13 files left out: 12 unreadable, 1 of another kind",
+    ]
+    manifest = json.loads(Path("runs/folder-s0/manifest.json").read_text())
+    assert manifest["examples"] == 16
+    (folder / "a" / "bad10.png").unlink()
+    assert main([*command, "--steps", "2"]) == 2
+    assert "the data is not the data" in capsys.readouterr().err
 
 
 def test_conditional_on_data_without_classes(refused, folder):

@@ -109,7 +109,7 @@ def test_bad_pairs(pairs: tuple[Path, Path], tmp_path: Path) -> None:
     save(theirs / "a" / "2.bmp", 0, (4, 5))
     refused(r"inputs/a/2\.bmp: is 4x5 pixels, but its partner .*a/2\.png 4x4", Pairs, ours, theirs, 4, 1)
     (theirs / "a" / "2.bmp").write_text("no image")
-    refused(r"inputs/a/2\.bmp: not an image", Pairs, ours, theirs, 4, 1)
+    refused(r"inputs/a/2\.bmp: not an image", Pairs, ours, theirs, 4, 1, strict=True)
     save(theirs / "a" / "4.png", 0)
     refused(r"inputs: a/4\.\w+ and a/4\.\w+ have one name", Pairs, ours, theirs, 4, 1)
     save(tmp_path / "odd" / "x.png", 0, (5, 4))
@@ -181,7 +181,14 @@ def test_bad_unpaired(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     refused("other: holds no images", Unpaired, tmp_path / "images", tmp_path / "other", 4, 1)
     (tmp_path / "other" / "b.png").write_text("no image")
-    refused(r"other/b\.png: not an image", Unpaired, tmp_path / "images", tmp_path / "other", 4, 1)
+    refused(
+        r"other: none of its 1 images .*b\.png: not an image",
+        Unpaired,
+        tmp_path / "images",
+        tmp_path / "other",
+        4,
+        1,
+    )
 
 
 # Captions

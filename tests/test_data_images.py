@@ -19,8 +19,10 @@ def grey(pixels: Pixels, dtype: type = np.uint8) -> Image.Image:
     return Image.fromarray(np.array(pixels, dtype))
 
 
-def values(image: Image.Image, resolution: int = 2, channels: int = 1) -> list:
-    found = images.to_array(image, resolution, channels)
+def values(
+    image: Image.Image, resolution: int = 2, channels: int = 1, span: images.Range | None = None
+) -> list:
+    found = images.to_array(image, resolution, channels, span)
     assert found.dtype == np.uint8
     assert found.shape == (resolution, resolution, channels)
     assert found.flags.c_contiguous
@@ -109,13 +111,20 @@ def test_sixteen_bits_through_files(tmp_path: Path) -> None:
         assert images.read(path, 2, 1)[..., 0].tolist() == [[0, 255], [128, 1]]
 
 
-def test_wider_integers_and_floats_keep_their_range() -> None:
-    assert values(grey([[0, 200_000], [100_000, 50_000]], np.int32)) == [[0, 255], [128, 64]]
-    assert values(grey([[-100, 100], [0, 50]], np.int32)) == [[0, 255], [128, 191]]
+def test_wider_integers_and_floats_have_the_range_of_their_set() -> None:
+    assert values(grey([[0, 200_000], [100_000, 50_000]], np.int32), span=(0, 200_000)) == [
+        [0, 255],
+        [128, 64],
+    ]
+    assert values(grey([[-100, 100], [0, 50]], np.int32), span=(-100, 100)) == [[0, 255], [128, 191]]
+    assert values(grey([[-100, 100], [0, 50]], np.int32), span=(0, 50)) == [[0, 255], [0, 255]]  # clipped
     assert values(grey([[0, 1], [0, 0]], np.float32)) == [[0, 255], [0, 0]]
     assert values(Image.fromarray(np.array([[0.5, 0.25], [0.0, 0.75]], np.float32))) == [[128, 64], [0, 191]]
-    assert values(grey([[0, 255], [2, 254]], np.float32)) == [[0, 255], [2, 254]]
-    assert values(grey([[7, 7], [7, 7]], np.float32)) == [[7, 7], [7, 7]]
+    assert values(grey([[0, 255], [2, 254]], np.float32), span=(0, 255)) == [[0, 255], [2, 254]]
+    assert values(grey([[7, 7], [7, 7]], np.float32), span=(0, 255)) == [[7, 7], [7, 7]]
+    for picture in (grey([[0, 2], [0, 0]], np.float32), grey([[-1, 2], [0, 0]], np.int32)):
+        with pytest.raises(InputError, match=r"values from \S+ to 2, outside of 0 to \d+; say which"):
+            images.to_array(picture, 2, 1)
     with pytest.raises(InputError, match="not finite"):
         images.to_array(Image.fromarray(np.full((2, 2), np.nan, np.float32)), 2, 1)
 

@@ -132,9 +132,9 @@ def test_folder_without_classes_is_unlabelled(tmp_path: Path) -> None:
     assert np.abs(source[2]["real"].astype(int) - 100).max() <= 1
 
 
-def test_folder_names_an_unreadable_image(folder: Path) -> None:
-    (folder / "bee" / "1.png").write_bytes(b"broken")
+def test_a_file_that_breaks_later_is_named(folder: Path) -> None:
     source = ImageFolder(folder, 4, 1)
+    (folder / "bee" / "1.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"bee/1\.png"):
         source[4]
 

@@ -251,7 +251,7 @@ def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
     _start()
     run = _run(options, Path(options.run_dir), modules)
     trained = sample.load(run.path, _say, best=options.best, own=run.own)
-    todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain)
+    todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain, _say)
     unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
     left_out = f"; {unreadable} files were unreadable" if unreadable else ""
     _say(f"wrote {len(todo) - unreadable} files of step {trained.step} to {out}{left_out}")
@@ -276,11 +276,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     _check_standing(options.standing)
     seeds = _seeds(options.seeds)
     modules = _bring(options)
+    from jaxgan.data import sources
     from jaxgan.scoring import evaluate, scores
 
     _start()
     if options.images is not None and options.reference is not None:
         images, reference = map(evaluate.open_reference, (options.images, options.reference))
+        for line in dict.fromkeys((*sources.remarks(images), *sources.remarks(reference))):
+            _say(line)
         found = evaluate.of_images(
             images,
             reference,
@@ -379,9 +382,10 @@ def _prepare(options: argparse.Namespace) -> int:
         only=options.only,
         embed=options.embed,
         minilm=options.minilm,
+        span=tuple(options.range) if options.range else None,
     )
-    for path, reason in report.unreadable:
-        _say(f"left out {path}: {reason}")
+    for line in report.remarks:
+        _say(line)
     counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
     _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
     size = f"--data.resolution {report.resolution or 'R'} --data.channels {report.channels or 'C'}"

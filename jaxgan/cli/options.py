@@ -48,6 +48,13 @@ jaxgan theory                            a GAN on the line beside what theory sa
 RENAMED = {"--metrics": "--scores"}
 """Options of older versions, which are read all the same, and what they are called now."""
 
+PATHS = {
+    **{"config": "CONFIG", "run_dir": "RUN", "runs": "RUN", "inputs": "INPUT", "source": "SOURCE"},
+    **{"out": "--out", "images": "--images", "reference": "--reference", "weights": "--weights"},
+    **{"package": "--from", "minilm": "--minilm", "imports": "--import"},
+}
+"""Arguments that name files and folders, and what users call them."""
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command line: `command` names the command, `overrides` holds the keys of the config.
@@ -57,7 +64,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     # argparse would take the value of an override for CONFIG: they are taken out first.
     plain, overrides = _split([_renamed(word) for word in arguments])
-    return _parser().parse_args(plain, argparse.Namespace(overrides=overrides))
+    options = _parser().parse_args(plain, argparse.Namespace(overrides=overrides))
+    for name, shown in PATHS.items():
+        found = getattr(options, name, None)
+        if "" in (found if isinstance(found, list) else [found]):
+            raise InputError(f"{shown} is empty; name a file or a folder, and . for the current one")
+    return options
 
 
 def _renamed(word: str) -> str:
@@ -270,6 +282,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="NAME",
         help="of earth, emoji and openmoji: which of their images to keep, such as image (default: all)",
+    )
+    prepare.add_argument(
+        "--range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="the values of black and white in images of more than 8 bits (default: one range chosen for all)",
     )
     prepare.add_argument("--embed", action="store_true", help="store what MiniLM makes of captions, too")
     prepare.add_argument("--minilm", metavar="PATH", help="where its package is, if not to be downloaded")

@@ -22,7 +22,7 @@ from jaxgan.data.sources import DATA, Data
 from jaxgan.families import FAMILIES, GAN, Family
 from jaxgan.networks.registry import NETWORKS, Network
 from jaxgan.optimizers import Adam, Optimizer
-from jaxgan.settings import Count, Model, Numbers, Whole
+from jaxgan.settings import Count, Model, Numbers, Place, Whole
 
 
 class Feed(Model):
@@ -69,7 +69,7 @@ class Evaluation(Model):
     """Images to generate, and most real ones to compare them with."""
     features: str = "auto"
     """As of `jaxgan evaluate`."""
-    weights: str | None = None
+    weights: Place | None = None
     """A file, which the features may need."""
 
 

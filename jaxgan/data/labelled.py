@@ -10,13 +10,13 @@ For example:
     True
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, sides_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks, sides_of
 from jaxgan.data.sources.derived import FirstSide
 from jaxgan.errors import InputError
 
@@ -49,6 +49,11 @@ class Labelled:
     def domain(self) -> Mapping[str, Any]:
         """The domain of the examples, see `jaxgan.domains`."""
         return domain_of(self.source)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What users are to be told of the source."""
+        return remarks(self.source)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ For example:
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -65,6 +65,15 @@ class Shown(NamedTuple):
     """The real example that each should be like, where there is one."""
     columns: int | None = None
     """How many stand in a row, each with what is beside it; as the domain likes if not given."""
+
+
+class Reader(NamedTuple):
+    """How files are read."""
+
+    read: Callable[[Path], np.ndarray]
+    """The example in a file, as `Domain.read`."""
+    remarks: Sequence[str] = ()
+    """What users are to be told of how they are converted, a line each."""
 
 
 class Domain(Model):
@@ -149,6 +158,19 @@ class Domain(Model):
           InputError: The file cannot be read.
         """
         raise InputError(f"{file}: {self.plural} are not read from files")
+
+    def reader(self, name: str, field: Field, files: Sequence[Path]) -> "Reader":
+        """How files that belong together are read, once it is known what all of them are.
+
+        Args:
+          name: The field that they become.
+          field: What that is, sizes aside.
+          files: All of them; some may be unreadable.
+
+        Raises:
+          InputError: They cannot be read in one way.
+        """
+        return Reader(lambda file: self.read(file, field))
 
     def save(self, example: np.ndarray, out: Path) -> None:
         """Writes one example, as it is stored, as one file, at once."""

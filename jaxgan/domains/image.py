@@ -10,17 +10,20 @@ For example:
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image as Picture
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from jaxgan.data import images
 from jaxgan.data.sources import Field
-from jaxgan.domains.base import Batch, Domain, Shown, domain
+from jaxgan.data.survey import survey
+from jaxgan.domains.base import Batch, Domain, Reader, Shown, domain
 from jaxgan.errors import InputError, replacing
 
 
@@ -28,6 +31,8 @@ from jaxgan.errors import InputError, replacing
 class Image(Domain):
     """Square images, uint8 `[R, R, C]`, grey or in colour."""
 
+    ranges: dict[str, tuple[float, float]] = {}
+    """The values that became 0 and 255, of each field whose images had more than 8 bits."""
     plural: ClassVar[str] = "images"
     sheets: ClassVar[tuple[str, ...]] = (".png",)
     reads: ClassVar[frozenset[str]] = images.SUFFIXES
@@ -38,6 +43,17 @@ class Image(Domain):
         *("psnr", "ssim", "l1"),
     )
     features: ClassVar[tuple[str, ...]] = ("fashion-cnn", "efficientnet-lite0", "inception")
+
+    @field_validator("ranges", mode="before")
+    @classmethod
+    def _pairs(cls, given: Any) -> Any:
+        """Ranges are lists in plain data."""
+        return {name: tuple(x) for name, x in given.items()} if isinstance(given, Mapping) else given
+
+    @model_serializer(mode="wrap")
+    def _plain(self, found: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plain data says nothing of ranges where there are none."""
+        return {key: value for key, value in found(self).items() if key != "ranges" or value}
 
     def decode(self, batch: Batch) -> Batch:
         """Images uint8 to float32 in [-1, 1]; all else stays as it is."""
@@ -74,6 +90,12 @@ class Image(Domain):
     def read(self, file: Path, field: Field) -> np.ndarray:
         """An image file as uint8 `[H, W, C]`, as large as it is."""
         return images.read_whole(file, field.shape[2])
+
+    def reader(self, name: str, field: Field, files: Sequence[Path]) -> Reader:
+        """Files of more than 8 bits have the range of the images that a run was trained on, or one of their own."""
+        seen = survey(files, whole=False, span=self.ranges.get(name))
+        told = [f"of {seen.count} images {seen.converted()}"] if seen.converted() else []
+        return Reader(lambda file: images.read_whole(file, field.shape[2], seen.span), told)
 
     def save(self, example: np.ndarray, out: Path) -> None:
         """Writes an image uint8 `[H, W, C]` as PNG."""

@@ -13,19 +13,18 @@ For example:
 """
 
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import numpy as np
-from PIL import Image as Picture
 from tqdm import tqdm
 
 from jaxgan import parallel
-from jaxgan.data.sources import Field
+from jaxgan.data import files, layers
+from jaxgan.data.survey import Survey, survey
 from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError, writing
 from jaxgan.game import Keys, State
@@ -35,6 +34,7 @@ PIXELS = 2**16
 """So many pixels of crops are enlarged at once on a device, about, and at least one crop."""
 IMAGES = Image()
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Job(NamedTuple):
@@ -44,14 +44,17 @@ class Job(NamedTuple):
     out: Path
 
 
-def jobs(inputs: Sequence[Path], out: Path, domain: Domain = IMAGES) -> list[Job]:
+def jobs(
+    inputs: Sequence[Path], out: Path, domain: Domain = IMAGES, say: Say = lambda line: None
+) -> list[Job]:
     """What is to be done.
 
     Args:
       inputs: Files, whose results go right into `out`, and folders, whose structure is kept there. Of a folder, all
-        files with an ending of the domain's (`Domain.reads`) count, hidden ones left out.
+        files with an ending of the domain's (`Domain.reads`) count that `jaxgan.data.files.below` finds.
       out: The folder of the results: files of the same names but for their endings (`Domain.saves`).
       domain: What the files hold, and the results.
+      say: Called with a line for each folder of which something is left out.
 
     Raises:
       InputError: If an input does not exist or is a folder without such files; if `out` is a file or lies inside of an
@@ -66,12 +69,17 @@ def jobs(inputs: Sequence[Path], out: Path, domain: Domain = IMAGES) -> list[Job
                 raise InputError(
                     f"--out {out} is inside of {given}, so results would be inputs the next time; give a folder outside"
                 )
-            files = sorted(_below(given, domain.reads))
-            if not files:
+            below = files.below(given, domain.reads)
+            names = sorted(
+                [*below.files, *(name for name, _ in below.unreadable)]
+            )  # these are named when it is read
+            if not names:
                 raise InputError(
                     f"{given}: holds no {domain.plural} ({domain.saves} and the like); name others"
                 )
-            each = [(file, out / file.relative_to(given)) for file in files]
+            for line in files.lines(str(given), [], below.passed):
+                say(line)
+            each = [(given / name, out / name) for name in names]
         elif given.exists():
             each = [(given, out / given.name)]
         else:
@@ -92,41 +100,28 @@ def jobs(inputs: Sequence[Path], out: Path, domain: Domain = IMAGES) -> list[Job
     return [Job(file, target) for target, file in found.items()]
 
 
-def _below(root: Path, endings: Collection[str]) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings:
-                yield Path(folder, name)
-
-
-class _Progress:
-    """Reads inputs one after another, passes over what cannot be read, and writes results."""
+class _Progress(Generic[T]):
+    """Reads inputs one after another, and passes over what cannot be read: the first are named, all are counted."""
 
     def __init__(
-        self, todo: Sequence[Job], domain: Domain, field: Field, text: str, say: Say, progress: bool
+        self, todo: Sequence[Job], read: Callable[[Path], T], text: str, say: Say, progress: bool
     ) -> None:
-        self.todo, self.domain, self.field, self.say, self.unreadable = todo, domain, field, say, 0
+        self.todo, self.how, self.say, self.unreadable = todo, read, say, 0
         shown = None if progress else True
         self.bar = tqdm(total=len(todo), desc=text, unit="file", delay=1.0, leave=False, disable=shown)
 
-    def read(self) -> Iterator[tuple[Job, np.ndarray]]:
-        """Each job with its example, as it is stored."""
+    def read(self) -> Iterator[tuple[Job, T]]:
+        """Each job with its example."""
         for job in self.todo:
             try:
-                example = self.domain.read(job.file, self.field)
+                example = self.how(job.file)
             except InputError as error:
-                self.say(f"left out {error}")
                 self.unreadable += 1
+                if self.unreadable <= files.NAMED:
+                    self.say(f"left out {error}")
                 self.bar.update()
                 continue
             yield job, example
-
-    def write(self, job: Job, made: np.ndarray) -> None:
-        """Writes an example, as it is stored."""
-        with writing(job.out):
-            self.domain.save(made, job.out)
-        self.bar.update()
 
 
 def translate(
@@ -168,17 +163,23 @@ def translate(
     if back and built.back is None:
         raise InputError(f"a run of {family} has no way back; leave out --back")
     field = built.back if back and built.back else built.given[0]
-    files = _Progress(todo, built.domain, built.fields[field], "Translating", say, progress)
+    reader = built.domain.reader(field, built.fields[field], [job.file for job in todo])
+    for remark in reader.remarks:
+        say(remark)
+    given = _Progress(todo, reader.read, "Translating", say, progress)
 
     @jax.jit
     def make(state: State, given: jax.Array) -> jax.Array:
         return built.game.sample(state, Keys.of(jax.random.key(seed), 1), built.domain.decode({field: given}))
 
     state = _for_sampling(trained.state)
-    with files.bar:
-        for job, example in files.read():
-            files.write(job, built.domain.encode(np.asarray(make(state, example[None])))[0])
-    return files.unreadable
+    with given.bar:
+        for job, example in given.read():
+            made = built.domain.encode(np.asarray(make(state, example[None])))[0]
+            with writing(job.out):
+                built.domain.save(made, job.out)
+            given.bar.update()
+    return given.unreadable
 
 
 def _for_sampling(state: State) -> State:
@@ -212,27 +213,35 @@ def upscale(
     """
     _check_scale(trained)
     built = trained.built
-    files = _Progress(todo, built.domain, built.fields["input"], "Enlarging", say, progress)
-    waiting: deque[Job] = deque()
+    channels, ranges = built.fields["input"].shape[2], getattr(built.domain, "ranges", {})
+    seen = survey([job.file for job in todo], whole=False, span=ranges.get("real"))
+    for remark in _kept(seen):
+        say(remark)
+    given = _Progress(todo, lambda file: layers.read(file, channels, seen.span), "Enlarging", say, progress)
+    waiting: deque[tuple[Job, layers.Layers]] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for job, image in files.read():
-            waiting.append(job)
-            yield image
+        for job, image in given.read():
+            waiting.append((job, image))
+            yield image.pixels
 
-    with files.bar:
-        for made in enlarged(trained, read(), min(tile, max(map(_side, todo)))):
-            files.write(waiting.popleft(), made)
-    return files.unreadable
+    with given.bar:
+        for made in enlarged(trained, read(), min(tile, max(map(max, seen.sizes), default=1))):
+            job, image = waiting.popleft()
+            layers.save(image, made, job.out)
+            given.bar.update()
+    return given.unreadable
 
 
-def _side(job: Job) -> int:
-    """The longer side of an image, 1 where it cannot be read."""
-    try:
-        with Picture.open(job.file) as image:
-            return max(image.size)
-    except Exception:  # it is named when it is read
-        return 1
+def _kept(seen: Survey) -> Iterator[str]:
+    """What users are told of images that are more than bytes in sRGB, or are converted to these."""
+    if seen.counts["alpha"]:
+        yield f"{seen.counts['alpha']} of {seen.count} images have transparency, which is enlarged by a bicubic filter"
+    if deep := seen.counts["deep"] + seen.counts["wide"]:
+        span = f", black at {seen.span[0]:.7g} and white at {seen.span[1]:.7g}" if seen.span else ""
+        yield f"{deep} of {seen.count} images are of more than 8 bits, and get 16{span}"
+    if converted := seen.converted("alpha", "deep", "wide"):
+        yield f"of {seen.count} images {converted}"
 
 
 def _check_scale(trained: Trained) -> tuple[int, int]:
@@ -276,9 +285,9 @@ def enlarged(
 
     Args:
       trained: The run.
-      given: Images uint8 `[H, W, C]`, each of any size.
+      given: Images `[H, W, C]`, each of any size: uint8, or float32 in [-1, 1], as networks see them.
       tile: Side of a tile, in pixels of the given images.
-      finish: What becomes of tiles float32 in about [-1, 1]; uint8 if not given.
+      finish: What becomes of tiles float32 in about [-1, 1]; if not given, uint8 or float32 in [-1, 1], as the images.
 
     Yields:
       The images, `[scale H, scale W, D]`, in order.
@@ -287,7 +296,7 @@ def enlarged(
       InputError: If the run is of another family.
     """
     scale, around = _check_scale(trained)
-    built, finish = trained.built, finish or trained.built.domain.encode
+    built = trained.built
     side = tile + 2 * around
 
     def make(state: State, batch: Any) -> jax.Array:
@@ -296,31 +305,33 @@ def enlarged(
 
     run, count = parallel.over_examples(make, _for_sampling(trained.state), max(1, PIXELS // side**2))
 
-    def tiles() -> Iterator[_Tile]:
+    def tiles(given: Iterable[np.ndarray]) -> Iterator[_Tile]:
         for image in given:
             corners = list(itertools.product(*(range(0, size, tile) for size in image.shape[:2])))
             canvas = _Canvas(image)
             canvas.left = len(corners)
             yield from (_Tile(canvas, y, x) for y, x in corners)
 
-    for some in _batched(tiles(), count):
-        made = finish(np.asarray(run(_crops(some, count, side, around))))
-        for (canvas, y, x), crop in zip(some, made, strict=False):
-            if canvas.made is None:
-                height, width, _ = canvas.image.shape
-                canvas.made = np.empty((scale * height, scale * width, crop.shape[2]), crop.dtype)
-            part = canvas.made[scale * y : scale * (y + tile), scale * x : scale * (x + tile)]
-            part[:] = crop[scale * around :, scale * around :][: part.shape[0], : part.shape[1]]
-            canvas.left -= 1
-            if not canvas.left:
-                yield canvas.made
+    for dtype, alike in itertools.groupby(given, lambda image: image.dtype):  # each is a program of its own
+        ready = finish or (built.domain.encode if dtype == np.uint8 else lambda made: np.clip(made, -1, 1))
+        for some in _batched(tiles(alike), count):
+            made = ready(np.asarray(run(_crops(some, count, side, around))))
+            for (canvas, y, x), crop in zip(some, made, strict=False):
+                if canvas.made is None:
+                    height, width, _ = canvas.image.shape
+                    canvas.made = np.empty((scale * height, scale * width, crop.shape[2]), crop.dtype)
+                part = canvas.made[scale * y : scale * (y + tile), scale * x : scale * (x + tile)]
+                part[:] = crop[scale * around :, scale * around :][: part.shape[0], : part.shape[1]]
+                canvas.left -= 1
+                if not canvas.left:
+                    yield canvas.made
 
 
 def _crops(tiles: Sequence[_Tile], count: int, side: int, around: int) -> dict[str, np.ndarray]:
-    """Tiles with what is around them, and where in these crops the image is; zeros for tiles that are missing."""
-    channels = tiles[0].canvas.image.shape[2]
+    """Tiles with what is around them, and where in these crops the image is; black for tiles that are missing."""
+    channels, dtype = tiles[0].canvas.image.shape[2], tiles[0].canvas.image.dtype
     shown, inside = (
-        np.zeros((count, side, side, channels), np.uint8),
+        np.full((count, side, side, channels), 0 if dtype == np.uint8 else -1, dtype),
         np.zeros((count, side, side, 1), np.float32),
     )
     for i, (canvas, y, x) in enumerate(tiles):

@@ -17,7 +17,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import arrayrecord
+from jaxgan.data import arrayrecord, files, images
 from jaxgan.errors import InputError, placing, writing
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Report:
       counts: examples written, by split.
       classes: class names in the order of the labels; empty when unlabelled.
       resolution, channels: of the stored images; None where TFDS prepared them in sizes of its own.
-      unreadable: (file, reason) of each file that was left out.
+      unreadable: (file, reason) of each file that was left out since it cannot be read.
+      remarks: what there is to say of files that were left out or converted, a line each.
     """
 
     directory: Path
@@ -52,6 +53,7 @@ class Report:
     resolution: int | None
     channels: int | None
     unreadable: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...] = ()
 
 
 class Item(NamedTuple):
@@ -79,6 +81,12 @@ class Plan(NamedTuple):
     description: str = "Images prepared by jaxgan."
     notes: Mapping[str, str] = {}
     """Texts to be laid beside the data, by file name: licences."""
+    unreadable: tuple[tuple[str, str], ...] = ()
+    """What cannot be read, as was known before: (file, reason)."""
+    passed: Counter[str] = Counter()
+    """How much else is left out of the source, by kinds (`files.Found`)."""
+    converted: str = ""
+    """How images are converted, for the user."""
 
 
 def make(plan: Plan, name: str, where: str, target: Path, progress: bool) -> Report:
@@ -96,13 +104,15 @@ def make(plan: Plan, name: str, where: str, target: Path, progress: bool) -> Rep
       RunError: where it cannot be written, as where the disk is full.
     """
     with building(target) as work:
-        unreadable: list[tuple[str, str]] = []
+        unreadable = list(plan.unreadable)
         counts = _write(plan, name, where, work, unreadable, progress)
-        for file, content in plan.notes.items():
-            (work / name / "1.0.0" / file).write_text(content, encoding="utf-8")
+        for note, content in plan.notes.items():
+            (work / name / "1.0.0" / note).write_text(content, encoding="utf-8")
         publish(work / name / "1.0.0", target)
     resolution, _, channels = plan.pictures["image"]
-    return Report(target, counts, plan.classes, resolution, channels, tuple(unreadable))
+    remarks = files.lines(where, unreadable, plan.passed)
+    remarks += [f"{where}: {plan.converted}"] if plan.converted else []
+    return Report(target, counts, plan.classes, resolution, channels, tuple(unreadable), tuple(remarks))
 
 
 def check_target(target: Path) -> None:
@@ -162,7 +172,7 @@ def _write(
             for item, result in _parallel(items, plan.embed):
                 drawn.update()
                 if isinstance(result, InputError):
-                    unreadable.append((_printable(item.name), _reason(result, item.name)))
+                    unreadable.append((_printable(item.name), images.why(result, item.name)))
                     continue
                 counts[split] += 1
                 yield item.key, result
@@ -217,7 +227,3 @@ def _parallel(
 
 def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()  # file names need not be valid text
-
-
-def _reason(error: InputError, name: str) -> str:
-    return str(error).removeprefix(f"{name}: ").removesuffix("; replace or remove the file")

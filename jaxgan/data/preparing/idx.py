@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.data.files import irregular
 from jaxgan.errors import InputError
 
 _NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
@@ -62,6 +63,8 @@ def read(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _array(path: Path, rank: int) -> np.ndarray:
+    if kind := irregular(path):
+        raise InputError(f"{path}: is {kind}, and no idx file; take the original file")
     try:
         raw = path.read_bytes()
         if path.suffix == ".gz":

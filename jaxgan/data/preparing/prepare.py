@@ -18,23 +18,25 @@ For example:
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import arrayrecord, images, sources
+from jaxgan.data import arrayrecord, files, images, sources
+from jaxgan.data.images import Range
 from jaxgan.data.preparing import earth, emoji, idx, openmoji
-from jaxgan.data.preparing.building import Item, Plan, Report, bar, building, check_target, make, publish
+from jaxgan.data.preparing.building import Item, Plan, Report, building, check_target, make, publish
 from jaxgan.data.sources import folders
+from jaxgan.data.survey import Survey, survey
 from jaxgan.errors import InputError
 
 if TYPE_CHECKING:
     from jaxgan.data import sentences
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _SPLITS = {
     "train": "train",
     "test": "test",
@@ -63,6 +65,7 @@ def prepare(
     embed: bool = False,
     minilm: str | os.PathLike[str] | None = None,
     only: Sequence[str] | None = None,
+    span: Range | None = None,
     progress: bool = True,
 ) -> Report:
     """Writes a data set as ArrayRecord into the folder `out`, which must not hold one yet.
@@ -79,6 +82,8 @@ def prepare(
       embed: whether to store embeddings of the captions, by MiniLM (`sentences`).
       minilm: where its package is, see `sentences.open_encoder`.
       only: for one of `PUBLISHED`, which of its images to keep, "image" among them; by default all.
+      span: of a folder's images of more than 8 bits: the values of black and of white; by default one range is chosen
+        for all (`jaxgan.data.survey`), and is stored with the data.
       progress: whether to draw a progress bar with the time left on stderr, where that is a terminal.
 
     Returns:
@@ -89,7 +94,8 @@ def prepare(
         cannot be made, images of mixed sizes without `resolution`, and where TFDS's own preparation fails.
       RunError: where the data cannot be written, as where the disk is full.
     """
-    target = Path(out).expanduser().absolute()
+    files.named(source)
+    target = files.named(out).absolute()
     if resolution is not None or channels is not None:
         images.check_size(1 if resolution is None else resolution, 1 if channels is None else channels)
     check_target(target)
@@ -99,6 +105,10 @@ def prepare(
         raise InputError("--minilm goes with --embed; leave it out, or give both")
     if only is not None and source not in PUBLISHED:
         raise InputError(f"--only goes with {', '.join(PUBLISHED)}, not with {source}; leave it out")
+    if span is not None and not span[0] < span[1]:
+        raise InputError(
+            f"the range is {span[0]:g} to {span[1]:g}; give the value of black, then that of white"
+        )
     if source.startswith("tfds:"):
         if embed:
             raise InputError(f"{source}: TFDS prepares no embeddings; leave out --embed")
@@ -129,7 +139,7 @@ def prepare(
     name = _name(name, folder)
     encoder = _encoder(minilm) if embed else None
     plan = _plan_idx(folder, resolution, channels) or _plan_folder(
-        folder, resolution, channels, progress, embed
+        folder, resolution, channels, progress, embed, span
     )
     if encoder:
         plan = _embedded(plan, source, encoder)
@@ -204,69 +214,82 @@ def _plan_idx(folder: Path, resolution: int | None, channels: int | None) -> Pla
 
 
 def _plan_folder(
-    folder: Path, resolution: int | None, channels: int | None, progress: bool, captioned: bool
+    folder: Path,
+    resolution: int | None,
+    channels: int | None,
+    progress: bool,
+    captioned: bool,
+    span: Range | None,
 ) -> Plan:
-    below = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    below = files.folders(folder)
     is_split = "train" in below and set(below) <= set(_SPLITS)
     roots = {_SPLITS[b]: folder / b for b in below} if is_split else {"train": folder}
-    scans = {split: sources.scan(root) for split, root in roots.items()}
-    if any(bool(scan[0]) != bool(scans["train"][0]) for scan in scans.values()):
+    beside = folders.CAPTION_FILES if captioned else ()
+    scans = {split: sources.scan(root, beside) for split, root in roots.items()}
+    if any(bool(scan.classes) != bool(scans["train"].classes) for scan in scans.values()):
         raise InputError(f"{folder}: some splits have class folders and some have none; make them alike")
-    classes = tuple(sorted(set().union(*(scan[0] for scan in scans.values()))))
+    classes = tuple(sorted(set().union(*(scan.classes for scan in scans.values()))))
     for text in classes:
         if not text.isprintable():
             raise InputError(f"{folder}: class folder {text!r} has a name that cannot be stored; rename it")
-    texts = {
-        split: folders.captions(roots[split], scan[1]) if captioned else None for split, scan in scans.items()
-    }
-    side, depth = resolution, channels
-    if side is None or depth is None:
-        files = [roots[split] / file for split, scan in scans.items() for file in scan[1]]
-        common, grey = _survey(folder, files, side is None, progress)
-        side = side or common
-        depth = depth or (1 if grey else 3)
+    seen = survey(
+        [scan.path / file for scan in scans.values() for file in scan.files],
+        whole=False,
+        span=span,
+        progress=progress,
+    )
+    side = resolution or _common_side(folder, scans, seen)
+    depth = channels or (1 if seen.grey else 3)
 
-    def item(
-        path: Path, key: str, label: int, text: str | None, side: int = side, depth: int = depth
-    ) -> Item:
+    def item(path: Path, key: str, label: int, text: str | None) -> Item:
         more = {"label": label} if classes else {}
         more |= {} if text is None else {"text": text}
 
         def get() -> dict[str, np.ndarray | int | str]:
-            return {"image": images.read(path, side, depth), **more}
+            return {"image": images.read(path, side, depth, seen.span), **more}
 
         return Item(os.fsencode(key), get, str(path))
 
-    splits = {}
-    for split, (names, files, labels) in scans.items():
-        label_of = [classes.index(n) for n in names] or [0]
-        said = texts[split] or [None] * len(files)
+    splits, unreadable, passed = {}, [], Counter()
+    for split, scan in scans.items():
+        label_of = [classes.index(n) for n in scan.classes] or [0]
+        said = folders.captions(scan) if captioned else {}
         splits[split] = [
-            item(roots[split] / f, f, label_of[c], t) for f, c, t in zip(files, labels, said, strict=True)
+            item(scan.path / f, f, label_of[c], said.get(f))
+            for f, c in zip(scan.files, scan.labels, strict=True)
         ]
-    return Plan(splits, classes, {"image": (side, side, depth)}, text=captioned)
+        unreadable += [(str(scan.path / path), why) for path, why in scan.found.unreadable]
+        passed += scan.found.passed
+    notes = {}
+    if seen.span:
+        notes[sources.CONVERTED_BY] = json.dumps({"ranges": {"real": seen.span}}) + "\n"
+    return Plan(
+        splits,
+        classes,
+        {"image": (side, side, depth)},
+        text=captioned,
+        notes=notes,
+        unreadable=tuple(unreadable),
+        passed=passed,
+        converted=seen.converted() and f"of {seen.count} images {seen.converted()}",
+    )
 
 
-def _survey(folder: Path, files: list[Path], one_size: bool, progress: bool) -> tuple[int, bool]:
-    """The images' common shorter side (0 if none opens) and whether all are grey, from their headers alone."""
+def _common_side(folder: Path, scans: Mapping[str, sources.Scan], seen: Survey) -> int:
+    """The images' common shorter side."""
+    every = [scan.path / file for scan in scans.values() for file in scan.files]
     sides: dict[int, Path] = {}
-    grey = True
-    for file in bar(files, len(files), "Looking at sizes", progress):
-        try:
-            with Image.open(file) as image:
-                sides.setdefault(min(image.size), file)
-                grey = grey and image.mode in _GREY_MODES
-        except Exception:  # unreadable: reported when it is read in full
-            continue
-        if one_size and len(sides) > 1:
-            (a, first), (b, second) = sides.items()
-            raise InputError(
-                f"{folder}: images of mixed sizes ({first.name} has {a} pixels a side, {second.name} {b}); "
-                "give one with --resolution"
-            )
+    for size, i in seen.sizes.items():
+        sides.setdefault(min(size), every[i])
     if not sides:
-        raise InputError(f"{folder}: none of its {len(files)} images can be read; nothing was written")
-    return next(iter(sides)), grey
+        raise InputError(f"{folder}: none of its {len(every)} images can be read; nothing was written")
+    if len(sides) > 1:
+        (a, first), (b, second), *_ = sides.items()
+        raise InputError(
+            f"{folder}: images of mixed sizes ({first.name} has {a} pixels a side, {second.name} {b}); "
+            "give one with --resolution"
+        )
+    return next(iter(sides))
 
 
 def _prepare_tfds(name: str, target: Path, work: Path, progress: bool) -> Report:

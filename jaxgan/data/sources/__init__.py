@@ -19,19 +19,21 @@ from jaxgan.data.sources.base import (
     domain_of,
     example_bytes,
     labelled,
+    remarks,
     sides_of,
     source,
     source_bytes,
 )
 from jaxgan.data.sources.embedded import EmbeddedData
 from jaxgan.data.sources.fashion import Embedded
-from jaxgan.data.sources.folder import FolderData, ImageFolder, scan
+from jaxgan.data.sources.folder import FolderData, ImageFolder, Scan, scan
 from jaxgan.data.sources.folders import Captions, CaptionsData, Pairs, PairsData, Unpaired, UnpairedData
 from jaxgan.data.sources.garments import Garments
 from jaxgan.data.sources.glyphs import Glyphs, GlyphsData
-from jaxgan.data.sources.tfds import EMBEDDED_BY, TFDS, TFDSData, as_they_are
+from jaxgan.data.sources.tfds import CONVERTED_BY, EMBEDDED_BY, TFDS, TFDSData, as_they_are
 
 __all__ = [
+    "CONVERTED_BY",
     "DATA",
     "EMBEDDED_BY",
     "TFDS",
@@ -50,6 +52,7 @@ __all__ = [
     "ImageFolder",
     "Pairs",
     "PairsData",
+    "Scan",
     "Side",
     "Source",
     "TFDSData",
@@ -60,6 +63,7 @@ __all__ = [
     "domain_of",
     "example_bytes",
     "labelled",
+    "remarks",
     "scan",
     "sides_of",
     "source",

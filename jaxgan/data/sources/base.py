@@ -24,7 +24,7 @@ For example:
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -83,7 +83,8 @@ class Source(Protocol):
     naming the place, where the example cannot be read. A source whose examples are no images also has `domain`, plain
     data that says what they are (`jaxgan.domains`). One that puts together what does not belong together has `sides`
     too, a tuple of `Side`, the first with "real" and "label": the partners that `source[i]` has are those of fixed
-    examples, and training does without them.
+    examples, and training does without them. One that leaves something out or converts it has `remarks`, the lines that
+    users are told of it.
     """
 
     @property
@@ -108,6 +109,11 @@ def domain_of(source: Source) -> Mapping[str, Any]:
 def sides_of(source: Source) -> tuple[Side, ...]:
     """What a source says of its sides; most have one, themselves."""
     return tuple(getattr(source, "sides", ())) or (Side(source.fields, len(source), source.__getitem__),)
+
+
+def remarks(source: Source) -> Sequence[str]:
+    """What users are to be told of a source, a line each: what was left out of it, and what is converted."""
+    return getattr(source, "remarks", ())
 
 
 def field_bytes(fields: Mapping[str, Field]) -> int:

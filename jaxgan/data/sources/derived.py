@@ -13,14 +13,14 @@ For example:
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, order
-from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, sides_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks, sides_of
 from jaxgan.errors import InputError
 
 EDGE = 0.25
@@ -39,6 +39,11 @@ class Derived:
     def domain(self) -> Mapping[str, Any]:
         """The domain of the examples, see `jaxgan.domains`."""
         return domain_of(self.source)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What users are to be told of the source."""
+        return remarks(self.source)
 
     @property
     def fields(self) -> Mapping[str, Field]:

@@ -9,46 +9,153 @@ For example:
     >>> source = FolderData(path="garments", resolution=2, channels=1).open()
     >>> source.classes, [int(source[i]["label"]) for i in range(2)], source[0]["real"].shape
     (('boot', 'coat'), [0, 1], (2, 2, 1))
+    >>> Path("garments/coat/b.png").touch()
+    >>> ImageFolder("garments", 2, 1).remarks
+    ('left out garments/coat/b.png: the file is empty', 'garments: 1 file left out: 1 unreadable')
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import AfterValidator
 
+from jaxgan.data import files as walk
 from jaxgan.data import images
-from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, digest_files, labelled, source
+from jaxgan.data.images import Range
+from jaxgan.data.sources.base import (
+    IMAGES,
+    Example,
+    Field,
+    ImageData,
+    Scale,
+    Source,
+    digest_files,
+    labelled,
+    source,
+)
 from jaxgan.data.sources.derived import Degraded
+from jaxgan.data.survey import Survey, survey
 from jaxgan.errors import InputError
+from jaxgan.settings import Place
 
 _SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
+
+
+def _check_range(span: list[float]) -> list[float]:
+    if len(span) != 2 or not span[0] < span[1]:
+        raise ValueError(f"is {span}; give two numbers, the values of black and of white, such as [0, 4095]")
+    return span
+
+
+class RangedData(ImageData):
+    """Settings of images that may have more than 8 bits."""
+
+    range: Annotated[list[float], AfterValidator(_check_range)] | None = None
+    """The values of black and of white in images of more than 8 bits; chosen for the whole set if not given."""
+
+    @property
+    def span(self) -> Range | None:
+        """The range as sources take it."""
+        return (self.range[0], self.range[1]) if self.range else None
+
+
+class FilesData(RangedData):
+    """Settings of images in files."""
+
+    strict: bool = False
+    """Ends at files that cannot be read; otherwise they are named, counted and left out."""
+
+
+class Scan(NamedTuple):
+    """What a folder holds."""
+
+    path: Path
+    classes: tuple[str, ...]
+    files: list[str]
+    """Relative paths."""
+    labels: np.ndarray
+    """The files' classes, int32 [n]."""
+    found: walk.Found
+
+
+class Readable(NamedTuple):
+    """What can be read of a folder."""
+
+    files: list[str]
+    """Relative paths."""
+    labels: np.ndarray
+    scanned: list[str]
+    """Those of all images, by which `survey` counts."""
+    survey: Survey
+    left_out: tuple[str, ...]
+    """Relative paths of what cannot be read."""
+    remarks: tuple[str, ...]
+    """What users are to be told of it."""
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """What the images are, if they are "real"."""
+        return domain({"real": self.survey.span})
+
+
+def domain(spans: Mapping[str, Range | None]) -> Mapping[str, Any]:
+    """What images are, by their fields' ranges, where they are of more than 8 bits."""
+    ranges = {name: list(span) for name, span in spans.items() if span}
+    return {**IMAGES, "ranges": ranges} if ranges else IMAGES
 
 
 class ImageFolder:
     """The image files of a folder, decoded when asked for.
 
     Subfolders are the classes, in the order of their names (plain character order), and are searched recursively. A
-    folder without subfolders is one unlabelled set. Hidden files and folders are passed over, and so are files without
-    the ending of an image (`images.SUFFIXES`). Within a class, files come in the order of their relative paths.
+    folder without subfolders is one unlabelled set. Within a class, files come in the order of their relative paths.
+    Which files count, `jaxgan.data.files.below` says: links are followed, hidden files are left out, and so are files
+    without the ending of an image (`images.SUFFIXES`). All are decoded once as the folder is opened, and what cannot be
+    read is left out, too.
 
     Args:
       path: the folder.
       resolution, channels: what each image is cropped, resized and converted to (`images.to_array`).
+      strict: whether to refuse files that cannot be read.
+      span: the values of black and of white in images of more than 8 bits; None to choose it for the whole folder
+        (`jaxgan.data.survey`).
 
     Raises:
       InputError: for a missing or empty folder, a class without images, images beside class folders, a folder of
-        splits, or a bad resolution or channels.
+        splits, nothing that can be read, or a bad resolution or channels.
     """
 
-    def __init__(self, path: str | os.PathLike[str], resolution: int, channels: int) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        resolution: int,
+        channels: int,
+        *,
+        strict: bool = False,
+        span: Range | None = None,
+    ) -> None:
         images.check_size(resolution, channels)
-        self.path: Path = Path(path).expanduser()
+        self.path: Path = walk.named(path)
         self.resolution = resolution
         self.channels = channels
-        self.classes: tuple[str, ...]
-        self.files: list[str]
-        self.classes, self.files, self._labels = scan(self.path)
+        found = scan(self.path)
+        self.classes: tuple[str, ...] = found.classes
+        self._read = readable(found, strict, span)
+        self.files: list[str] = self._read.files
+        self.remarks: tuple[str, ...] = self._read.remarks
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return self._read.domain
+
+    @property
+    def survey(self) -> Survey:
+        """What the images are."""
+        return self._read.survey
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -57,48 +164,63 @@ class ImageFolder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over relative paths and sizes; and over the files' bytes where they total up to 64 MiB."""
-        return digest_files(((file, self.path / file) for file in self.files), self.classes)
+        """SHA-256 over relative paths and sizes, and over the files' bytes where they total up to 64 MiB.
+
+        The paths of what cannot be read count, too.
+        """
+        return digest_files(
+            ((file, self.path / file) for file in self.files), (*self.classes, *self._read.left_out)
+        )
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int, /) -> Example:
-        image = images.read(self.path / self.files[index], self.resolution, self.channels)
-        return {"real": image, "label": self._labels[index]}
+        file = self.path / self.files[index]
+        image = images.read(file, self.resolution, self.channels, self.survey.span)
+        return {"real": image, "label": self._read.labels[index]}
 
-    def stored(self, index: int) -> tuple[str, Path]:
-        """Where an image is, in words, and its file."""
-        return str(self.path / self.files[index]), self.path / self.files[index]
+    def shapes(self) -> tuple[dict[tuple[int, int], str], bool]:
+        """The widths and heights of images, each with where it is met first, and whether all images are grey."""
+        every = self._read.scanned
+        return {size: str(self.path / every[i]) for size, i in self.survey.sizes.items()}, self.survey.grey
 
 
 @source("folder")
-class FolderData(ImageData):
+class FolderData(FilesData):
     """A folder of images, whose subfolders are classes."""
 
-    path: str
+    path: Place
     scale: Scale | None = None
     """Super-resolution: "input" is the image shrunken so many times."""
 
     def open(self) -> Source:
         """The images, with themselves shrunken where there is a scale."""
-        found = ImageFolder(self.path, *self.size)
+        found = ImageFolder(self.path, *self.size, strict=self.strict, span=self.span)
         return Degraded(found, self.scale) if self.scale else found
 
 
-def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
-    """A folder's class names, its image files (relative paths) and their labels int32 [n]; see `ImageFolder`.
+def scan(folder: Path, beside: Collection[str] = ()) -> Scan:
+    """A folder's classes, its image files and their labels; see `ImageFolder`.
+
+    Args:
+      folder: The folder.
+      beside: See `jaxgan.data.files.below`.
 
     Raises:
       InputError: as `ImageFolder` says.
     """
-    entries = _visible(folder)
-    below = [name for name in entries if (folder / name).is_dir()]
-    loose = [name for name in entries if _is_image(name) and (folder / name).is_file()]
+    found = walk.below(folder, images.SUFFIXES, beside)
+    below = found.folders
+    by_class: dict[str, list[str]] = {name: [] for name in below}
+    loose = []
+    for file in found.files:
+        name, inside, _ = file.partition("/")
+        (by_class[name] if inside else loose).append(file)
     if not below:
-        if not loose:
+        if not loose and not found.unreadable:
             raise InputError(f"{folder}: holds no images ({_endings()}); name a folder that does")
-        return (), loose, np.zeros(len(loose), np.int32)
+        return Scan(folder, (), loose, np.zeros(len(loose), np.int32), found)
     if loose:
         raise InputError(
             f"{folder}: holds both class folders ({below[0]}, ...) and images ({loose[0]}, ...); "
@@ -106,41 +228,77 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
         )
     if "train" in below and _SPLIT_NAMES.issuperset(below):
         raise InputError(f"{folder}: holds splits ({', '.join(below)}), not classes; name {folder / 'train'}")
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(below):
-        found = sorted(images_below(folder, name))
-        if not found:
-            raise InputError(
-                f"{folder / name}: this class folder holds no images ({_endings()}); remove or fill it"
-            )
-        files.extend(found)
-        labels.extend([label] * len(found))
-    return tuple(below), files, np.array(labels, np.int32)
+    for name in below:
+        if not _is_text(name):
+            raise InputError(f"{folder}: class folder {name!r} has a name that is no text; rename it")
+        if not by_class[name]:
+            raise InputError(f"{folder / name}: {_why_empty(folder, found, name)}; remove or fill it")
+    labels = np.repeat(np.arange(len(below), dtype=np.int32), [len(by_class[name]) for name in below])
+    return Scan(folder, tuple(below), [file for name in below for file in by_class[name]], labels, found)
 
 
-def _visible(folder: Path) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except FileNotFoundError:
-        raise InputError(f"{folder}: no such folder; name a folder of images") from None
-    except NotADirectoryError:
-        raise InputError(f"{folder}: not a folder; name a folder of images") from None
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); name a folder of images") from error
+def _why_empty(folder: Path, found: walk.Found, name: str) -> str:
+    if name in found.same:
+        return f"this class folder leads to {folder / found.same[name]}, whose images count already"
+    for path, why in found.unreadable:
+        if path.split("/")[0] == name:
+            return f"this class folder holds no images that can be read ({folder / path}: {why})"
+    return f"this class folder holds no images ({_endings()})"
 
 
-def images_below(root: Path, name: str) -> Iterable[str]:
-    """The image files below root/name, as paths relative to root, in no order."""
-    for folder, folders, files in os.walk(root / name):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for file in files:
-            if _is_image(file):
-                yield Path(folder, file).relative_to(root).as_posix()
+def _is_text(name: str) -> bool:
+    return not any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in name)
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES
+def unlabelled(folder: Path) -> Scan:
+    """The image files of a folder and of those below it, which mean nothing.
+
+    Raises:
+      InputError: There is no such folder, or it holds no images.
+    """
+    found = walk.below(folder, images.SUFFIXES)
+    if not found.files and not found.unreadable:
+        raise InputError(f"{folder}: holds no images; name a folder that does")
+    return Scan(folder, (), found.files, np.zeros(len(found.files), np.int32), found)
+
+
+def readable(found: Scan, strict: bool, span: Range | None, *kept: str) -> Readable:
+    """Decodes all images of a folder once, and leaves out what cannot be read.
+
+    Args:
+      found: What is there.
+      strict: Whether to refuse what cannot be read.
+      span: See `ImageFolder`.
+      kept: See `Survey.converted`.
+
+    Raises:
+      InputError: Something cannot be read and `strict` is set, or nothing can be read, or nothing of a class.
+    """
+    seen = survey([found.path / file for file in found.files], span=span)
+    bad = sorted([*found.found.unreadable, *((found.files[i], why) for i, why in seen.unreadable.items())])
+    if bad and strict:
+        more = f", one of {len(bad)} such files" if len(bad) > 1 else ""
+        raise InputError(
+            f"{found.path / bad[0][0]}: {bad[0][1]}{more}; replace or remove it, or leave out data.strict"
+        )
+    good = [i for i in range(len(found.files)) if i not in seen.unreadable]
+    labels = found.labels[good]
+    present = set(labels.tolist()) if good else set()
+    missing = [name for label, name in enumerate(found.classes or ("",)) if label not in present]
+    if missing:
+        first = next(
+            ((path, why) for path, why in bad if not missing[0] or path.startswith(f"{missing[0]}/")), bad[0]
+        )
+        count = sum(not missing[0] or path.startswith(f"{missing[0]}/") for path, _ in bad)
+        raise InputError(
+            f"{found.path / missing[0]}: none of its {count} images can be read ({first[0]}: {first[1]}); replace them"
+        )
+    named = [(str(found.path / path), why) for path, why in bad]
+    told = walk.lines(str(found.path), named, found.found.passed)
+    if converted := seen.converted(*kept):
+        told.append(f"{found.path}: of {len(good)} images {converted}")
+    left_out = tuple(path for path, _ in bad)
+    return Readable([found.files[i] for i in good], labels, found.files, seen, left_out, tuple(told))
 
 
 def _endings() -> str:

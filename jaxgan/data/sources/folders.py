@@ -16,16 +16,20 @@ For example:
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from jaxgan.data import files as walk
 from jaxgan.data import images, order, text
-from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, digest_files, labelled, source
+from jaxgan.data.images import Range
+from jaxgan.data.sources.base import Example, Field, Side, Source, digest_files, labelled, source
 from jaxgan.data.sources.derived import HiddenPairs
-from jaxgan.data.sources.folder import images_below, scan
+from jaxgan.data.sources.folder import FilesData, Readable, Scan, domain, readable, scan, unlabelled
 from jaxgan.errors import InputError
-from jaxgan.settings import Numbers, Pixels
+from jaxgan.settings import Numbers, Pixels, Place
 
 
 class Pairs:
@@ -40,6 +44,7 @@ class Pairs:
       resolution, channels: what images are cropped, resized and converted to (`images.to_array`).
       input_resolution, input_channels: the same of inputs; as of the images if not given.
       direction: of files that hold both: whether the left half is the input or the right one.
+      strict, span: as of `sources.ImageFolder`; where one of a pair cannot be read, both are left out.
 
     Raises:
       InputError: for a bad resolution or channels, what `sources.ImageFolder` refuses, two images of one name, or an
@@ -56,22 +61,40 @@ class Pairs:
         input_resolution: int | None = None,
         input_channels: int | None = None,
         direction: Literal["left-to-right", "right-to-left"] = "left-to-right",
+        *,
+        strict: bool = False,
+        span: Range | None = None,
     ) -> None:
-        self.path: Path = Path(path).expanduser()
+        self.path: Path = walk.named(path)
         self.resolution: int = resolution
         self.channels: int = channels
         self._sizes = (resolution, channels), (input_resolution or resolution, input_channels or channels)
         for size in self._sizes:
             images.check_size(*size)
         self.direction = direction
-        self.classes: tuple[str, ...]
-        self.classes, self._files, self._labels = scan(self.path)
-        self.inputs: Path | None = None if inputs is None else Path(inputs).expanduser()
+        self.inputs: Path | None = None if inputs is None else walk.named(inputs)
+        ours, theirs = scan(self.path), None if self.inputs is None else unlabelled(self.inputs)
+        if theirs:
+            _check_names(ours, theirs)
+        first = readable(ours, strict, span)
+        second = readable(theirs, strict, span) if theirs else first
+        self.classes: tuple[str, ...] = ours.classes
+        self._files, self._labels, self._left_out = first.files, first.labels, [*first.left_out]
+        self._spans = first.survey.span, second.survey.span
+        self.remarks: tuple[str, ...] = first.remarks
         if self.inputs is not None:
-            of_inputs = _by_stem(self.inputs, _below(self.inputs))
-            of_images = _by_stem(self.path, self._files)
-            _check_partners(self.path, of_images, self.inputs, of_inputs)
+            of_inputs = {_stem(file): file for file in second.files}
+            whole = [i for i, file in enumerate(first.files) if _stem(file) in of_inputs]
+            self._files, self._labels = [first.files[i] for i in whole], first.labels[whole]
             self._partners = [of_inputs[_stem(file)] for file in self._files]
+            self._left_out += second.left_out
+            self.remarks = _remarks(first, second, len(whole), self.path)
+            _check_classes(self.path, self.classes, self._labels)
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return domain({"real": self._spans[0], "input": self._spans[1]})
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -84,8 +107,9 @@ class Pairs:
         """As of `sources.ImageFolder`, over both folders."""
         files = [(file, self.path / file) for file in self._files]
         if self.inputs is None:
-            return digest_files(files, (*self.classes, self.direction))
-        return digest_files([*files, *((f, self.inputs / f) for f in self._partners)], self.classes)
+            return digest_files(files, (*self.classes, self.direction, *self._left_out))
+        files += [(file, self.inputs / file) for file in self._partners]
+        return digest_files(files, (*self.classes, *self._left_out))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -93,21 +117,23 @@ class Pairs:
     def __getitem__(self, index: int, /) -> Example:
         file = self.path / self._files[index]
         if self.inputs is not None:
-            image, given = images.read_pair(file, self.inputs / self._partners[index], self._sizes)
+            image, given = images.read_pair(
+                file, self.inputs / self._partners[index], self._sizes, self._spans
+            )
         elif self.direction == "right-to-left":
-            image, given = images.read_pair(file, None, self._sizes)
+            image, given = images.read_pair(file, None, self._sizes, self._spans)
         else:
-            given, image = images.read_pair(file, None, (self._sizes[1], self._sizes[0]))
+            given, image = images.read_pair(file, None, (self._sizes[1], self._sizes[0]), self._spans)
         return {"real": image, "label": self._labels[index], "input": given}
 
 
 @source("pairs")
-class PairsData(ImageData):
+class PairsData(FilesData):
     """Images and what they are made from ("input"): in two folders, or side by side in one file each."""
 
-    path: str
+    path: Place
     """Folder of the images, or of the files that hold both."""
-    inputs: str | None = None
+    inputs: Place | None = None
     """Folder of the inputs, named like their images."""
     layout: Literal["folders", "side-by-side"] = "folders"
     direction: Literal["left-to-right", "right-to-left"] = "left-to-right"
@@ -128,7 +154,8 @@ class PairsData(ImageData):
     def open(self) -> Source:
         """The pairs, hidden where that is asked."""
         of_input = (self.input_resolution, self.input_channels)
-        found = Pairs(self.path, self.inputs, *self.size, *of_input, self.direction)
+        how = {"strict": self.strict, "span": self.span}
+        found = Pairs(self.path, self.inputs, *self.size, *of_input, self.direction, **how)
         return HiddenPairs(found) if self.unpaired else found
 
 
@@ -144,6 +171,7 @@ class Unpaired:
       path: the folder of the images; its subfolders are classes, as of `sources.ImageFolder`.
       other: the folder of the other kind, whose subfolders mean nothing.
       resolution, channels: what images of both are cropped, resized and converted to (`images.to_array`).
+      strict, span: as of `sources.ImageFolder`.
 
     Raises:
       InputError: for a bad resolution or channels, and what `sources.ImageFolder` refuses.
@@ -155,15 +183,26 @@ class Unpaired:
         other: str | os.PathLike[str],
         resolution: int,
         channels: int,
+        *,
+        strict: bool = False,
+        span: Range | None = None,
     ) -> None:
         images.check_size(resolution, channels)
-        self.path: Path = Path(path).expanduser()
-        self.other: Path = Path(other).expanduser()
+        self.path: Path = walk.named(path)
+        self.other: Path = walk.named(other)
         self.resolution: int = resolution
         self.channels: int = channels
-        self.classes: tuple[str, ...]
-        self.classes, self._files, self._labels = scan(self.path)
-        self._others = _below(self.other)
+        found = scan(self.path)
+        self.classes: tuple[str, ...] = found.classes
+        self._read = readable(found, strict, span)
+        self._read_others = readable(unlabelled(self.other), strict, span)
+        self._files, self._labels, self._others = self._read.files, self._read.labels, self._read_others.files
+        self.remarks: tuple[str, ...] = (*self._read.remarks, *self._read_others.remarks)
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return domain({"real": self._read.survey.span, "other": self._read_others.survey.span})
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -183,8 +222,12 @@ class Unpaired:
     @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over both folders."""
-        first = digest_files(((file, self.path / file) for file in self._files), self.classes)
-        second = digest_files(((file, self.other / file) for file in self._others), ())
+        first = digest_files(
+            ((file, self.path / file) for file in self._files), (*self.classes, *self._read.left_out)
+        )
+        second = digest_files(
+            ((file, self.other / file) for file in self._others), self._read_others.left_out
+        )
         return hashlib.sha256(f"{first} {second}".encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -196,24 +239,32 @@ class Unpaired:
         return {**self._image(at % len(self._files)), **self._other(chosen)}
 
     def _image(self, index: int) -> Example:
-        image = images.read(self.path / self._files[index], self.resolution, self.channels)
-        return {"real": image, "label": self._labels[index]}
+        size, span = (self.resolution, self.channels), self._read.survey.span
+        return {
+            "real": images.read(self.path / self._files[index], *size, span),
+            "label": self._labels[index],
+        }
 
     def _other(self, index: int) -> Example:
-        return {"other": images.read(self.other / self._others[index], self.resolution, self.channels)}
+        size, span = (self.resolution, self.channels), self._read_others.survey.span
+        return {"other": images.read(self.other / self._others[index], *size, span)}
 
 
 @source("unpaired")
-class UnpairedData(ImageData):
+class UnpairedData(FilesData):
     """Images of two kinds, in two folders, that do not belong together."""
 
-    path: str
-    other: str
+    path: Place
+    other: Place
     """Folder of the other kind."""
 
     def open(self) -> Source:
         """The images of both folders."""
-        return Unpaired(self.path, self.other, *self.size)
+        return Unpaired(self.path, self.other, *self.size, strict=self.strict, span=self.span)
+
+
+CAPTION_FILES = (".txt", ".jsonl")
+"""Endings of the files that hold captions."""
 
 
 class Captions:
@@ -224,6 +275,7 @@ class Captions:
       path: the folder; its subfolders are classes, as of `sources.ImageFolder`.
       resolution, channels: what images are cropped, resized and converted to (`images.to_array`).
       text_length: of "text"; longer captions are cut (`text.encode`).
+      strict, span: as of `sources.ImageFolder`.
 
     Raises:
       InputError: for a bad resolution or channels, what `sources.ImageFolder` refuses, and for a caption that is
@@ -231,16 +283,32 @@ class Captions:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], resolution: int, channels: int, text_length: int = 64
+        self,
+        path: str | os.PathLike[str],
+        resolution: int,
+        channels: int,
+        text_length: int = 64,
+        *,
+        strict: bool = False,
+        span: Range | None = None,
     ) -> None:
         images.check_size(resolution, channels)
-        self.path: Path = Path(path).expanduser()
+        self.path: Path = walk.named(path)
         self.resolution: int = resolution
         self.channels: int = channels
         self.text_length: int = text_length
-        self.classes: tuple[str, ...]
-        self.classes, self._files, self._labels = scan(self.path)
-        self.captions: list[str] = captions(self.path, self._files)
+        found = scan(self.path, beside=CAPTION_FILES)
+        self.classes: tuple[str, ...] = found.classes
+        every = captions(found)
+        self._read = readable(found, strict, span)
+        self._files, self._labels = self._read.files, self._read.labels
+        self.captions: list[str] = [every[file] for file in self._files]
+        self.remarks: tuple[str, ...] = self._read.remarks
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        return self._read.domain
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -250,70 +318,65 @@ class Captions:
     @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over the captions too."""
-        return digest_files(
-            ((file, self.path / file) for file in self._files), (*self.classes, *self.captions)
-        )
+        more = (*self.classes, *self.captions, *self._read.left_out)
+        return digest_files(((file, self.path / file) for file in self._files), more)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int, /) -> Example:
         return {
-            "real": images.read(self.path / self._files[index], self.resolution, self.channels),
+            "real": images.read(
+                self.path / self._files[index], self.resolution, self.channels, self._read.survey.span
+            ),
             "label": self._labels[index],
             "text": text.encode(self.captions[index], self.text_length),
         }
 
 
 @source("captions")
-class CaptionsData(ImageData):
+class CaptionsData(FilesData):
     """A folder of images with a caption each, in a .txt beside it or in metadata.jsonl."""
 
-    path: str
+    path: Place
     text_length: Numbers = 64
     """Bytes of a caption; longer ones are cut."""
 
     def open(self) -> Source:
         """The images and their captions."""
-        return Captions(self.path, *self.size, self.text_length)
+        return Captions(self.path, *self.size, self.text_length, strict=self.strict, span=self.span)
 
 
-def captions(folder: Path, files: list[str]) -> list[str]:
+def captions(found: Scan) -> dict[str, str]:
     """The caption of each of the image files of a folder, by relative paths.
 
     Raises:
       InputError: as `Captions` says.
     """
-    listed = folder / "metadata.jsonl"
-    return _listed(listed, files) if listed.is_file() else [_beside(folder / file) for file in files]
-
-
-def _below(folder: Path) -> list[str]:
-    """The image files of a folder and of those below it, as relative paths in order."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name a folder of images")
-    found = sorted(images_below(folder, "."))
-    if not found:
-        raise InputError(f"{folder}: holds no images; name a folder that does")
-    return found
+    listed = found.path / "metadata.jsonl"
+    if listed.is_file():
+        return _listed(listed, found.files, [file for file, _ in found.found.unreadable])
+    return {file: _beside(found.path / file) for file in found.files}
 
 
 def _stem(file: str) -> str:
     return os.path.splitext(file)[0]
 
 
-def _by_stem(folder: Path, files: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for file in files:
-        first = found.setdefault(_stem(file), file)
-        if first != file:
-            raise InputError(f"{folder}: {first} and {file} have one name, so pairs are unclear; remove one")
-    return found
-
-
-def _check_partners(path: Path, ours: Mapping[str, str], inputs: Path, theirs: Mapping[str, str]) -> None:
-    alone = [(path / ours[stem], inputs) for stem in sorted(ours.keys() - theirs.keys())]
-    alone += [(inputs / theirs[stem], path) for stem in sorted(theirs.keys() - ours.keys())]
+def _check_names(ours: Scan, theirs: Scan) -> None:
+    """Refuses two files of one name in a folder, and those without a partner in the other one."""
+    stems: list[dict[str, str]] = []
+    for found in (ours, theirs):
+        named: dict[str, str] = {}
+        for file in (*found.files, *(path for path, _ in found.found.unreadable)):
+            first = named.setdefault(_stem(file), file)
+            if first != file:
+                raise InputError(
+                    f"{found.path}: {first} and {file} have one name, so pairs are unclear; remove one"
+                )
+        stems.append(named)
+    alone = [(ours.path / stems[0][stem], theirs.path) for stem in sorted(stems[0].keys() - stems[1].keys())]
+    alone += [(theirs.path / stems[1][stem], ours.path) for stem in sorted(stems[1].keys() - stems[0].keys())]
     if alone:
         names = ", ".join(str(file) for file, _ in alone[:3]) + (", ..." if len(alone) > 3 else "")
         raise InputError(
@@ -321,8 +384,25 @@ def _check_partners(path: Path, ours: Mapping[str, str], inputs: Path, theirs: M
         )
 
 
+def _remarks(first: Readable, second: Readable, whole: int, where: Path) -> tuple[str, ...]:
+    """What users are to be told of pairs, `whole` of which can be read."""
+    found = (*first.remarks, *second.remarks)
+    if not (first.left_out or second.left_out):
+        return found
+    return (*found, f"{where}: {whole} pairs are left, of which both can be read")
+
+
+def _check_classes(where: Path, classes: tuple[str, ...], labels: np.ndarray) -> None:
+    present = set(labels.tolist())
+    missing = [name for label, name in enumerate(classes or ("",)) if label not in present]
+    if missing:
+        raise InputError(f"{where / missing[0]}: has no pair of which both can be read; replace them")
+
+
 def _beside(image: Path) -> str:
     file = image.with_suffix(".txt")
+    if kind := walk.irregular(file):
+        raise InputError(f"{file}: is {kind}, and no file with a caption; write one")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -336,15 +416,15 @@ def _beside(image: Path) -> str:
     return _checked(lines[0] if lines else "", str(file))
 
 
-def _listed(file: Path, images_there: list[str]) -> list[str]:
-    """The captions that a metadata.jsonl has for the images, in their order."""
+def _listed(file: Path, images_there: list[str], unreadable: list[str]) -> dict[str, str]:
+    """The captions that a metadata.jsonl has for the images; it may have some for unreadable ones, too."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: is not UTF-8 text; convert it") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
-    there, found = set(images_there), {}
+    there, found = {*images_there, *unreadable}, {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -367,7 +447,7 @@ def _listed(file: Path, images_there: list[str]) -> list[str]:
     for name in images_there:
         if name not in found:
             raise InputError(f"{file.parent / name}: has no caption in {file.name}; add a line for it")
-    return [found[name] for name in images_there]
+    return found
 
 
 def _checked(caption: str, where: str) -> str:

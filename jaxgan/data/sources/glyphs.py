@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from jaxgan.data.sources.base import Example, Field, ImageData, Side, Source, source
 from jaxgan.data.sources.derived import Derived
 from jaxgan.data.sources.tfds import TFDS
-from jaxgan.settings import Pixels
+from jaxgan.settings import Pixels, Place
 
 FONTS = ("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono")
 """Some of the fonts that come with matplotlib."""
@@ -116,7 +116,7 @@ class GlyphsData(ImageData):
     """Real digits, prepared as `TFDS` has them, and others drawn with fonts, which do not belong together."""
 
     name: str | None = None
-    directory: str | None = None
+    directory: Place | None = None
     split: str = "train"
     resolution: Pixels = 28
     channels: Literal[1, 3] = 1

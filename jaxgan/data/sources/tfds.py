@@ -18,7 +18,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,17 +26,20 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, text
-from jaxgan.data.sources.base import Example, Field, ImageData, Scale, Source, digest_files, labelled, source
+from jaxgan.data.images import Range
+from jaxgan.data.sources.base import Example, Field, Scale, Source, digest_files, labelled, source
 from jaxgan.data.sources.derived import Degraded, HiddenPairs
-from jaxgan.data.sources.folder import ImageFolder
+from jaxgan.data.sources.folder import ImageFolder, RangedData, domain
 from jaxgan.errors import InputError
-from jaxgan.settings import Numbers, Pixels
+from jaxgan.settings import Numbers, Pixels, Place
 
 if TYPE_CHECKING:
     from jaxgan.data import arrayrecord
 
 EMBEDDED_BY = "embedding.json"
 """The file beside a prepared data set that says what embedded its captions."""
+CONVERTED_BY = "images.json"
+"""The file beside a prepared data set that says which values became black and white, where images were deep."""
 
 _opening = threading.Lock()
 
@@ -57,6 +60,7 @@ class TFDS:
       image, input: image features to be taken for these two; None: as above.
       input_resolution, input_channels: what "input" is converted to; as images if not given.
       text_length: of "text"; longer captions are cut (`text.encode`).
+      span: the values of black and of white in images of more than 8 bits; `images.FULL` if not given.
 
     Raises:
       InputError: where the data set is not prepared, is not in ArrayRecord, lacks files, the split or an image
@@ -76,6 +80,7 @@ class TFDS:
         input_resolution: int | None = None,
         input_channels: int | None = None,
         text_length: int = 64,
+        span: Range | None = None,
     ) -> None:
         from jaxgan.data import arrayrecord
 
@@ -97,11 +102,18 @@ class TFDS:
         sizes = {"real": size, "input": of_input, "other": size}
         self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
         self._text_length = text_length
+        self._span = span
         self._embedding = contents.embedding
         self._records: arrayrecord.Records | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_records": None}  # open files do not travel to worker processes
+
+    @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, see `jaxgan.domains`."""
+        given = dict.fromkeys(self._sizes, self._span)
+        return domain(given if self._span else _ranges(self.directory / CONVERTED_BY))
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -134,7 +146,8 @@ class TFDS:
         try:
             stored = records[int(index) % self._length]
             for name, (side, channels) in self._sizes.items():
-                example[name] = images.to_array(Image.open(io.BytesIO(stored[name])), side, channels)
+                picture = Image.open(io.BytesIO(stored[name]))
+                example[name] = images.to_array(picture, side, channels, self._span)
             if "text" in stored:
                 example["text"] = text.encode(stored["text"].decode(), self._text_length)
             if "embedding" in stored:
@@ -162,11 +175,23 @@ class TFDS:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} cannot be read ({error!r}); prepare the data set again") from error
 
-    def stored(self, index: int) -> tuple[str, io.BytesIO]:
-        """Where an image is, in words, and its file."""
-        return f"{self.directory}: example {index} of split {self.split!r}", io.BytesIO(
-            self._open()[index]["real"]
-        )
+    def shapes(self) -> tuple[dict[tuple[int, int], str], bool]:
+        """The widths and heights of images, each with where it is met first, and whether all images are grey.
+
+        Raises:
+          InputError: If an image cannot be read.
+        """
+        sizes: dict[tuple[int, int], str] = {}
+        grey = True
+        for i in range(len(self)):
+            where = f"{self.directory}: example {i} of split {self.split!r}"
+            try:
+                with Image.open(io.BytesIO(self._open()[i]["real"])) as image:
+                    sizes.setdefault(image.size, where)
+                    grey &= images.is_grey(image)
+            except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+                raise InputError(f"{where}: {images.reason(error, where)}; replace or remove it") from error
+        return sizes, grey
 
     def _open(self) -> "arrayrecord.Records":
         from jaxgan.data import arrayrecord
@@ -178,11 +203,11 @@ class TFDS:
 
 
 @source("tfds")
-class TFDSData(ImageData):
+class TFDSData(RangedData):
     """A dataset prepared as ArrayRecord, by `jaxgan prepare` or TFDS: by its folder, or by name (and TFDS's folder)."""
 
     name: str | None = None
-    directory: str | None = None
+    directory: Place | None = None
     split: str = "train"
     image: str | None = None
     """The feature that is the image, by default the one named so, or the only one."""
@@ -207,10 +232,20 @@ class TFDSData(ImageData):
         """The images, their pairs hidden or themselves shrunken where that is asked."""
         keys = ("image", "input", "input_resolution", "input_channels", "text_length")
         chosen = {key: getattr(self, key) for key in keys}
-        found = TFDS(self.name, self.directory, self.split, *self.size, **chosen)
+        found = TFDS(self.name, self.directory, self.split, *self.size, **chosen, span=self.span)
         if self.unpaired:
             return HiddenPairs(found)
         return Degraded(found, self.scale) if self.scale else found
+
+
+def _ranges(path: Path) -> dict[str, Range]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["ranges"]
+        return {str(name): (float(low), float(high)) for name, (low, high) in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); prepare the data set again") from error
 
 
 def as_they_are(open_at: Callable[[int, int], "ImageFolder | TFDS"]) -> "ImageFolder | TFDS":
@@ -220,27 +255,19 @@ def as_they_are(open_at: Callable[[int, int], "ImageFolder | TFDS"]) -> "ImageFo
       open_at: Opens it at a resolution and number of channels.
 
     Returns:
-      The source, grey if all of its images are.
+      The source, grey if all of its images are (`images.is_grey`).
 
     Raises:
-      InputError: If an image cannot be read, is not square, or is not as large as the first.
+      InputError: If an image is not square or is not as large as the first; of prepared data, if one cannot be read.
     """
     source = open_at(1, 3)
-    grey, first = True, None
-    for i in range(len(source)):
-        where, stored = source.stored(i)
-        try:
-            with Image.open(stored) as image:
-                size, mode = image.size, image.mode
-        except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-            raise InputError(f"{where}: {images.reason(error, where)}; replace or remove it") from error
-        first = first or size
+    sizes, grey = source.shapes()
+    first = next(iter(sizes))
+    for size, where in sizes.items():
         if size != first or size[0] != size[1]:
             what = "is not square" if size[0] != size[1] else f"the first of its set {first[0]}x{first[1]}"
             raise InputError(
                 f"{where} is {size[0]}x{size[1]} pixels, which {what}; make all images one square size, for example "
                 "with jaxgan prepare --resolution"
             )
-        grey &= mode in ("1", "L") or mode.startswith("I")
-    assert first is not None
     return open_at(first[0], 1 if grey else 3)

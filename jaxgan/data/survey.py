@@ -1,0 +1,247 @@
+"""What the images of a set are, found out once for all of them: which can be read, how deep they are, how large.
+
+For example:
+
+    >>> for name, top in (("a", 700), ("b", 3000)):  # 12 bits of 16
+    ...     Image.fromarray(np.array([[0, top]], np.uint16)).save(f"{name}.png")
+    >>> Path("c.png").touch()
+    >>> found = survey([Path("a.png"), Path("b.png"), Path("c.png")])
+    >>> found.span, found.grey, found.sizes, found.unreadable
+    ((0.0, 4095.0), True, {(2, 1): 0}, {2: 'the file is empty'})
+    >>> found.converted()
+    '2 of more than 8 bits, values 0 to 4095'
+"""
+
+import functools
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from jaxgan.data import images, layers, profiles
+from jaxgan.data.images import Range
+from jaxgan.errors import InputError
+
+SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+"""The greatest values of 8, 10, 12, 14 and 16 bits."""
+CONVERTED = {
+    "profile": "from another colour profile to sRGB",
+    "unusable": "with a colour profile that cannot be used",
+    "alpha": "with transparency, laid on white",
+    "cmyk": "from CMYK",
+    "colour16": "of 16 bits a channel, read with 8",
+    "animated": "animated, of which the first frame counts",
+}
+"""What is said of images of each kind that are converted as they are read."""
+_CHUNK = 32
+_MOMENT = 2.0  # seconds: a file that was changed as lately may change again without a later time of change
+_KEPT: dict[str, "_Seen"] = {}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a set's images are; they are numbered in the order in which they were given."""
+
+    count: int
+    """How many can be read."""
+    unreadable: dict[int, str]
+    """Those that cannot, and why."""
+    sizes: dict[tuple[int, int], int]
+    """Widths and heights, each with the first image that has them."""
+    grey: bool
+    """Whether all are grey (`images.is_grey`)."""
+    span: Range | None
+    """The values of deep images that become 0 and 255; None where there are no deep images."""
+    counts: Counter[str]
+    """How many are converted, by kinds; "deep" and "outside", with values outside of `span`, among them."""
+
+    def converted(self, *kept: str) -> str:
+        """How many images are converted and how, in a few words; nothing if none are.
+
+        Args:
+          kept: Kinds that are not converted this time; "wide" for those in colour of 16 bits that `layers` reads.
+        """
+        each = {kind: n for kind, n in self.counts.items() if kind not in kept}
+        if "wide" in kept and each.get("colour16"):
+            each["colour16"] -= self.counts["wide"]
+        told = [f"{each[kind]} {words}" for kind, words in CONVERTED.items() if each.get(kind)]
+        if self.span and each.get("deep"):
+            clipped = f", those outside clipped in {each['outside']}" if each.get("outside") else ""
+            told.append(
+                f"{each['deep']} of more than 8 bits, values {self.span[0]:.7g} to {self.span[1]:.7g}{clipped}"
+            )
+        return "; ".join(told)
+
+
+class _Seen(NamedTuple):
+    """What images show, before a range is chosen."""
+
+    unreadable: dict[int, str]
+    sizes: dict[tuple[int, int], int]
+    grey: bool
+    counts: Counter[str]
+    values: list[tuple[int, str, float, float]]
+    """Each deep image's number, whether it is "whole" or "float", and its least and greatest value."""
+
+
+def survey(
+    paths: Sequence[Path], *, whole: bool = True, span: Range | None = None, progress: bool = True
+) -> Survey:
+    """Looks at the image files of a set.
+
+    The range of deep images is the first of 0 to 1 (of floating-point values) and 0 to 255, 1023, 4095, 16383 and 65535
+    that holds every value of the set, if they fill more than a quarter of it or it is 0 to 1; otherwise it goes from
+    the least to the greatest value.
+
+    Args:
+      paths: The files.
+      whole: Whether to decode all files in full, which is how a damaged one is found; else deep ones alone.
+      span: The range, where it is known.
+      progress: Whether to draw a progress bar on stderr, where that is a terminal and it takes over a second.
+
+    Raises:
+      InputError: Some hold whole numbers of more than 8 bits and some floating-point ones, without a range.
+    """
+    seen = _seen(paths, whole, progress)
+    chosen = span if seen.values else None
+    if seen.values and span is None:
+        first, other = (next((v for v in seen.values if v[1] == kind), None) for kind in ("whole", "float"))
+        if first and other:
+            raise InputError(
+                f"{paths[first[0]]} holds whole numbers of more than 8 bits and {paths[other[0]]} floating-point ones, "
+                "which have no range in common; convert them, or give one"
+            )
+        chosen = range_of(min(v[2] for v in seen.values), max(v[3] for v in seen.values), seen.values[0][1])
+    counts = seen.counts + Counter(deep=len(seen.values))
+    if chosen:
+        counts["outside"] = sum(low < chosen[0] or high > chosen[1] for _, _, low, high in seen.values)
+    count = len(paths) - len(seen.unreadable)
+    return Survey(count, seen.unreadable, seen.sizes, seen.grey, chosen, counts)
+
+
+def range_of(least: float, most: float, kind: str) -> Range:
+    """The range of a set whose values lie between these, see `survey`; `kind` is "whole" or "float"."""
+    if least >= 0 and most <= 1 and kind == "float":
+        return 0.0, 1.0
+    top = next((top for top in SCALES if least >= 0 and most <= top), None)
+    return (0.0, top) if top and (most > top / 4 or least == most) else (least, most)
+
+
+def _seen(paths: Sequence[Path], whole: bool, progress: bool) -> _Seen:
+    """What the images show; the last sets of this process are known for as long as their files stay the same."""
+    key = _key(paths, whole)
+    if key and key in _KEPT:
+        return _KEPT[key]
+    from tqdm import tqdm
+
+    seen = _Seen({}, {}, True, Counter(), [])
+    grey = True
+    look = functools.partial(_looks, whole=whole)
+    shown = None if progress else True  # None: off where stderr is no terminal
+    with (
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        tqdm(
+            total=len(paths), desc="Looking at images", unit="image", delay=1.0, leave=False, disable=shown
+        ) as bar,
+    ):
+        parts = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+        for i, found in enumerate(chain.from_iterable(pool.map(look, parts))):
+            bar.update()
+            if isinstance(found, str):
+                seen.unreadable[i] = found
+                continue
+            seen.sizes.setdefault(found.size, i)
+            seen.counts.update(found.kinds)
+            grey &= found.grey
+            if found.values:
+                seen.values.append((i, *found.values))
+    seen = seen._replace(grey=grey)
+    if key:
+        while len(_KEPT) >= 8:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = seen
+    return seen
+
+
+def _key(paths: Sequence[Path], whole: bool) -> str | None:
+    """What says that files are the same as before; None where that cannot be said."""
+    digest, newest = hashlib.sha256(f"{whole}".encode()), 0
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
+        facts = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        digest.update(os.fsencode(path) + f"\0{facts}\n".encode())
+    return digest.hexdigest() if time.time() - newest / 1e9 > _MOMENT else None
+
+
+class _Look(NamedTuple):
+    """What one image shows."""
+
+    size: tuple[int, int]
+    grey: bool
+    kinds: list[str]
+    values: tuple[str, float, float] | None
+
+
+def _looks(paths: Sequence[Path], whole: bool) -> list["_Look | str"]:
+    return [_look(path, whole) for path in paths]
+
+
+def _look(path: Path, whole: bool) -> "_Look | str":
+    """What an image shows, or why it cannot be read."""
+    try:
+        with images.opened(path) as image:
+            size, mode, deep, grey = image.size, image.mode, images.depth(image.mode), images.is_grey(image)
+            kinds = list(_kinds(image))
+            values = None
+            if whole or deep:
+                image.load()
+            if deep:
+                found = images.deep_values(image)
+                values = deep, float(found.min()), float(found.max())
+            if not _convertible(mode):
+                return f"an image of mode {mode} has no conversion to RGB"
+            return _Look(size, grey, kinds, values)
+    except InputError as error:
+        return images.why(error, path)
+
+
+def _kinds(image: Image.Image) -> Iterator[str]:
+    """How an image that was opened is converted as it is read, by its header."""
+    profile = profiles.state(image)
+    if profile in ("other", "unusable"):
+        yield "profile" if profile == "other" else "unusable"
+    if image.has_transparency_data:
+        yield "alpha"
+    if image.mode == "CMYK" and profile != "other":
+        yield "cmyk"
+    if not images.depth(image.mode) and ";16" in images.raw_mode(image):
+        yield "colour16"
+        if layers.keeps_16_bits(image):
+            yield "wide"
+    try:
+        animated = getattr(image, "is_animated", False)
+    except Exception:  # a later frame is damaged, and does not count
+        animated = True
+    if animated:
+        yield "animated"
+
+
+@functools.cache
+def _convertible(mode: str) -> bool:
+    try:
+        Image.new(mode, (1, 1)).convert("RGB")
+    except ValueError:
+        return False
+    return True
