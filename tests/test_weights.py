@@ -1,5 +1,6 @@
 """Weights files: every format, damage, and pickles that would run code."""
 
+import io
 import pickle
 import zipfile
 
@@ -224,6 +225,34 @@ def test_damage_ends_in_an_input_error_or_nowhere(tmp_path, rng, name):
 def test_storages_of_big_endian_machines_are_refused(tmp_path):
     zipped(state_dict(tensor()), byteorder=b"big")(tmp_path / "w.pth")
     assert "big-endian" in refused(tmp_path / "w.pth")
+
+
+def bomb(path, shape, data):
+    """An archive of one array whose header tells of a shape."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", header.getvalue() + data)
+    return path
+
+
+def test_arrays_that_say_to_be_larger_than_they_are(tmp_path, monkeypatch):
+    """37 GiB in a file of 300 bytes: refused before NumPy asks for the memory."""
+    good = bomb(tmp_path / "good.npz", (2, 3), bytes(24))
+    assert weights.read(good)["w"].shape == (2, 3)
+    for shape, data in (
+        ((100_000, 100_000), bytes(8)),
+        ((2, 3), bytes(23)),
+        ((2, 3), bytes(25)),
+        ((1 << 62,), b""),
+    ):
+        said = refused(bomb(tmp_path / "bomb.npz", shape, data))
+        assert "has other bytes than it says" in said
+        assert "\n" not in said
+    monkeypatch.setattr(weights, "MOST_BYTES", 100)
+    assert "it unpacks to" in refused(bomb(tmp_path / "bomb.npz", (1000,), bytes(4000)))
+    monkeypatch.setattr(weights, "_check_size", lambda *_: (_ for _ in ()).throw(MemoryError))
+    assert refused(good).startswith(f"{good} holds more than fits into memory")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])

@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -35,6 +35,8 @@ MAGIC = 0x1950A86A20F9469CFC6C
 """What the first pickle of PyTorch's older format holds."""
 VERSION = 1001
 """What the second one holds."""
+MOST_BYTES = 4 * 2**30
+"""Most bytes that an archive may unpack to."""
 NAMED = 3
 """How many wrong arrays an error names."""
 
@@ -55,8 +57,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is no weights file by its name; give one that ends in {', '.join(READERS)}")
     try:
         return reader(path)
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path} holds more than fits into memory; give the weights of a network") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -240,6 +244,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 def _read_zip(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
     """One folder: `data.pkl`, and a file in `data/` for each storage."""
     with zipfile.ZipFile(file) as archive:
+        _check_total(archive)
         names = archive.namelist()
         folders = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
         if len(folders) != 1:
@@ -272,7 +277,29 @@ def _read_stream(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     # Opened here, as NumPy leaves a file open that it cannot read.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        for each in arrays.zip.infolist():
+            with arrays.zip.open(each) as stored:
+                _check_size(stored, each.file_size)
+        _check_total(arrays.zip)
         return {name: arrays[name] for name in arrays.files}
+
+
+def _check_size(stored: IO[bytes], size: int) -> None:
+    """Refuses an array whose header tells of other bytes than there are, before NumPy asks for memory for them."""
+    version = np.lib.format.read_magic(stored)  # pyright: ignore[reportArgumentType]
+    first, later = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+    shape, _, dtype = (first if version == (1, 0) else later)(stored)  # pyright: ignore[reportArgumentType]
+    if not dtype.hasobject and stored.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of the shape {list(shape)} has other bytes than it says")
+
+
+def _check_total(archive: zipfile.ZipFile) -> None:
+    """Refuses an archive that would fill the memory, which a few bytes can."""
+    total = sum(each.file_size for each in archive.infolist())
+    if total > MOST_BYTES:
+        raise ValueError(
+            f"it unpacks to {total / 2**30:.0f} GiB, and weights have at most {MOST_BYTES >> 30}"
+        )
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
