@@ -104,6 +104,17 @@ def test_overrides_are_read_as_toml_and_else_as_strings():
     assert (made.game.ema, made.run.spread) == (0.0, "jit")
 
 
+@pytest.mark.parametrize("text", ["a\nsteps = 9", "1, 2", "5 # b", "[" * 3000, "9" * 5000, "5]\n[x"])
+def test_an_override_that_is_not_one_value_is_text(text):
+    made = config.parse(LEAST, {"data.source": "folder", "data.resolution": "28", "data.path": text})
+    assert (made.data.path, made.steps) == (text, LEAST["steps"])
+
+
+def test_a_config_may_begin_with_a_mark_of_utf8(tmp_path):
+    (tmp_path / "c.toml").write_text(CONFIGS[0].read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert config.load(tmp_path / "c.toml") == config.load(CONFIGS[0])
+
+
 def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
     table = {**LEAST, "generator": {"network": "mlp", "width": 8, "depth": 1}}
     made = config.parse(table, {"generator.width": "16"})
@@ -133,6 +144,10 @@ def test_an_override_replaces_what_the_table_says_and_leaves_the_table_alone():
             "unknown key data.zzz; known here are source, resolution, channels, split, task, text_length, scale",
         ),
         ({"steps": "ten"}, "steps: Input should be a valid integer, got 'ten'"),
+        # Exactly one value of TOML, or text.
+        ({"steps": '5\nname="x"'}, "steps: Input should be a valid integer, got '5\\nname=\"x\"'"),
+        ({"steps": "5 # five"}, "steps: Input should be a valid integer, got '5 # five'"),
+        ({"steps": "5,"}, "steps: Input should be a valid integer, got '5,'"),
         ({"steps": "10.0"}, "steps: Input should be a valid integer, got 10.0"),
         ({"steps": "true"}, "steps: Input should be a valid integer, got True"),
         ({"name": "3"}, "name: Input should be a valid string, got 3"),

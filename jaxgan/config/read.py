@@ -76,7 +76,9 @@ def deterministic(path: Path, overrides: Mapping[str, str]) -> bool:
     if "run.deterministic" in overrides:
         return _value(overrides["run.deterministic"]) is not False
     try:
-        run = tomllib.loads((path / "config.toml" if path.is_dir() else path).read_text("utf-8")).get("run")
+        run = tomllib.loads((path / "config.toml" if path.is_dir() else path).read_text("utf-8-sig")).get(
+            "run"
+        )
     except (OSError, ValueError):
         return True
     return not isinstance(run, dict) or run.get("deterministic") is not False
@@ -84,7 +86,7 @@ def deterministic(path: Path, overrides: Mapping[str, str]) -> bool:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except FileNotFoundError:
         others = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, others, 1)
@@ -231,9 +233,13 @@ def _note(old: str, new: str) -> None:
 
 
 def _value(text: str) -> Any:
+    """What an override's text is as one TOML value; the text itself where it is not exactly that."""
     try:
+        # What ends the line, such as a comment or another key, fits into no array, and what goes on behind a comma
+        # stands in none.
+        tomllib.loads(f"v = [{text}]")
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # a number of 5,000 digits is a ValueError, too
         return text
 
 
