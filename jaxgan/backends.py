@@ -27,6 +27,8 @@ from typing import Any, Literal
 
 import jax
 
+from jaxgan.errors import InputError
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -143,6 +145,25 @@ def gpu_expected() -> bool:
     plugins = [found.name for found in pkgutil.iter_modules(places)] if places else []
     plugins += [point.name for point in importlib.metadata.entry_points(group="jax_plugins")]
     return any("cuda" in name or "rocm" in name for name in plugins)
+
+
+def start() -> None:
+    """Starts JAX on its devices, unless it has started.
+
+    Raises:
+      InputError: It finds none of the kind that it was asked for.
+    """
+    try:
+        jax.devices()
+    except Exception as error:  # each kind fails in its own way, CUDA by an AssertionError without a word
+        asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+        said = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+        why = f" ({said})" if said else ""
+        where = f"JAX_PLATFORMS={asked}" if asked else "any kind"
+        raise InputError(
+            f"JAX finds no devices of {where}{why}; leave JAX_PLATFORMS out, or install what it names, such as "
+            "'jaxgan[cuda]'"
+        ) from error
 
 
 def ask_for_determinism(wanted: bool) -> None:

@@ -70,11 +70,12 @@ def _say(line: str) -> None:
 
 
 def _start(deterministic: bool = True) -> None:
-    """What comes before JAX starts: XLA is told how to compile, and where programs are kept."""
+    """JAX starts, once XLA is told how to compile, and where programs are kept."""
     from jaxgan import backends, cache
 
     backends.ask_for_determinism(deterministic)
     cache.keep(_say)
+    backends.start()
 
 
 def _bring(options: argparse.Namespace) -> list[Any]:

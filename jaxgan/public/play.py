@@ -48,11 +48,16 @@ def say(line: str) -> None:
 
 
 def begin(deterministic: bool, seeds: Sequence[int] | None) -> None:
-    """What comes before JAX starts: XLA is told how to compile, and where programs are kept."""
+    """JAX starts, once XLA is told how to compile, and where programs are kept.
+
+    Raises:
+      InputError: There are no devices.
+    """
     if seeds is not None:
         parallel.share_cores(len(seeds))
     backends.ask_for_determinism(deterministic)
     cache.keep(say)
+    backends.start()
 
 
 def play(
