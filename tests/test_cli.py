@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from quick import files_up_to
+from quick import files_up_to, slow
 
 from jaxgan import config
 from jaxgan.cli import main
@@ -495,6 +495,33 @@ def test_a_sample_to_where_none_can_be(refused, trained, tmp_path):
     assert refused("sample", trained, "--out", out).startswith(f"cannot write {out}: ")
     out = tmp_path / "folder.png"
     assert refused("sample", trained, "--out", out) == f"--out {out} is a folder; give the name of a file"
+
+
+def test_what_the_data_loses_is_said_once(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    for i in range(8):
+        Image.new("L", (28, 28), 9 * i).save(tmp_path / "set" / f"{i}.png")
+        (tmp_path / "set" / f"{i}.txt").write_text(f"a caption of which bytes are cut, number {i}\n")
+    data = ("--data.source", "captions", "--data.path", str(tmp_path / "set"), "--data.text_length", "20")
+    shape = ("--data.resolution", "28", "--data.channels", "1")
+    left_out = ("--data.split", "test")
+    tiny = [x for x in TINY if x not in left_out]
+    assert main(["train", *tiny, *data, *shape, "--steps", "1", "--run-dir", str(tmp_path / "run")]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "captions" in line]
+    line = "8 of 8 captions are cut to 20 bytes, and 7 more are equal to others by that"
+    assert said == [f"jaxgan: {line}; --data.text_length 42 keeps them whole"]
+
+
+@pytest.mark.parametrize("platform", ["cuda", slow("nonsense")])
+def test_a_platform_that_is_not_there(tmp_path, platform):
+    environment = {**os.environ, "JAX_PLATFORMS": platform, "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "jaxgan", "train", *TINY, "--steps", "1", "--run-dir", tmp_path / "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"jaxgan: error: JAX finds no devices of JAX_PLATFORMS={platform}")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["made.npz", "made.png"])

@@ -283,7 +283,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     _start()
     if options.images is not None and options.reference is not None:
         images, reference = map(evaluate.open_reference, (options.images, options.reference))
-        for line in dict.fromkeys((*sources.remarks(images), *sources.remarks(reference))):
+        for line in dict.fromkeys((*sources.remarks_of(images), *sources.remarks_of(reference))):
             _say(line)
         found = evaluate.of_images(
             images,
@@ -371,7 +371,7 @@ def _theory(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from jaxgan.data import prepare
+    from jaxgan.data import prepare, text
 
     report = prepare(
         options.source,
@@ -390,6 +390,8 @@ def _prepare(options: argparse.Namespace) -> int:
     counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
     _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
     size = f"--data.resolution {report.resolution or 'R'} --data.channels {report.channels or 'C'}"
+    if report.longest > text.LENGTH:
+        size += f" --data.text_length {report.longest}"  # else captions are cut
     _say(f'train on it with: --data.source tfds --data.directory "{report.directory}" {size}')
     return 0
 

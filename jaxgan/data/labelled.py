@@ -10,13 +10,13 @@ For example:
     True
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxgan.data import order
-from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks, sides_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks_of, sides_of
 from jaxgan.data.sources.derived import FirstSide
 from jaxgan.errors import InputError
 
@@ -51,11 +51,6 @@ class Labelled:
         return domain_of(self.source)
 
     @property
-    def remarks(self) -> Sequence[str]:
-        """What users are to be told of the source."""
-        return remarks(self.source)
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Their names."""
         return self.source.classes
@@ -76,6 +71,11 @@ class Labelled:
 
     def __getitem__(self, index: int, /) -> Example:
         return {**self.source[index], **self._known(index % len(self.indices))}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return remarks_of(self.source)
 
     @property
     def sides(self) -> tuple[Side, ...]:

@@ -59,11 +59,16 @@ class Encoder:
             raise InputError(f"{folder / FILES[1]}: cannot be read ({error}); take that of {NAME}") from error
         self._words.no_padding()
         self._words.enable_truncation(minilm.LENGTH)
+        self.cut: set[str] = set()
+        """Captions whose end was left out, as they have too many words."""
         self._run = jax.jit(lambda tokens: minilm.MiniLM().apply(variables, tokens))
 
     def tokens(self, caption: str) -> list[int]:
         """The numbers of a caption's words and parts of words, with those of beginning and end."""
-        return self._words.encode(caption).ids
+        found = self._words.encode(caption)
+        if found.overflowing:
+            self.cut.add(caption)
+        return found.ids
 
     def __call__(self, caption: str) -> np.ndarray:
         """A caption to its embedding, float32 `[width]` of length 1. A caption's is the same whatever came before."""

@@ -277,7 +277,10 @@ def _embedded(built: Built, caption: str, minilm: Path | None) -> np.ndarray:
             f"the data was embedded by other weights (SHA-256 {known[:12]}) than those installed "
             f"({encoder.sha256[:12]}); install those, or prepare the data again"
         )
-    return encoder(caption)
+    found = encoder(caption)
+    if encoder.cut:
+        raise InputError("--text has more words than are embedded; shorten it")
+    return found
 
 
 def images(

@@ -114,7 +114,7 @@ def of_run(
     train = trained.built.open(None)
     if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
-    for remark in sources.remarks(train):
+    for remark in sources.remarks_of(train):
         say(remark)
     look = (network, weights, resize)
     scorer = scorer_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)

@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxgan import backends, config, experiment
 from jaxgan.data import stream
-from jaxgan.data.sources import Source, remarks, source_bytes
+from jaxgan.data.sources import Source, remarks_of, source_bytes
 from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.families import Built
@@ -122,7 +122,7 @@ def _train(
     resident, initial = _resident(settings, source, spread), experiment.beginning(built[0])
     size.check(built[0], source, size.shapes(initial), spread, resident, len(built))
     scorer = _scorer(built[0], source, spread, say, progress)
-    for line in remarks(source) if spread.process == 0 else ():
+    for line in remarks_of(source) if spread.process == 0 else ():
         say(line)
     data = stream.load(source, progress) if resident else source
     if settings.run.deterministic and (why := backends.not_deterministic(spread.devices[0].platform)):

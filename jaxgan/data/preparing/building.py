@@ -14,6 +14,7 @@ For example:
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxgan.data import arrayrecord, files, images
+from jaxgan.data import arrayrecord, files, images, text
 from jaxgan.errors import InputError, placing, writing
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Report:
       classes: class names in the order of the labels; empty when unlabelled.
       resolution, channels: of the stored images; None where TFDS prepared them in sizes of its own.
       unreadable: (file, reason) of each file that was left out since it cannot be read.
-      remarks: what there is to say of files that were left out or converted, a line each.
+      remarks: what there is to say of what was left out, converted or cut, a line each.
+      longest: bytes of the longest caption, 0 where there are none.
     """
 
     directory: Path
@@ -54,6 +56,7 @@ class Report:
     channels: int | None
     unreadable: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...] = ()
+    longest: int = 0
 
 
 class Item(NamedTuple):
@@ -105,14 +108,24 @@ def make(plan: Plan, name: str, where: str, target: Path, progress: bool) -> Rep
     """
     with building(target) as work:
         unreadable = list(plan.unreadable)
-        counts = _write(plan, name, where, work, unreadable, progress)
-        for note, content in plan.notes.items():
+        captions: dict[str, list[str]] = {}
+        counts = _write(plan, name, where, work, unreadable, captions, progress)
+        said = {split: text.described(each) for split, each in captions.items()}
+        notes = {**plan.notes, text.STORED: json.dumps(said, indent=1) + "\n"} if plan.text else plan.notes
+        for note, content in notes.items():
             (work / name / "1.0.0" / note).write_text(content, encoding="utf-8")
         publish(work / name / "1.0.0", target)
     resolution, _, channels = plan.pictures["image"]
     remarks = files.lines(where, unreadable, plan.passed)
     remarks += [f"{where}: {plan.converted}"] if plan.converted else []
-    return Report(target, counts, plan.classes, resolution, channels, tuple(unreadable), tuple(remarks))
+    if plan.embed and (cut := len(plan.embed.cut)):
+        some = "caption has" if cut == 1 else "captions have"
+        its = "its" if cut == 1 else "their"
+        remarks.append(f"{cut:,} different {some} more words than are embedded, and lost {its} end")
+    longest = max((len(each.encode()) for found in captions.values() for each in found), default=0)
+    return Report(
+        target, counts, plan.classes, resolution, channels, tuple(unreadable), tuple(remarks), longest
+    )
 
 
 def check_target(target: Path) -> None:
@@ -160,9 +173,18 @@ def bar(items: Any, total: int, what: str, progress: bool) -> Any:
 
 
 def _write(
-    plan: Plan, name: str, where: str, work: Path, unreadable: list[tuple[str, str]], progress: bool
+    plan: Plan,
+    name: str,
+    where: str,
+    work: Path,
+    unreadable: list[tuple[str, str]],
+    captions: dict[str, list[str]],
+    progress: bool,
 ) -> dict[str, int]:
-    """Builds the data set in `work`/name/1.0.0; returns the examples by split, and appends to `unreadable`."""
+    """Builds the data set in `work`/name/1.0.0; returns the examples by split.
+
+    Appends to `unreadable`, and puts the captions of each split into `captions`.
+    """
     counts: dict[str, int] = {}
     total = sum(len(items) for items in plan.splits.values())
     with bar(None, total, "Preparing", progress) as drawn:
@@ -175,6 +197,8 @@ def _write(
                     unreadable.append((_printable(item.name), images.why(result, item.name)))
                     continue
                 counts[split] += 1
+                if plan.text:
+                    captions.setdefault(split, []).append(result["text"])
                 yield item.key, result
             if not counts[split]:
                 why = f"none of its {len(items)} {split} images can be read ({unreadable[-1][0]}: {unreadable[-1][1]})"

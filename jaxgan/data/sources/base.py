@@ -24,7 +24,7 @@ For example:
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -83,8 +83,8 @@ class Source(Protocol):
     naming the place, where the example cannot be read. A source whose examples are no images also has `domain`, plain
     data that says what they are (`jaxgan.domains`). One that puts together what does not belong together has `sides`
     too, a tuple of `Side`, the first with "real" and "label": the partners that `source[i]` has are those of fixed
-    examples, and training does without them. One that leaves something out or converts it has `remarks`, the lines that
-    users are told of it.
+    examples, and training does without them. One that leaves out, cuts or converts something has `remarks`, the lines
+    that users are told of it.
     """
 
     @property
@@ -111,9 +111,9 @@ def sides_of(source: Source) -> tuple[Side, ...]:
     return tuple(getattr(source, "sides", ())) or (Side(source.fields, len(source), source.__getitem__),)
 
 
-def remarks(source: Source) -> Sequence[str]:
-    """What users are to be told of a source, a line each: what was left out of it, and what is converted."""
-    return getattr(source, "remarks", ())
+def remarks_of(source: Source) -> tuple[str, ...]:
+    """What users are to be told of a source, a line each: what is left out of it, cut or converted."""
+    return tuple(getattr(source, "remarks", ()))
 
 
 def field_bytes(fields: Mapping[str, Field]) -> int:

@@ -13,14 +13,14 @@ For example:
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import images, order
-from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks, sides_of
+from jaxgan.data.sources.base import Example, Field, Side, Source, domain_of, remarks_of, sides_of
 from jaxgan.errors import InputError
 
 EDGE = 0.25
@@ -41,11 +41,6 @@ class Derived:
         return domain_of(self.source)
 
     @property
-    def remarks(self) -> Sequence[str]:
-        """What users are to be told of the source."""
-        return remarks(self.source)
-
-    @property
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
         return self.source.fields
@@ -59,6 +54,11 @@ class Derived:
     def fingerprint(self) -> str:
         """SHA-256 over the source's and what is made of it."""
         return hashlib.sha256(f"{type(self).__name__} {self.source.fingerprint}".encode()).hexdigest()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return remarks_of(self.source)
 
     @property
     def sides(self) -> tuple[Side, ...]:

@@ -12,6 +12,7 @@ For example:
 
 from typing import Any, Literal
 
+from jaxgan.data import text
 from jaxgan.data.sources.base import ImageData, Scale, Source, source
 from jaxgan.data.sources.derived import Degraded, Edges, HiddenPairs
 from jaxgan.data.sources.fashion import Embedded
@@ -28,7 +29,7 @@ class EmbeddedData(ImageData):
     channels: Literal[1, 3] = 1
     task: Literal["none", "edges", "unpaired-edges", "captions"] = "none"
     """What each example has besides: its line drawing ("input"); that of another one ("other"); a caption ("text")."""
-    text_length: Numbers = 64
+    text_length: Numbers = text.LENGTH
     """Bytes of a caption; longer ones are cut."""
     scale: Scale | None = None
     """Super-resolution: "input" is the image shrunken so many times."""

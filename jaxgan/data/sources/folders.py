@@ -287,7 +287,7 @@ class Captions:
         path: str | os.PathLike[str],
         resolution: int,
         channels: int,
-        text_length: int = 64,
+        text_length: int = text.LENGTH,
         *,
         strict: bool = False,
         span: Range | None = None,
@@ -303,7 +303,6 @@ class Captions:
         self._read = readable(found, strict, span)
         self._files, self._labels = self._read.files, self._read.labels
         self.captions: list[str] = [every[file] for file in self._files]
-        self.remarks: tuple[str, ...] = self._read.remarks
 
     @property
     def domain(self) -> Mapping[str, Any]:
@@ -320,6 +319,11 @@ class Captions:
         """As of `sources.ImageFolder`, over the captions too."""
         more = (*self.classes, *self.captions, *self._read.left_out)
         return digest_files(((file, self.path / file) for file in self._files), more)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Which files are left out or converted, and how many captions are cut."""
+        return (*self._read.remarks, *text.remarks(self.captions, self.text_length))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -339,7 +343,7 @@ class CaptionsData(FilesData):
     """A folder of images with a caption each, in a .txt beside it or in metadata.jsonl."""
 
     path: Place
-    text_length: Numbers = 64
+    text_length: Numbers = text.LENGTH
     """Bytes of a caption; longer ones are cut."""
 
     def open(self) -> Source:
@@ -399,31 +403,34 @@ def _check_classes(where: Path, classes: tuple[str, ...], labels: np.ndarray) ->
         raise InputError(f"{where / missing[0]}: has no pair of which both can be read; replace them")
 
 
-def _beside(image: Path) -> str:
-    file = image.with_suffix(".txt")
+def _text(file: Path) -> str:
+    """A file of UTF-8, without the mark that some editors begin one with; FileNotFoundError where there is none."""
     if kind := walk.irregular(file):
-        raise InputError(f"{file}: is {kind}, and no file with a caption; write one")
+        raise InputError(f"{file}: is {kind}, and no file with captions; write one")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(
-            f"{image}: has no caption; write one into {file.name} beside it, or into metadata.jsonl"
-        ) from None
+        raise
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: is not UTF-8 text; convert it") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
+
+
+def _beside(image: Path) -> str:
+    file = image.with_suffix(".txt")
+    try:
+        lines = _text(file).splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"{image}: has no caption; write one into {file.name} beside it, or into metadata.jsonl"
+        ) from None
     return _checked(lines[0] if lines else "", str(file))
 
 
 def _listed(file: Path, images_there: list[str], unreadable: list[str]) -> dict[str, str]:
     """The captions that a metadata.jsonl has for the images; it may have some for unreadable ones, too."""
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: is not UTF-8 text; convert it") from error
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
+    lines = _text(file).split("\n")
     there, found = {*images_there, *unreadable}, {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

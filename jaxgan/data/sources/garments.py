@@ -30,6 +30,8 @@ INK = 24
 """Brightness, of 255, from which a pixel belongs to a garment."""
 PEAKS = {"dark": 112, "light": 255}
 """The brightest pixel of a garment."""
+LONGEST = 47
+"""Most bytes of a caption."""
 SHOES = frozenset({"sandal", "sneaker", "ankle boot"})
 """Classes with a left and a right side that differ."""
 
@@ -58,7 +60,7 @@ class Garments:
         split: Literal["train", "test"] = "train",
         resolution: int = SIDE,
         channels: int = 1,
-        text_length: int = 64,
+        text_length: int = text.LENGTH,
     ) -> None:
         self._source = Embedded(split)
         images.check_size(resolution, channels)
@@ -75,6 +77,13 @@ class Garments:
     def fingerprint(self) -> str:
         """SHA-256 over that of the embedded images."""
         return hashlib.sha256(f"Garments {self._source.fingerprint}".encode()).hexdigest()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How many captions are cut."""
+        if self.text_length >= LONGEST:
+            return ()
+        return text.remarks(map(self.caption, range(len(self))), self.text_length)
 
     def __len__(self) -> int:
         return len(self._source)

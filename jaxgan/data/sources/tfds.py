@@ -27,7 +27,16 @@ from PIL import Image
 
 from jaxgan.data import images, text
 from jaxgan.data.images import Range
-from jaxgan.data.sources.base import Example, Field, Scale, Source, digest_files, labelled, source
+from jaxgan.data.sources.base import (
+    FINGERPRINT_BYTES,
+    Example,
+    Field,
+    Scale,
+    Source,
+    digest_files,
+    labelled,
+    source,
+)
 from jaxgan.data.sources.derived import Degraded, HiddenPairs
 from jaxgan.data.sources.folder import ImageFolder, RangedData, domain
 from jaxgan.errors import InputError
@@ -79,7 +88,7 @@ class TFDS:
         input: str | None = None,
         input_resolution: int | None = None,
         input_channels: int | None = None,
-        text_length: int = 64,
+        text_length: int = text.LENGTH,
         span: Range | None = None,
     ) -> None:
         from jaxgan.data import arrayrecord
@@ -134,6 +143,21 @@ class TFDS:
         return digest_files(
             ((path.name, path) for path in self._files), (self.split, features, *self.classes)
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How many captions are cut: counted, or of large sets as `jaxgan prepare` stored it."""
+        if "text" not in self._features:
+            return ()
+        if sum(path.stat().st_size for path in self._files) <= FINGERPRINT_BYTES:
+            records = self._open()
+            captions = (records[i]["text"].decode() for i in range(len(self)))
+            return text.remarks(captions, self._text_length)
+        try:
+            known = json.loads((self.directory / text.STORED).read_text(encoding="utf-8"))[self.split]
+            return text.remarks_of(known, self._text_length)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return ()  # TFDS prepared it
 
     def __len__(self) -> int:
         return self._length
@@ -216,7 +240,7 @@ class TFDSData(RangedData):
     input_resolution: Pixels | None = None
     """As the images if not given."""
     input_channels: Literal[1, 3] | None = None
-    text_length: Numbers = 64
+    text_length: Numbers = text.LENGTH
     """Bytes of a caption; longer ones are cut."""
     unpaired: bool = False
     """Hides the pairs: "other", the input of another image, in the place of "input"."""
