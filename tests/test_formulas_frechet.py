@@ -94,14 +94,12 @@ def test_infinity_takes_the_bias_away(rng):
     assert found == frechet_infinity(real, fake, seed=1)
 
 
-def test_the_error_is_the_jackknifes_and_the_spread_of_scores(rng):
+def test_the_error_is_that_of_leaving_one_out_and_the_spread_of_scores(rng):
     real = moments(rng.normal(size=(2000, 4)))
     draws = [1.3 * rng.normal(size=(300, 4)) for _ in range(60)]
-    left_out = [
-        frechet_distance(real, moments(np.delete(draws[0], np.s_[i : i + 30], 0))) for i in range(0, 300, 30)
-    ]
-    by_hand = np.sqrt(9 / 10 * np.sum((left_out - np.mean(left_out)) ** 2))
-    assert frechet_error(real, draws[0]) == pytest.approx(by_hand, rel=1e-6)
+    left_out = [frechet_distance(real, moments(np.delete(draws[0], i, 0))) for i in range(300)]
+    by_hand = np.sqrt(299 / 300 * np.sum((left_out - np.mean(left_out)) ** 2))
+    assert frechet_error(real, draws[0]) == pytest.approx(by_hand, rel=0.05)  # alike to first order
     spread = np.std([frechet_distance(real, moments(x)) for x in draws], ddof=1)
     assert 0.7 < np.mean([frechet_error(real, x) for x in draws]) / spread < 1.5
 
@@ -129,9 +127,7 @@ def test_what_does_not_fit_is_refused(rng):
         frechet_distance(x, moments(np.zeros((2, 4))))
     with pytest.raises(ValueError, match="at least 2 rows"):
         frechet_distance(x, moments(np.zeros((1, 3))))
-    with pytest.raises(ValueError, match="at least 20"):
-        frechet_error(x, np.zeros((19, 3)))
-    with pytest.raises(ValueError, match="groups is 1"):
-        frechet_error(x, np.zeros((19, 3)), groups=1)
+    with pytest.raises(ValueError, match="at least 2"):
+        frechet_error(x, np.zeros((1, 3)))
     with pytest.raises(ValueError, match="sizes must be"):
         frechet_infinity(x, np.zeros((5, 3)), sizes=[5, 6])

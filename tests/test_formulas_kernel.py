@@ -24,7 +24,19 @@ def test_kernel_distance_is_the_mean_over_its_subsets(rng):
     parts = [unbiased_mmd(x[i], y[j]) for i, j in rows]
     np.testing.assert_allclose(found.parts, parts, rtol=1e-10)
     assert found.value == pytest.approx(np.mean(parts))
-    assert found.error == pytest.approx(np.std(parts, ddof=1) / 2)
+
+
+def test_the_error_of_the_kernel_distance_is_a_u_statistics(rng):
+    """Twice the deviation of what each image adds, over the root of how many there are; each term summed up alone."""
+
+    def k(a, b):
+        return (a @ b / len(a) + 1) ** 3
+
+    x, y = rng.normal(size=(9, 3)), rng.normal(size=(9, 3)) + 0.5
+    alike = [np.mean([k(a, y[j]) for j in range(9) if j != i]) for i, a in enumerate(y)]
+    each = [own - np.mean([k(a, b) for b in x]) for a, own in zip(y, alike, strict=True)]
+    found = kernel_distance(x, y, number=3, size=9)
+    assert found.error == pytest.approx(2 * np.std(each, ddof=1) / 3)
 
 
 def test_kernel_distance_is_unbiased(rng):
@@ -53,8 +65,12 @@ def test_inception_score_of_known_predictions(rng):
         parts.append(np.exp(np.mean(kl)))
     found = inception_score(logits, splits=2)
     np.testing.assert_allclose(found.parts, parts, rtol=1e-12)
-    assert found.error == pytest.approx(np.std(parts, ddof=1) / np.sqrt(2))
-    assert np.isnan(inception_score(logits, splits=1).error)
+    only = inception_score(logits, splits=1)
+    p_of_all = p.mean(0)
+    kl = np.array([sum(q * np.log(q / p_of_all[c]) for c, q in enumerate(row)) for row in p])
+    assert only.error == pytest.approx(
+        only.value * kl.std(ddof=1) / 3
+    )  # the exponential's slope times the mean's error
 
 
 def test_bad_input_is_refused(rng):

@@ -157,4 +157,6 @@ def table(found: Comparison) -> str:
     ]
     steps = (", ".join(f"{step:,}" for step in sorted(column.steps)) for column in found.columns)
     rows.append(["at step", *steps, "", ""])
-    return f"{columns(rows)}\n\n{describe(found.protocols)}"
+    of = {True: "runs, in a column of several", False: "images that are scored, in a column of one run"}
+    over = " and of the ".join(of[several] for several in sorted({len(c.paths) > 1 for c in found.columns}))
+    return f"{columns(rows)}\n\n±: standard error over the choice of the {over}\n{describe(found.protocols)}"

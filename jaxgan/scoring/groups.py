@@ -34,12 +34,13 @@ ACCURACY = downstream.Training()
 """How the classifiers of the classification accuracy score are trained."""
 NEIGHBOURS = 5
 """Neighbours that density and coverage count."""
+OF_MANIFOLD = ("precision", "recall", "density", "coverage")
 ALL = 2**62
 """As many examples as there are."""
 
 Say = Callable[[str], None]
 Values = dict[str, tuple[float, float]]
-"""Scores and their standard errors, NaN where there is none, by name."""
+"""Scores and their standard errors over the choice of what is scored, NaN where there is none, by name."""
 
 
 class Sample(NamedTuple):
@@ -128,8 +129,7 @@ def of_real(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
 
 def _frechet(seen: Seen) -> Values:
     real, fake = formulas.moments(seen.real.features), seen.fake.features
-    groups = min(10, len(fake) // 2)
-    error = formulas.frechet_error(real, fake, groups=groups) if groups > 1 else math.nan
+    error = formulas.frechet_error(real, fake, strata=seen.fake.labels)
     return {"frechet": (formulas.frechet_distance(real, formulas.moments(fake)), error)}
 
 
@@ -139,27 +139,20 @@ def _frechet_infinity(seen: Seen) -> Values:
 
 
 def _kernel(seen: Seen) -> Values:
-    found = formulas.kernel_distance(seen.real.features, seen.fake.features)
+    found = formulas.kernel_distance(seen.real.features, seen.fake.features, strata=seen.fake.labels)
     return {"kernel": (found.value, found.error)}
 
 
 def _inception_score(seen: Seen) -> Values:
-    found = formulas.inception_score(seen.fake.logits)
+    found = formulas.inception_score(seen.fake.logits, strata=seen.fake.labels)
     return {"inception_score": (found.value, found.error)}
 
 
 def _manifold(seen: Seen) -> Values:
-    found = formulas.manifold(seen.real.features, seen.fake.features, density_k=NEIGHBOURS)
-    n, m = len(seen.real.features), len(seen.fake.features)
-
-    def share(p: float, of: int) -> tuple[float, float]:
-        return p, math.sqrt(p * (1 - p) / of)
-
+    given = seen.real.features, seen.fake.features
+    found = formulas.manifold(*given, density_k=NEIGHBOURS, strata=seen.fake.labels)
     return {
-        "precision": share(found.precision, m),
-        "recall": share(found.recall, n),
-        "density": (found.density, float(found.balls.std(ddof=1)) / NEIGHBOURS / math.sqrt(m)),
-        "coverage": share(found.coverage, n),
+        name: (getattr(found, name), error) for name, error in zip(OF_MANIFOLD, found.errors, strict=True)
     }
 
 
@@ -171,7 +164,8 @@ def _diversity(seen: Seen) -> Values:
 def _memorisation(seen: Seen) -> Values:
     assert seen.train is not None
     assert seen.test is not None
-    found = formulas.memorisation(seen.train.features, seen.test.features, seen.fake.features)
+    given = seen.train.features, seen.test.features, seen.fake.features
+    found = formulas.memorisation(*given, strata=seen.fake.labels)
     return {"memorisation": (found.copied, found.error)}
 
 
@@ -188,8 +182,10 @@ def _gan_test(seen: Seen) -> Values:
     width = seen.fake.logits.shape[1]
     if width != seen.classes:
         raise InputError(f"gan_test needs features that tell the {seen.classes} classes; these tell {width}")
-    found = float(np.mean(seen.fake.logits.argmax(1) == seen.fake.labels))
-    return {"gan_test": (found, math.sqrt(found * (1 - found) / len(seen.fake.logits)))}
+    right = seen.fake.logits.argmax(1) == seen.fake.labels
+    found = float(np.mean(right))
+    error = formulas.standard_error(right, seen.fake.labels) if 0 < found < 1 else math.nan
+    return {"gan_test": (found, error)}
 
 
 def _gan_test_of_real(seen: Seen) -> Values:
@@ -207,7 +203,7 @@ def _accuracy(seen: Seen) -> Values:
     classifier = Classifier(seen.classes)
     variables = downstream.train_classifier(classifier, seen.fake.examples, seen.fake.labels, ACCURACY)
     found = downstream.accuracy(classifier, variables, seen.test.examples, seen.test.labels)
-    return {"accuracy": (found, math.sqrt(found * (1 - found) / len(seen.test.examples)))}
+    return {"accuracy": (found, math.nan)}  # only training again on other images would tell its error
 
 
 def _accuracy_of_real(seen: Seen) -> Values:
@@ -278,11 +274,11 @@ register(
         better={"inception_score": 1},
     ),
     Group(
-        {"precision": "precision", "recall": "recall", "density": "density", "coverage": "coverage"},
+        {name: name for name in OF_MANIFOLD},
         _manifold,
         halves(_manifold),
         {"k": 3, "density_k": NEIGHBOURS},
-        better=dict.fromkeys(("precision", "recall", "density", "coverage"), 1),
+        better=dict.fromkeys(OF_MANIFOLD, 1),
     ),
     Group(
         {"diversity": "MS-SSIM of pairs"},

@@ -28,7 +28,7 @@ class Score(NamedTuple):
     title: str
     value: float
     error: float
-    """Standard error over the choice of images, NaN where there is none."""
+    """Standard error over the choice of the images that are scored, the reference staying as it is; NaN for none."""
     floor: float
     """The same score of real images."""
     protocol: Mapping[str, Any]

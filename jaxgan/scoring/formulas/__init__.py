@@ -3,6 +3,7 @@
 Features come from a network; `jaxgan evaluate` says which, with every score.
 """
 
+from jaxgan.scoring.formulas.errors import standard_error
 from jaxgan.scoring.formulas.frechet import (
     Moments,
     frechet_distance,
@@ -40,4 +41,5 @@ __all__ = [
     "nearest",
     "psnr",
     "ssim",
+    "standard_error",
 ]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan.scoring.formulas.errors import standard_error
 from jaxgan.scoring.formulas.features import shuffled, table
 
 BLOCK = 4096
@@ -105,30 +106,34 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return _distance(_root(a.covariance), a, b)
 
 
-def frechet_error(real: Moments, fake: ArrayLike, *, groups: int = 10) -> float:
-    """The standard error of the Frechet distance over the choice of generated images, by a grouped jackknife.
+def frechet_error(real: Moments, fake: ArrayLike, *, strata: ArrayLike | None = None) -> float:
+    """The standard error of the Frechet distance over the choice of generated images.
 
-    Each of the groups, of consecutive rows, is left out once (Efron and Tibshirani, An Introduction to the Bootstrap,
-    1993, section 11.5).
+    To first order an image x adds `2 (x - m) (m - n) + (x - m)^T (I - T) (x - m)`, where m and n are the generated and
+    the real mean, and T is the linear map that takes the one Gaussian to the other: so the distance changes with mean
+    and covariance.
 
     Args:
       real: Moments of real features.
       fake: Generated features `[N, d]`.
-      groups: How many; at most N / 2.
+      strata: Of the images, see `standard_error`.
 
     Raises:
-      ValueError: If there are fewer than two groups of two rows.
+      ValueError: If there are fewer than two rows, or they are not as wide as the real ones.
     """
-    x = table(fake, "generated features", 2 * groups, len(real.shift))
-    if groups < 2:
-        raise ValueError(f"groups is {groups}; it must be at least 2")
+    x = table(fake, "generated features", 2, len(real.shift))
     whole, root = moments(x), _root(real.covariance)
-    found = []
-    for group in np.array_split(x, groups):
-        part = group - whole.shift
-        rest = (whole.total - part.sum(0), whole.products - part.T @ part)
-        found.append(_distance(root, real, Moments(whole.rows - len(group), whole.shift, *rest)))
-    return float(np.sqrt((groups - 1) * np.var(found)))
+    values, vectors = np.linalg.eigh(root.T @ whole.covariance @ root)
+    kept = values > values[-1:] * len(values) * np.finfo(np.float64).eps
+    # T is W W^T, the positive root of T B T = A for the covariances A of the real and B of the generated.
+    w, apart = root @ (vectors[:, kept] / values[kept] ** 0.25), whole.mean - real.mean
+    influences = np.empty(len(x))
+    for start in range(0, len(x), BLOCK):
+        part = x[start : start + BLOCK] - whole.mean
+        mapped = part @ w
+        squares = np.einsum("ij,ij->i", part, part) - np.einsum("ij,ij->i", mapped, mapped)
+        influences[start : start + BLOCK] = 2 * part @ apart + squares
+    return standard_error(influences, strata)
 
 
 class Extrapolated(NamedTuple):

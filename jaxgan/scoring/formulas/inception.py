@@ -15,16 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
+from jaxgan.scoring.formulas.errors import standard_error
 from jaxgan.scoring.formulas.features import checked
 from jaxgan.scoring.formulas.kernel import Estimate
 
 
-def inception_score(logits: ArrayLike, *, splits: int = 10) -> Estimate:
+def inception_score(logits: ArrayLike, *, splits: int = 10, strata: ArrayLike | None = None) -> Estimate:
     """The exponential of the mean divergence of an image's classes from all images' classes, from 1 to the classes.
+
+    An image's influence on the score of its split is that score times how far its divergence is from the mean: how it
+    moves the classes of all has no part in it to first order.
 
     Args:
       logits: `[N, classes]`, of generated images, in the order that is split.
       splits: Number of parts of consecutive rows; each has a score of its own.
+      strata: Of the images, see `standard_error`.
 
     Raises:
       ValueError: If there are fewer rows than splits.
@@ -33,10 +38,15 @@ def inception_score(logits: ArrayLike, *, splits: int = 10) -> Estimate:
         raise ValueError(f"splits is {splits}; it must be at least 1")
     rows = log_softmax(checked(logits, "logits", splits), axis=1)
 
-    def score(log_p: np.ndarray) -> float:
+    def divergences(log_p: np.ndarray) -> np.ndarray:
         p = np.exp(log_p)
         marginal = p.mean(0)
-        divergence = np.sum(p * log_p, 1) - p @ np.log(np.maximum(marginal, np.finfo(float).tiny))
-        return float(np.exp(divergence.mean()))
+        return np.sum(p * log_p, 1) - p @ np.log(np.maximum(marginal, np.finfo(float).tiny))
 
-    return Estimate.of([score(part) for part in np.array_split(rows, splits)])
+    each = [divergences(part) for part in np.array_split(rows, splits)]
+    parts = np.array([float(np.exp(part.mean())) for part in each])
+    shares = [len(rows) / (splits * len(part)) for part in each]  # of an image in the mean over splits
+    influences = [
+        share * score * (part - part.mean()) for share, score, part in zip(shares, parts, each, strict=True)
+    ]
+    return Estimate(float(parts.mean()), standard_error(np.concatenate(influences), strata), parts)

@@ -17,16 +17,20 @@ For example:
     (1.0, 0.5)
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan.scoring.formulas.errors import error_of_share, halves, standard_error
 from jaxgan.scoring.formulas.features import table
 
 BYTES = 2**27
 """Memory of a block of distances."""
+MANY = 64
+"""Generated features near a real one of which any half holds some."""
 
 
 def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -71,9 +75,62 @@ class Manifold(NamedTuple):
     """Share of real features whose ball has a generated one in it, 0 to 1."""
     balls: np.ndarray
     """`[M]`: in how many balls of density each generated feature lies."""
+    errors: tuple[float, float, float, float]
+    """Standard errors of the four over the choice of generated images; NaN for nothing and for everything."""
 
 
-def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5) -> Manifold:
+class _Halves:
+    """Recall and coverage by halves of the generated features, which tell what these two spread by."""
+
+    def __init__(self, fake: np.ndarray, k: int, strata: ArrayLike | None) -> None:
+        first = halves(len(fake), strata)
+        self.masks = np.stack([first, ~first], 1)  # [splits, 2, M]
+        self.recalled, self.covered = np.zeros((2, *self.masks.shape[:2]), int)
+        # A neighbour's neighbour: in a half, the kth nearest is among these but for one in hundreds.
+        near, which = _nearest_others(fake, min(4 * k + 4, len(fake) - 1))
+        ranks = np.cumsum(self.masks[:, :, which], -1, dtype=np.int32)
+        at = np.minimum((ranks < k).sum(-1), near.shape[1] - 1)
+        self.radii = np.take_along_axis(near[None, None], at[..., None], -1)[..., 0]
+        self.reach = near[:, -1]
+
+    def see(self, squares: np.ndarray, within: np.ndarray) -> None:
+        """Counts in a block of distances, and of those within balls of density."""
+        rows, columns = _some(squares <= self.reach)
+        inside = self.masks[:, :, columns] & (squares[rows, columns] <= self.radii[:, :, columns])
+        self.recalled += _hit(rows, inside)
+        rows, columns = _some(within)
+        self.covered += _hit(rows, self.masks[:, :, columns])
+
+
+def _nearest_others(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances from each row to its k nearest others, in order, and which these are, `[N, k]` each."""
+    found, which = np.empty((len(x), k)), np.empty((len(x), k), int)
+    for rows, squares in _blocks(x, x):
+        block = np.arange(len(squares))
+        squares[block, rows.start + block] = np.inf  # not to itself
+        near = squares.argpartition(k - 1, 1)[:, :k]
+        each = np.take_along_axis(squares, near, 1)
+        order = each.argsort(1)
+        found[rows], which[rows] = (np.take_along_axis(of, order, 1) for of in (each, near))
+    return found, which
+
+
+def _some(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns where a table is true, in the order of rows, `MANY` of a row at most."""
+    rows, columns = np.divmod(np.flatnonzero(chosen), chosen.shape[1])
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return rows[rank < MANY], columns[rank < MANY]
+
+
+def _hit(rows: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """How many rows have anything true, of entries `[..., n]` in the order of rows: `[...]`."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    return np.logical_or.reduceat(true, starts, -1).sum(-1) if len(starts) else np.zeros(true.shape[:-1], int)
+
+
+def manifold(
+    real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5, strata: ArrayLike | None = None
+) -> Manifold:
     """Precision and recall with k neighbours, density and coverage with `density_k`.
 
     All depend on the numbers of features: compare only scores of the same numbers.
@@ -83,6 +140,7 @@ def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5
       fake: Features `[M, d]`.
       k: Neighbours of precision and recall, 3 in the paper.
       density_k: Neighbours of density and coverage, 5 in the paper.
+      strata: Of the generated images, see `jaxgan.scoring.formulas.errors.standard_error`.
 
     Raises:
       ValueError: If there are not more rows than neighbours, or the widths differ.
@@ -93,6 +151,7 @@ def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5
     y = table(fake, "generated features", k + 1, x.shape[1])
     narrow, wide = _radii(x, (k, density_k))
     (others,) = _radii(y, (k,))
+    parts = _Halves(y, k, strata)
     inside, balls, recalled, covered = np.zeros(len(y), bool), np.zeros(len(y), int), 0, 0
     for rows, squares in _blocks(x, y):
         inside |= (squares <= narrow[rows, None]).any(0)
@@ -100,8 +159,15 @@ def manifold(real: ArrayLike, fake: ArrayLike, *, k: int = 3, density_k: int = 5
         within = squares <= wide[rows, None]
         covered += np.count_nonzero(within.any(1))
         balls += np.count_nonzero(within, 0)
-    density = float(balls.mean()) / density_k
-    return Manifold(float(inside.mean()), float(recalled / len(x)), density, float(covered / len(x)), balls)
+        parts.see(squares, within)
+    precision, recall, coverage = float(inside.mean()), float(recalled / len(x)), float(covered / len(x))
+    errors = (
+        standard_error(inside, strata) if 0 < precision < 1 else math.nan,
+        error_of_share(recall, parts.recalled / len(x)),
+        standard_error(balls / density_k, strata) if balls.any() else math.nan,
+        error_of_share(coverage, parts.covered / len(x)),
+    )
+    return Manifold(precision, recall, float(balls.mean()) / density_k, coverage, balls, errors)
 
 
 def nearest(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -125,22 +191,26 @@ class Memorisation(NamedTuple):
     copied: float
     """How probable it is that a generated image is nearer than a test image: 1/2 expected, 1 for copies."""
     error: float
-    """Its standard error over the choice of test and generated images; NaN of one image."""
+    """Its standard error over the choice of generated images; NaN of one image."""
     p_value: float
     """The probability of that or more, if generated images were as far as test images (Mann and Whitney)."""
 
 
-def memorisation(train: ArrayLike, test: ArrayLike, fake: ArrayLike) -> Memorisation:
+def memorisation(
+    train: ArrayLike, test: ArrayLike, fake: ArrayLike, *, strata: ArrayLike | None = None
+) -> Memorisation:
     """Compares the distances of generated and of test features to their nearest training features.
 
     Args:
       train: Features of the training images, `[N, d]`.
       test: Features of real images that were not trained on, `[M, d]`.
       fake: Features of generated images, `[L, d]`.
+      strata: Of the generated images, see `jaxgan.scoring.formulas.errors.standard_error`.
 
     Returns:
-      The probability is Mann and Whitney's U over M L, ties counted as half; its error is that of DeLong et al.,
-      Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves, 1988.
+      The probability is Mann and Whitney's U over M L, ties counted as half; its error is the generated images' part of
+      that of DeLong et al., Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves,
+      1988.
 
     Raises:
       ValueError: If any is no finite table, or the widths differ.
@@ -154,9 +224,10 @@ def memorisation(train: ArrayLike, test: ArrayLike, fake: ArrayLike) -> Memorisa
         ranks = np.searchsorted(ordered, others) + np.searchsorted(ordered, others, side="right")
         return ranks / (2 * len(values))
 
-    each, other = below(made, fresh), 1 - below(fresh, made)
-    variance = sum(x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for x in (each, other))
+    error = standard_error(
+        below(fresh, made), strata
+    )  # to first order, all depends on the generated images by this
     from scipy.stats import mannwhitneyu  # slower to import than all else that a run needs of SciPy
 
     p_value = mannwhitneyu(fresh, made, alternative="greater").pvalue
-    return Memorisation(float(each.mean()), float(np.sqrt(variance)), float(p_value))
+    return Memorisation(float(below(made, fresh).mean()), error, float(p_value))
