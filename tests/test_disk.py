@@ -43,7 +43,8 @@ def test_preparing(tmp_path: Path, capfd: pytest.CaptureFixture[str], rng: np.ra
 
 ROWS = [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.0}]
 SHOWN = Shown(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
-MOMENT = theory.watched(1, 0, progress=False)[0]
+LINE = np.linspace(-1, 1, 8)
+MOMENT = theory.Moment(1, LINE, np.full(8, 0.5), np.full(8, 0.4), np.zeros(8))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,25 @@ def test_an_output_that_is_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert line.startswith(
         "jaxgan: error: cannot write the output, or temporary files: No space left on device;"
     )
+
+
+def test_an_output_that_nobody_reads() -> None:
+    """As of `jaxgan inspect RUN | head -1`: no traceback, and the code of SIGPIPE."""
+    code = (
+        "import sys; from jaxgan.cli import commands as c; c.COMMANDS['inspect'] = lambda _: print('a') or 0;"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code} sys.stdin.read(); sys.exit(c.main(['inspect', 'run']))"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate("go")
+    assert (process.returncode, err) == (141, "")
 
 
 TINY_DISK = """

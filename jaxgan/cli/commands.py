@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxgan: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has enough of it
+        with suppress(OSError, ValueError):
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # Python writes once more at its end
+        return 128 + 13
     except Exception as error:
         if not (reason := full(error)):
             raise
