@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxgan import domains
-from jaxgan.data import Captions, ImageFolder, Pairs, Unpaired, images, prepare, survey
+from jaxgan.data import Captions, HiddenPairs, ImageFolder, Pairs, Unpaired, images, prepare, survey
 from jaxgan.data.sources import TFDS, FolderData, as_they_are
 from jaxgan.domains import Image as Images
 from jaxgan.errors import InputError
@@ -128,6 +128,12 @@ def test_each_folder_of_a_pair_has_its_range(tmp_path: Path) -> None:
         assert source[0]["real"].ravel().tolist() == source[0][other].ravel().tolist() == levels
         assert domains.of(source) == Images(ranges={"real": (0, 65535), other: (0, 4095)})
         assert pickle.loads(pickle.dumps(source))[0][other].ravel().tolist() == levels
+    for folder in (ours, theirs):
+        save(folder / "b.png", RAMP * 273, np.uint16)
+    hidden = HiddenPairs(Pairs(ours, theirs, 4, 1))
+    assert domains.of(hidden) == Images(ranges={"real": (0, 65535), "other": (0, 4095)})
+    assert hidden[0]["other"].ravel().tolist() == levels
+    (theirs / "b.png").unlink()
     (theirs / "a.txt").write_text("a ramp")
     assert Captions(theirs, 4, 1)[0]["real"].ravel().tolist() == levels
 

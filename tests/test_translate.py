@@ -1,5 +1,7 @@
 """Image files translated and enlarged: any size, any folder, no seams, and every mistake named."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from quick import quick_jit
 
 from jaxgan import cli, config, domains, experiment
 from jaxgan.cli import commands
-from jaxgan.data import images
+from jaxgan.data import images, layers
 from jaxgan.data.sources import Field
 from jaxgan.errors import InputError
 from jaxgan.game import Keys
@@ -104,6 +106,49 @@ def test_files_are_enlarged_in_their_folders_and_damaged_ones_named(enlarger, tm
     grey = images.read_whole(folder / "a.jpg", 1)
     (want,) = translate.enlarged(enlarger, [grey], 9)
     np.testing.assert_array_equal(read(out / "a.png"), want[..., 0])
+
+
+@pytest.mark.slow
+def test_upscale_keeps_what_pictures_hold(enlarger, tmp_path, rng):
+    """16 bits and transparency; what a run of 8 bits makes of them is right to a level of 8 bits."""
+    folder, out, said = tmp_path / "in", tmp_path / "out", []
+    grey = rng.integers(0, 256, (6, 9), np.uint8)
+    alpha = rng.integers(0, 256, (6, 9), np.uint8)
+    folder.mkdir()
+    Image.fromarray(grey).save(folder / "a.png")
+    clear = Image.fromarray(grey)
+    clear.putalpha(Image.fromarray(alpha))
+    clear.save(folder / "b.png")
+    write(folder / "c.png", grey.astype(np.uint16) * 257)
+    layers.write_16_bits(folder / "d.png", np.repeat(grey[..., None].astype(np.uint16) * 257, 4, 2))
+    for i in range(12):
+        os.mkfifo(folder / f"pipe{i:02d}.png")
+    (folder / "notes.txt").touch()
+    assert (
+        translate.upscale(enlarger, jobs([folder], out, say=said.append), say=said.append, progress=False)
+        == 12
+    )
+    assert said[0] == f"{folder}: 1 file left out: 1 of another kind"
+    assert said[1:3] == [
+        "2 of 4 images have transparency, which is enlarged by a bicubic filter",
+        "2 of 4 images are of more than 8 bits, and get 16, black at 0 and white at 65535",
+    ]
+    assert len(said) == 13  # and the first ten pipes
+    plain = read(out / "a.png")
+    assert (plain.dtype, plain.shape) == (np.uint8, (12, 18))
+    with Image.open(out / "b.png") as made:
+        np.testing.assert_array_equal(np.asarray(made)[..., 0], plain)
+        bicubic = Image.fromarray(alpha).resize((18, 12), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(np.asarray(made)[..., 1], bicubic)
+    deep = read(out / "c.png")
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - plain).max() <= 0.51
+    assert len(np.unique(deep % 257)) > 10  # more than 8 bits
+    with Image.open(out / "d.png") as made:
+        assert images.raw_mode(made) == "LA;16B"
+    np.testing.assert_allclose(
+        layers.read(out / "d.png", 1, None).pixels[..., 0], deep / 32767.5 - 1, atol=1e-4
+    )
 
 
 @pytest.mark.slow

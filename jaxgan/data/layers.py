@@ -147,7 +147,8 @@ def save(given: Layers, made: np.ndarray, out: Path) -> None:
 
 
 def _resized(alpha: np.ndarray, width: int, height: int) -> np.ndarray:
-    found = Image.fromarray(alpha.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    given = alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32)  # Pillow resizes no 16 bits
+    found = Image.fromarray(given).resize((width, height), Image.Resampling.BICUBIC)
     return np.clip(np.rint(np.asarray(found)), 0, np.iinfo(alpha.dtype).max).astype(alpha.dtype)
 
 

@@ -162,6 +162,15 @@ class HiddenPairs(Derived):
             raise InputError("the data is a single pair, which cannot be hidden; leave out data.unpaired")
 
     @property
+    def domain(self) -> Mapping[str, Any]:
+        """The domain of the examples, in which "other" is what "input" was."""
+        said = domain_of(self.source)
+        if not isinstance(ranges := said.get("ranges"), Mapping):
+            return said
+        renamed = {"other" if name == "input" else name: span for name, span in ranges.items()}
+        return {**said, "ranges": renamed}
+
+    @property
     def fields(self) -> dict[str, Field]:
         """The fields of each example, by name."""
         return {"other" if name == "input" else name: field for name, field in self.source.fields.items()}
