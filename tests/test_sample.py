@@ -17,6 +17,7 @@ from jaxgan.objectives.latents import Latents
 from jaxgan.runs.checkpoint import Checkpoints, sha256
 from jaxgan.sampling import sample
 from jaxgan.scoring import evaluate
+from jaxgan.scoring.population import Population
 
 pytestmark = pytest.mark.usefixtures("quick_programs", "quick_curves")
 
@@ -352,5 +353,5 @@ def test_standing_statistics_need_batch_norm(conditional, tmp_path, capsys):
 
 def test_the_protocol_of_a_score_says_how_many_batches_stand(plain):
     trained = sample.load(plain, pytest.fail)
-    made = evaluate.Generator(trained.built, standing=2)(trained.state, 3).made
+    made = evaluate.Generator(trained.built, Population((1,) * 10, ""), standing=2)(trained.state, 3).made
     assert made["batch_norm"] == "standing, 2 batches of 8"

@@ -231,8 +231,8 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
       most: How many, from all over the data; all of them if not given.
 
     Returns:
-      The fields of `Built.given`, and "real", `[n, ...]` each, the true one where the data hides its pairs; None
-      where samples are not made from examples.
+      The fields of `Built.given`, "real" and, of conditional games, "label", `[n, ...]` each, the true "real" where the
+      data hides its pairs; None where samples are not made from examples.
 
     Raises:
       InputError: If the data cannot be read.
@@ -245,7 +245,8 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
     chosen = [source[i] for i in places]
     if isinstance(source, derived.HiddenPairs):
         chosen = [{**x, "real": source.truth(i)["real"]} for i, x in zip(places, chosen, strict=True)]
-    return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys((*built.given, "real"))}
+    names = (*built.given, "real", *(["label"] if built.classes else []))
+    return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys(names)}
 
 
 def shown(

@@ -102,8 +102,8 @@ def labels(index: Index, classes: int, walk: int) -> Index:
     return index // walk % classes
 
 
-Maker = Callable[[State, jax.Array, Any], jax.Array]
-"""Makes samples from a state, a key, and the number of the first of them."""
+Maker = Callable[[State, jax.Array, Any, Any], jax.Array]
+"""Makes samples from a state, a key, the number of the first of them, and their labels if these are not as usual."""
 
 
 def maker(
@@ -147,12 +147,12 @@ def maker(
         return latents.draw(keys, truncation, label)
 
     @jax.jit
-    def make(state: State, key: jax.Array, first: jax.Array) -> jax.Array:
+    def make(state: State, key: jax.Array, first: jax.Array, asked: jax.Array | None) -> jax.Array:
         index = first + jnp.arange(CHUNK, dtype=jnp.int32)
         batch = {name: x[index // walk % len(x)] for name, x in given.items()}
         batch = built.domain.decode(batch) if batch else batch
         if built.classes:
-            each = labels(index, built.classes, walk)
+            each = labels(index, built.classes, walk) if asked is None else asked
             batch["label"] = each if label is None else jnp.full_like(each, label)
         if walk > 1:
             a, b = (plain_latents(key, index // walk + end, batch.get("label")) for end in (0, 1))
@@ -165,7 +165,9 @@ def maker(
     return make
 
 
-def batches(built: Built, make: Maker, state: State, num: int, seed: int) -> Iterator[np.ndarray]:
+def batches(
+    built: Built, make: Maker, state: State, num: int, seed: int, asked: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Samples, a few at a time.
 
     Args:
@@ -176,13 +178,15 @@ def batches(built: Built, make: Maker, state: State, num: int, seed: int) -> Ite
       state: The state to sample from: see `State.averaged`.
       num: How many.
       seed: Sample i depends on `seed` and i alone, not on `num`.
+      asked: The classes that samples are to be of, `[num]` int32; each in turn if not given.
 
     Yields:
       Samples as "real" is stored, `[n, ...]`; images are uint8 `[n, H, W, C]`.
     """
     key = jax.random.key(seed)
     for i in range(0, num, CHUNK):
-        yield built.domain.encode(np.asarray(make(state, key, np.int32(i))))[: num - i]
+        some = None if asked is None else np.resize(asked[i : i + CHUNK], CHUNK)
+        yield built.domain.encode(np.asarray(make(state, key, np.int32(i), some)))[: num - i]
 
 
 def check_num(built: Built, num: int, what: str) -> None:
@@ -198,17 +202,18 @@ def check_num(built: Built, num: int, what: str) -> None:
     )
 
 
-def standing(built: Built, state: State, count: int, seed: int) -> State:
+def standing(built: Built, state: State, count: int, seed: int, asked: np.ndarray | None = None) -> State:
     """The state with standing statistics in place of batch norm's running averages: means over so many batches.
 
     Running averages are those of raw weights, and of weights that have gone on changing; these are of the state's own.
-    Batches are as large as in training, of latents that are not truncated and of each class in turn.
+    Batches are as large as in training, and of latents that are not truncated.
 
     Args:
       built: The experiment.
       state: See `State.averaged`.
       count: How many batches.
       seed: Of their latents, which are not those of images of this seed.
+      asked: The classes of all that is in them, `[count * batch_size]` int32; each in turn if not given.
 
     Raises:
       InputError: If there is no batch norm, or images are not made of latents.
@@ -228,10 +233,11 @@ def standing(built: Built, state: State, count: int, seed: int) -> State:
         return state.replace(stats={**state.stats, **new})
 
     @jax.jit
-    def compute(state: State, key: jax.Array) -> State:
+    def compute(state: State, key: jax.Array, asked: jax.Array | None) -> State:
         def add(i: jax.Array, total: Any) -> Any:
             index = i * size + jnp.arange(size, dtype=jnp.int32)
-            batch = {"label": labels(index, built.classes, 1)} if built.classes else {}
+            each = labels(index, built.classes, 1) if asked is None else asked[index]
+            batch = {"label": each} if built.classes else {}
             keys = Keys.of(key, size, i * size).fold("standing")
             _, aux = fakes.make(with_statistics(state, none), batch, keys)
             return jax.tree.map(jnp.add, total, {name: aux.stats[name]["batch_stats"] for name in names})
@@ -239,7 +245,7 @@ def standing(built: Built, state: State, count: int, seed: int) -> State:
         total = jax.lax.fori_loop(0, count, add, none)
         return with_statistics(state, jax.tree.map(lambda x: x / (count * (1 - MOMENTUM)), total))
 
-    return compute(state, jax.random.key(seed))
+    return compute(state, jax.random.key(seed), asked)
 
 
 def of_text(built: Built, caption: str, minilm: Path | None = None) -> dict[str, np.ndarray]:

@@ -40,6 +40,7 @@ from jaxgan.sampling import sample
 from jaxgan.scoring import features
 from jaxgan.scoring.features import Network
 from jaxgan.scoring.groups import GROUP, Pairs, Say, chosen, needs
+from jaxgan.scoring.population import Population
 from jaxgan.scoring.scorer import READ, Candidates, Scorer
 from jaxgan.scoring.scores import Score
 
@@ -118,7 +119,8 @@ def of_run(
         say(remark)
     look = (network, weights, resize)
     scorer = scorer_of(trained.built, train, look, names, num, split=split, say=say, progress=progress)
-    generate = Generator(trained.built, averaged=averaged, truncation=truncation, standing=standing)
+    how = {"averaged": averaged, "truncation": truncation, "standing": standing}
+    generate = Generator(trained.built, scorer.population, **how)
     lines = []
     for seed in seeds:
         scores = scorer.score(generate(trained.state, seed))
@@ -228,6 +230,7 @@ class Generator:
     def __init__(
         self,
         built: Built,
+        real: Population,
         *,
         averaged: bool = True,
         truncation: float | None = None,
@@ -235,37 +238,59 @@ class Generator:
     ) -> None:
         """Takes the averaged weights where there are any, or the raw ones, and latents as `sample.batches` says.
 
-        With `standing`, batch norm uses `sample.standing` statistics of so many batches.
+        Samples are of the classes of the examples that they are made from, or else in the proportions of the real ones
+        that they are compared with. With `standing`, batch norm uses `sample.standing` statistics of so many batches,
+        of the same classes.
         """
         self._built, self._averaged, self._standing = built, averaged, standing
+        self._real = real
         examples = experiment.examples(built)
+        self._given: np.ndarray | None = examples.get("label") if examples else None
         self._most = len(examples["real"]) if examples else sys.maxsize
         self._make = sample.maker(built, truncation=truncation, examples=examples)
         decay = max(built.game.ema.values(), default=0.0) if averaged else 0.0
         self.made: dict[str, Any] = {
             "weights": f"average, decay {decay}" if decay else "raw",
             "truncation": truncation,
-            "labels": "each class in turn" if built.classes else "none",
+            **self._said(),
             **({"made_from": ", ".join(built.given)} if examples else {}),
         }
 
+    def _said(self) -> dict[str, Any]:
+        if not self._built.classes:
+            return {"labels": "none"}
+        return self._real.protocol() if self._given is None else {"labels": "those of the examples"}
+
+    def _labels(self, count: int) -> np.ndarray:
+        if self._given is not None:
+            return np.resize(self._given, count)
+        return self._real.labels(count, self._built.classes)
+
     def __call__(self, state: State, seed: int) -> Candidates:
-        """What a state makes of the latents of a seed."""
+        """What a state makes of the latents of a seed.
+
+        Raises:
+          InputError: See `sample.standing` and `Population.labels`.
+        """
         state = state.averaged() if self._averaged else state
         classes = self._built.classes
+        usual = not classes or (
+            self._given is None and self._real.even
+        )  # each class in turn, as maker does it
+
+        def asked(count: int) -> np.ndarray | None:
+            return None if usual else self._labels(count)
 
         def batches(count: int) -> Iterator[np.ndarray]:
-            return sample.batches(self._built, self._make, state, count, seed)
-
-        def labels(count: int) -> np.ndarray:
-            return sample.labels(np.arange(count, dtype=np.int32), classes, 1)
+            return sample.batches(self._built, self._make, state, count, seed, asked(count))
 
         norm = "running averages" if "batch_stats" in state.stats.get("generator", {}) else "none"
         if self._standing:
-            state = sample.standing(self._built, state, self._standing, seed)
+            size = self._standing * self._built.config.batch_size
+            state = sample.standing(self._built, state, self._standing, seed, asked(size))
             norm = f"standing, {self._standing} batches of {self._built.config.batch_size}"
         made = {**self.made, "batch_norm": norm}
-        return Candidates(batches, self._most, labels if classes else None, made)
+        return Candidates(batches, self._most, self._labels if classes else None, made)
 
 
 def of_images(

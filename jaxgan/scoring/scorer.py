@@ -29,6 +29,7 @@ from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.scoring.features import Network
 from jaxgan.scoring.groups import GROUP, Group, Pairs, Sample, Say, Seen, Values
+from jaxgan.scoring.population import Population, population
 from jaxgan.scoring.scores import Score
 
 READ = 100
@@ -96,6 +97,7 @@ class Scorer:
         own = FirstSide(reference)
         count = min(num, len(own))
         self.real: Sample = self._read(own, count)
+        self.population: Population = population(own, self.real.labels)
         self.train: Sample | None = None
         self.test: Sample | None = None
         if "train" in needs and train is not None:

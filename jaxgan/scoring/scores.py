@@ -84,11 +84,16 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _short(values: Sequence[Any]) -> str:
+    return " ".join(map(str, values[:12])) + (f" and {len(values) - 12} more" if len(values) > 12 else "")
+
+
 def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:
     """The protocols of scores, by name, for people: what all share in one line, then what each adds."""
 
     def text(items: Mapping[str, Any]) -> str:
         hashes = ("features_sha256", "data_fingerprint", "images_fingerprint")
+        items = {k: _short(v) if isinstance(v, list) else v for k, v in items.items()}
         parts = (f"{k} {v[:12] if k in hashes else v}" for k, v in items.items() if v is not None)
         return ", ".join(parts)
 

@@ -117,7 +117,9 @@ class Loop:
         )
         self.examples: Mapping[str, Any] | None = experiment.examples(built, settings.run.samples)
         self.sample: Callable[[game.State], jax.Array] = sampler(built, self.examples)
-        self.generate: evaluate.Generator | None = evaluate.Generator(built) if scorer else None
+        self.generate: evaluate.Generator | None = (
+            evaluate.Generator(built, scorer.population) if scorer else None
+        )
         for run in runs:
             run.alone = len(runs) == 1
         self.late: list[Callable[[], None]] = []

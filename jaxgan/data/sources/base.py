@@ -84,7 +84,8 @@ class Source(Protocol):
     data that says what they are (`jaxgan.domains`). One that puts together what does not belong together has `sides`
     too, a tuple of `Side`, the first with "real" and "label": the partners that `source[i]` has are those of fixed
     examples, and training does without them. One that leaves out, cuts or converts something has `remarks`, the lines
-    that users are told of it.
+    that users are told of it. One that knows all labels without reading examples may have them as `labels`, `[N]`:
+    scores ask for samples in their proportions.
     """
 
     @property

@@ -51,6 +51,11 @@ class Derived:
         return self.source.classes
 
     @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of all examples, `[N]`; None where only reading them would tell."""
+        return getattr(self.source, "labels", None)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the source's and what is made of it."""
         return hashlib.sha256(f"{type(self).__name__} {self.source.fingerprint}".encode()).hexdigest()

@@ -66,6 +66,11 @@ class Embedded:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all examples, `[N]`."""
+        return _embedded()[self.split][1]
+
     def __len__(self) -> int:
         return len(_embedded()[self.split][1])
 

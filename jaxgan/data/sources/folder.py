@@ -172,6 +172,11 @@ class ImageFolder:
             ((file, self.path / file) for file in self.files), (*self.classes, *self._read.left_out)
         )
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all examples, `[N]`."""
+        return self._labels
+
     def __len__(self) -> int:
         return len(self.files)
 

@@ -131,6 +131,11 @@ class Arrays:
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all examples, `[N]`."""
+        return self._arrays["label"]
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All examples by field: `[N, *fields[name].shape]` of the field's dtype, read-only, not copied."""
         return dict(self._arrays)
