@@ -175,7 +175,7 @@ class ImageFolder:
     @property
     def labels(self) -> np.ndarray:
         """The labels of all examples, `[N]`."""
-        return self._labels
+        return self._read.labels
 
     def __len__(self) -> int:
         return len(self.files)

@@ -103,6 +103,11 @@ class Pairs:
         return {**labelled(self.resolution, self.channels), "input": Field((side, side, channels), "uint8")}
 
     @property
+    def labels(self) -> np.ndarray:
+        """The labels of all images, `[N]`."""
+        return self._labels
+
+    @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over both folders."""
         files = [(file, self.path / file) for file in self._files]
@@ -220,6 +225,11 @@ class Unpaired:
         )
 
     @property
+    def labels(self) -> np.ndarray:
+        """The labels of all images, `[N]`."""
+        return self._labels
+
+    @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over both folders."""
         first = digest_files(
@@ -313,6 +323,11 @@ class Captions:
     def fields(self) -> Mapping[str, Field]:
         """The fields of each example, by name."""
         return {**labelled(self.resolution, self.channels), "text": Field((self.text_length,), "int32")}
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all images, `[N]`."""
+        return self._labels
 
     @property
     def fingerprint(self) -> str:
