@@ -8,11 +8,15 @@ ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- floors -->\n).*?(<!-- end of floors -->)", re.DOTALL)
 
 ROOMS: dict[int, dict[str, str]] = {
-    0: {"errors": "the errors that end in one line for the user"},
+    0: {
+        "errors": "the errors that end in one line for the user",
+        "saying": "what is said to the user: cleaned, cut, printed",
+    },
     1: {
         "backends": "what is computed in another way on one backend than on others; determinism on GPUs",
         "shipped": "files that come with the package or are published, by their digests",
         "memory": "what a device or this process can hold, and a refusal of what cannot fit",
+        "reading": "small files that anybody may have damaged, read as text, JSON and TOML",
         "imports": "what may come from outside: what --import names and what distributions offer, nothing else",
     },
     2: {
