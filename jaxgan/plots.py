@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.errors import replacing
+from jaxgan.saying import clean
 
 POINTS = 4000
 """Most points of a curve, about; longer ones are thinned."""
@@ -33,6 +34,11 @@ def write(figure: Any, path: Path) -> None:
     """Writes a figure of matplotlib as a PNG, at once."""
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
+
+
+def text(label: str) -> str:
+    """A label that says what it holds: a dollar sign begins no formula, which may be none."""
+    return clean(label, 80).replace("$", r"\$")
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -103,8 +109,8 @@ def curves(
         player, _, metric = key.partition("/")
         said = {"real": "D(x)", "fake": "D(G(z))"}.get(metric.removesuffix("_logit"))
         if said is None:
-            return player
-        return said if player == "discriminator" else f"{said} of {player}"
+            return text(player)
+        return said if player == "discriminator" else f"{said} of {text(player)}"
 
     for ax, (label, shown, line, log) in zip(axes[0], panels, strict=True):
         for i, key in enumerate(shown):
@@ -125,7 +131,7 @@ def curves(
         if log:
             ax.set_yscale("log")
         ax.set_xlabel("step")
-        ax.set_title(label, fontsize=10)
+        ax.set_title(text(label), fontsize=10)
         ax.legend(fontsize=8)
         ax.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
@@ -153,7 +159,7 @@ def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> N
         ax.plot(steps, value, marker=".")
         ax.fill_between(steps, value - 2 * error, value + 2 * error, alpha=0.2)
         ax.plot(steps, floor, color="black", linestyle="--", linewidth=0.8)
-        ax.set_title(title, fontsize=10)
+        ax.set_title(text(title), fontsize=10)
         ax.set_xlabel("step")
         ax.grid(alpha=0.3)
     for ax in axes[len(by_title) :]:
@@ -182,7 +188,7 @@ def scatter(
     colors = colormaps["tab10" if len(classes) <= 10 else "nipy_spectral"]
     for i, name in enumerate(classes):
         color = colors(i if len(classes) <= 10 else i / (len(classes) - 1))
-        ax.scatter(*points[label == i].T, s=5, color=color, linewidths=0, label=name)
+        ax.scatter(*points[label == i].T, s=5, color=color, linewidths=0, label=text(name))
     if classes:
         figure.legend(loc="outside right upper", fontsize=8, markerscale=3)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxgan.cli.options import parse
 from jaxgan.errors import InputError, Renamed, RunError, full, placing
+from jaxgan.saying import clean, say
 
 MOST_SEEDS = 1024
 """Most runs of one command."""
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(debug: bool, error: Exception, code: int) -> int:
     if debug:
         raise error
-    print(f"jaxgan: error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"jaxgan: error: {clean(' '.join(str(error).split()))}", file=sys.stderr)
     return code
 
 
@@ -64,17 +65,11 @@ def _show(others: Callable[..., Any]) -> Callable[..., Any]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, Renamed):
-            _say(str(message))
+            say(str(message))
         else:
             others(message, category, *where)
 
     return show
-
-
-def _say(line: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(f"jaxgan: {line}", file=sys.stderr)
 
 
 def _start(deterministic: bool = True) -> None:
@@ -82,7 +77,7 @@ def _start(deterministic: bool = True) -> None:
     from jaxgan import backends, cache
 
     backends.ask_for_determinism(deterministic)
-    cache.keep(_say)
+    cache.keep(say)
     backends.start()
 
 
@@ -225,7 +220,7 @@ def _sample(options: argparse.Namespace) -> int:
         out=out,
         columns=walk if options.interpolate else options.columns,
     )
-    _say(f"wrote {len(made)} {run.sampled.built.domain.plural} of step {run.sampled.step} to {out}")
+    say(f"wrote {len(made)} {run.sampled.built.domain.plural} of step {run.sampled.step} to {out}")
     return 0
 
 
@@ -259,11 +254,11 @@ def _files(options: argparse.Namespace, what: str, **how: Any) -> int:
     modules = _bring(options)
     _start()
     run = _run(options, Path(options.run_dir), modules)
-    trained = sample.load(run.path, _say, best=options.best, own=run.own)
-    todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain, _say)
-    unreadable = getattr(translate, what)(trained, todo, say=_say, progress=not options.quiet, **how)
+    trained = sample.load(run.path, say, best=options.best, own=run.own)
+    todo = translate.jobs([Path(given) for given in options.inputs], out, trained.built.domain, say)
+    unreadable = getattr(translate, what)(trained, todo, say=say, progress=not options.quiet, **how)
     left_out = f"; {unreadable} files were unreadable" if unreadable else ""
-    _say(f"wrote {len(todo) - unreadable} files of step {trained.step} to {out}{left_out}")
+    say(f"wrote {len(todo) - unreadable} files of step {trained.step} to {out}{left_out}")
     return 1 if unreadable else 0
 
 
@@ -301,7 +296,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             network=options.features,
             weights=Path(options.weights) if options.weights else None,
             resize=options.resize,
-            say=_say,
+            say=say,
             progress=not options.quiet,
         )
         lines = [evaluate.line(score, 0, 0, "") for score in found]
@@ -352,8 +347,8 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"--out {out} must be a file that ends in .html")
     modules = _bring(options)
     _start()
-    report.write(paths, out, _say, [_run(options, path, modules).own for path in paths])
-    _say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
+    report.write(paths, out, say, [_run(options, path, modules).own for path in paths])
+    say(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MB)")
     return 0
 
 
@@ -372,9 +367,9 @@ def _theory(options: argparse.Namespace) -> int:
     theory.sheet(seen, out / "theory.png")
     theory.animation(seen, out / "theory.gif")
     last = seen[-1]
-    _say(f"value of the game {last.value:.4f} (-log 4 is {theory.END:.4f})")
-    _say(f"D is at most {last.error:.4f} from the best D where {theory.MASS:.0%} of the data lives")
-    _say(f"p_g is {last.distance:.4f} from p_data (total variation); see {out}")
+    say(f"value of the game {last.value:.4f} (-log 4 is {theory.END:.4f})")
+    say(f"D is at most {last.error:.4f} from the best D where {theory.MASS:.0%} of the data lives")
+    say(f"p_g is {last.distance:.4f} from p_data (total variation); see {out}")
     return 0
 
 
@@ -394,13 +389,13 @@ def _prepare(options: argparse.Namespace) -> int:
         span=tuple(options.range) if options.range else None,
     )
     for line in report.remarks:
-        _say(line)
+        say(line)
     counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
-    _say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
+    say(f"prepared {counts} in {report.directory}; {len(report.unreadable)} files were unreadable")
     size = f"--data.resolution {report.resolution or 'R'} --data.channels {report.channels or 'C'}"
     if report.longest > text.LENGTH:
         size += f" --data.text_length {report.longest}"  # else captions are cut
-    _say(f'train on it with: --data.source tfds --data.directory "{report.directory}" {size}')
+    say(f'train on it with: --data.source tfds --data.directory "{report.directory}" {size}')
     return 0
 
 
@@ -408,7 +403,7 @@ def _inspect(options: argparse.Namespace) -> int:
     _bring(options)
     from jaxgan.runs import inspection
 
-    found = inspection.inspect(Path(options.run_dir), _say)
+    found = inspection.inspect(Path(options.run_dir), say)
     print(json.dumps(found, indent=1) if options.json else inspection.table(found))
     return 0
 

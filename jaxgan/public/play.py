@@ -11,7 +11,6 @@ For example:
 """
 
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 from jaxgan import backends, cache, config, parallel
 from jaxgan.experiment import Own
 from jaxgan.runs.directory import RunDirectory
+from jaxgan.saying import say
 from jaxgan.training.train import train as train_one
 from jaxgan.training.train import train_seeds
 
@@ -38,13 +38,6 @@ class Terminated(SystemExit):
         super().__init__(128 + number)
         self.number = number
         """The signal's number."""
-
-
-def say(line: str) -> None:
-    """Prints a line for the user on stderr, above a progress bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(f"jaxgan: {line}", file=sys.stderr)
 
 
 def begin(deterministic: bool, seeds: Sequence[int] | None) -> None:

@@ -26,10 +26,11 @@ from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.game import Game, State
 from jaxgan.public.given import GameLike, caller, own_of
-from jaxgan.public.play import play, say
+from jaxgan.public.play import play
 from jaxgan.runs.checkpoint import Checkpoints, Damaged
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.sampling import sample as sampling
+from jaxgan.saying import say
 from jaxgan.scoring import evaluate as scoring
 from jaxgan.scoring.features import Resize
 from jaxgan.training import verify as verifying

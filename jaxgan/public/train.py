@@ -34,9 +34,10 @@ from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.objectives.latents import Latents
 from jaxgan.public.given import GameLike, caller, own_of
-from jaxgan.public.play import begin, play, say
+from jaxgan.public.play import begin, play
 from jaxgan.public.run import Run
 from jaxgan.runs.directory import RunDirectory
+from jaxgan.saying import say
 
 
 class RunKeys(TypedDict, total=False):

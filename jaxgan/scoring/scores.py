@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgan.saying import clean
 from jaxgan.scoring import groups
 from jaxgan.scoring.groups import GROUP
 
@@ -77,6 +78,7 @@ def rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows as text, the first column to the left and the others to the right."""
+    rows = [[clean(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))])
@@ -94,8 +96,8 @@ def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:
     def text(items: Mapping[str, Any]) -> str:
         hashes = ("features_sha256", "data_fingerprint", "images_fingerprint")
         items = {k: _short(v) if isinstance(v, list) else v for k, v in items.items()}
-        parts = (f"{k} {v[:12] if k in hashes else v}" for k, v in items.items() if v is not None)
-        return ", ".join(parts)
+        parts = (f"{k} {str(v)[:12] if k in hashes else v}" for k, v in items.items() if v is not None)
+        return clean(", ".join(parts))
 
     first = next(iter(protocols.values()))
     common = {k: v for k, v in first.items() if all(p.get(k) == v and k in p for p in protocols.values())}
@@ -103,4 +105,4 @@ def describe(protocols: Mapping[str, Mapping[str, Any]]) -> str:
     for name, protocol in protocols.items():
         if own := text({k: v for k, v in protocol.items() if k not in common}):
             lines.setdefault(own, []).append(name)
-    return "\n".join([text(common), *(f"{', '.join(names)}: {own}" for own, names in lines.items())])
+    return "\n".join([text(common), *(f"{clean(', '.join(names))}: {own}" for own, names in lines.items())])

@@ -34,6 +34,7 @@ from jaxgan.data import feed, stream
 from jaxgan.data.sources import Source
 from jaxgan.errors import InputError, RunError
 from jaxgan.parallel import Layout
+from jaxgan.saying import clean
 from jaxgan.scoring import evaluate, groups
 from jaxgan.scoring.scorer import Scorer
 from jaxgan.training.recorder import Recorder
@@ -278,7 +279,7 @@ class Loop:
                 text.append(f"{name} {values[0]:.3f}")
             elif values:
                 text.append(f"{name} {np.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]")
-        self.bar.set_postfix_str(", ".join(text), refresh=False)
+        self.bar.set_postfix_str(clean(", ".join(text)), refresh=False)
         reached = [run.logged for run in self.runs if not run.gave_up] or [run.logged for run in self.runs]
         self.bar.update(min(reached) - self.bar.n)
 

@@ -23,6 +23,7 @@ from jaxgan.experiment import Own
 from jaxgan.experiment.provenance import GO_ON
 from jaxgan.runs.checkpoint import Checkpoints, Damaged, Table, sha256
 from jaxgan.runs.directory import RunDirectory
+from jaxgan.saying import clean
 from jaxgan.training.train import train
 
 COMPARED = ("versions", "python", "devices", "threads", "deterministic")
@@ -181,7 +182,7 @@ def describe(path: Path, verdict: Verdict) -> str:
         lines.append(
             f"  it was trained in one program with the seeds {seeds}, here alone: that may differ in rounding"
         )
-    return "\n".join(lines)
+    return "\n".join(map(clean, lines))
 
 
 def _text(value: Any) -> str:
