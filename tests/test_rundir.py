@@ -54,7 +54,7 @@ def refuse(line):
     raise AssertionError(line)
 
 
-@pytest.mark.parametrize(("step", "left"), [(0, []), (2, [1, 2]), (5, [1, 2, 3, 4, 5]), (9, [1, 2, 3, 4, 5])])
+@pytest.mark.parametrize(("step", "left"), [(0, []), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])
 def test_truncation_keeps_the_lines_up_to_a_step(run, step, left):
     run.log([{"step": i, "x": 0.5} for i in range(1, 6)])
     run.truncate(step, refuse)
@@ -70,9 +70,12 @@ def test_a_half_written_last_line_goes_wherever_it_was_cut(run, cut):
     line = len(whole) // 2
     assert line == 23  # one more than this test leaves of it
     run.metrics.write_bytes(whole[: line + cut])
-    run.truncate(2, refuse)
+    said = []
+    run.truncate(2, said.append)
     # Without its newline the last line is whole, and gets it back.
     assert run.metrics.read_bytes() == (whole if cut == line - 1 else whole[:line])
+    lost = f"{run.metrics}: 1 step missing (the first is 2); what is left of it is as it was written"
+    assert said == ([] if cut == line - 1 else [lost])
 
 
 @pytest.mark.parametrize("rubbish", ["\0\0\0\0", "3\n", '{"other": 3}\n', '{"step": null}\n', "[1]\n"])
@@ -80,7 +83,7 @@ def test_truncation_stops_at_what_is_no_line_of_the_log(run, rubbish):
     run.log([{"step": 1}])
     with run.metrics.open("a") as file:
         file.write(rubbish)
-    run.truncate(9, refuse)
+    run.truncate(1, refuse)
     assert steps(run) == [1]
 
 
@@ -92,11 +95,12 @@ def test_one_bad_line_costs_no_other_and_is_named(run):
     said = []
     run.truncate(4, said.append)
     assert steps(run) == [1, 2, 4]
-    assert said == [f"{run.metrics}: line 3 is damaged and left out (1 in all)"]
+    (lost,) = said
+    assert lost.startswith(f"{run.metrics}: 1 step missing (the first is 3), 1 line damaged (line 3); ")
 
 
 def test_truncation_without_a_log_makes_none(run):
-    run.truncate(3, refuse)
+    run.truncate(0, refuse)
     assert not run.metrics.exists()
 
 
@@ -256,3 +260,99 @@ def test_a_manifest_is_read_back_and_a_broken_one_named(run):
     run.checkpoints.mkdir()
     with pytest.raises(InputError, match=r"manifest.json is missing"):
         run.read_manifest()
+
+
+# Links, which a stranger may have put there
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A folder that is nobody's to change, and what it holds."""
+    folder = tmp_path / "outside"
+    (folder / "7").mkdir(parents=True)
+    (folder / "7" / "thesis.tex").write_text("...")
+    (folder / "file").write_text("private\n")
+    return folder
+
+
+def listing(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", ["samples", "best", "metrics.jsonl", "evaluation.jsonl", ".lock"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_with_a_link_in_a_place_to_write_is_refused(tmp_path, outside, name, there):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.config.touch()
+    target = (outside if name in ("samples", "best") else outside / "file") if there else outside / "none"
+    (run.path / name).symlink_to(target)
+    before = listing(outside)
+    with pytest.raises(InputError) as caught:
+        run.acquire()
+    assert str(caught.value).startswith(
+        f"{run.path / name} is a link, and nothing is written through one; put a copy"
+    )
+    assert listing(outside) == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_line_is_appended_through_a_link(tmp_path, outside, there):
+    run = RunDirectory(tmp_path)
+    run.metrics.symlink_to(outside / ("file" if there else "none"))
+    before = listing(outside)
+    with pytest.raises(InputError, match=r"metrics\.jsonl is a link"):
+        run.log([{"step": 1}])
+    assert listing(outside) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["config.toml", "manifest.json", ".config.toml.partial", ".manifest.json.partial"]
+)
+def test_what_is_replaced_replaces_links_and_not_what_they_lead_to(tmp_path, outside, name):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / name).symlink_to(outside / "file")
+    before = listing(outside)
+    run.write(run.config, "a")
+    run.write(run.manifest, "b")
+    assert listing(outside) == before
+    assert listing(run.path) == {"config.toml": b"a", "manifest.json": b"b"}
+    assert not any(path.is_symlink() for path in run.path.iterdir())
+
+
+def test_a_run_that_is_a_link_itself_is_a_run(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    run = RunDirectory(tmp_path / "run")
+    run.acquire()
+    run.log([{"step": 1}])
+    run.release()
+    assert steps(run) == [1]
+
+
+def test_checkpoints_may_be_on_another_disk_but_not_in_another_run(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.config.touch()
+    run.checkpoints.symlink_to(tmp_path / "disk")
+    with pytest.raises(InputError, match=r"checkpoints is a link to .*/disk, which is no folder; make it"):
+        run.acquire()
+    (tmp_path / "disk").mkdir()
+    run.acquire()
+    run.release()
+    run.checkpoints.unlink()
+    (tmp_path / "other" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "other" / "config.toml").touch()
+    run.checkpoints.symlink_to(tmp_path / "other" / "checkpoints")
+    with pytest.raises(InputError, match=r"checkpoints is a link into another run, .*/other; remove it"):
+        run.acquire()
+
+
+def test_a_line_after_one_that_was_cut_off_is_a_line_of_its_own(run):
+    run.metrics.write_text('{"step": 1}\n{"step": 2, "x')
+    run.log([{"step": 3}])
+    assert steps(run) == [1, 3]
+    run.metrics.write_text("x")  # of one byte
+    run.log([{"step": 1}])
+    assert run.metrics.read_text() == 'x\n{"step": 1}\n'

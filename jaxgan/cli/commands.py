@@ -287,7 +287,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.images is not None and options.reference is not None:
         images, reference = map(evaluate.open_reference, (options.images, options.reference))
         for line in dict.fromkeys((*sources.remarks_of(images), *sources.remarks_of(reference))):
-            _say(line)
+            say(line)
         found = evaluate.of_images(
             images,
             reference,

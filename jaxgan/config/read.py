@@ -16,7 +16,6 @@ For example:
 
 import copy
 import difflib
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,12 +24,17 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from jaxgan import reading
 from jaxgan.config.settings import OwnSettings, RunSettings, Settings
 from jaxgan.errors import InputError, Renamed
+from jaxgan.saying import cut
 from jaxgan.settings import Model, Registry
 
 TAGS = {"data": "source", "generator": "network", "discriminator": "network", "game": "family"}
 """Sections that can be of several kinds, and the key that says of which."""
+
+MOST = 10
+"""Faults of one config that are told, at most."""
 
 SECTIONS = ("run", "feed", "evaluation")
 """Sections of all runs."""
@@ -76,27 +80,27 @@ def deterministic(path: Path, overrides: Mapping[str, str]) -> bool:
     if "run.deterministic" in overrides:
         return _value(overrides["run.deterministic"]) is not False
     try:
-        run = tomllib.loads((path / "config.toml" if path.is_dir() else path).read_text("utf-8-sig")).get(
-            "run"
-        )
-    except (OSError, ValueError):
+        run = _table(path / "config.toml" if path.is_dir() else path).get("run")
+    except InputError:
         return True
     return not isinstance(run, dict) or run.get("deterministic") is not False
 
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        text = reading.text_of(path)
     except FileNotFoundError:
         others = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, others, 1)
         hint = f"did you mean {path.parent / near[0]}?" if near else "give the path of a .toml file"
         raise InputError(f"no such config: {path}; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"cannot read config {path}: {error.strerror or error}") from None
+    except reading.Faulty as error:
         raise InputError(f"cannot read config {path}: {error}") from None
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return reading.parsed_toml(text)
+    except reading.Faulty as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -185,7 +189,10 @@ def _validated(table: Mapping[str, Any], where: str, model: type[AnySettings]) -
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise InputError(f"{where}: " + "; ".join(_explain(e, model) for e in error.errors())) from None
+        faults = error.errors()
+        more = f"; and {len(faults) - MOST:,} more" if len(faults) > MOST else ""
+        told = "; ".join(_explain(fault, model) for fault in faults[:MOST])
+        raise InputError(f"{where}: {told}{more}") from None
 
 
 def _parse(
@@ -237,9 +244,9 @@ def _value(text: str) -> Any:
     try:
         # What ends the line, such as a comment or another key, fits into no array, and what goes on behind a comma
         # stands in none.
-        tomllib.loads(f"v = [{text}]")
-        return tomllib.loads(f"v = {text}")["v"]
-    except (ValueError, RecursionError):  # a number of 5,000 digits is a ValueError, too
+        reading.parsed_toml(f"v = [{text}]")
+        return reading.parsed_toml(f"v = {text}")["v"]
+    except reading.Faulty:
         return text
 
 
@@ -312,7 +319,7 @@ def _explain(error: Any, model: type[RunSettings]) -> str:
         )
         return f"{key}.{tag}: Input should be one of {expected}, got {named!r}; {hint}"
     text = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a valid list")  # TOML's word
-    return f"{key}: {text}, got {error['input']!r}"
+    return f"{key}: {text}, got {cut(repr(error['input']), 200)}"
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

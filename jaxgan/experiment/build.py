@@ -35,6 +35,12 @@ RENAMED: Mapping[str, str] = {"image": "real", "labelled_image": "labelled_real"
 """Fields of manifests that have another name now."""
 
 
+EXAMPLES = ("real", "input", "other", "labelled_real")
+"""Fields that are each an example as its domain has it."""
+AXES = {"label": 0, "text": 1, "embedding": 1}
+"""Of other fields, how many axes they have."""
+
+
 def build(
     settings: config.Settings,
     classes: Sequence[str],
@@ -175,10 +181,27 @@ def of_manifest(settings: config.RunSettings, manifest: Mapping[str, Any], own: 
         for name, (shape, dtype) in manifest.get("fields", {}).items()
     }
     domain = domains.described(manifest["domain"]) if "domain" in manifest else None
+    if lacking := [name for name in ("classes", "examples") if name not in manifest]:
+        raise InputError(f"its manifest.json says nothing of {lacking[0]}; restore it")
     known = manifest["classes"], manifest["examples"], fields
     if isinstance(settings, config.Settings):
+        _check_fields(fields, domain or Image())
         return build(settings, *known, domain)
     return build_own(settings, own, *known, domain or Image())
+
+
+def _check_fields(fields: Mapping[str, Field], domain: Domain) -> None:
+    """Refuses fields of a manifest that no source has, before families look into their shapes."""
+    try:
+        for name, field in fields.items():
+            if name in EXAMPLES:
+                domain.check(field)
+            elif len(field.shape) != AXES.get(name, len(field.shape)):
+                raise InputError(f"{name!r} is {field.dtype} {list(field.shape)}")
+    except InputError as error:
+        raise InputError(f"its manifest.json says what no data is: {error}; restore it") from None
+    if lacking := [name for name in ("real", "label") if fields and name not in fields]:
+        raise InputError(f"its manifest.json says nothing of the field {lacking[0]!r}; restore it")
 
 
 def initial(built: Built) -> State:

@@ -25,9 +25,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxgan import backends, config
+from jaxgan import backends, config, reading
 from jaxgan.data.sources.base import IMAGES
 from jaxgan.errors import InputError, replacing, writing
+from jaxgan.runs import stored
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -46,6 +47,7 @@ class RunDirectory:
         self.curves: Path = path / "curves.png"
         self.checkpoints: Path = path / "checkpoints"
         self.best: Path = path / "best"
+        self.best_score: Path = self.best / "score.json"
         self._lock = FileLock(path / ".lock")
 
     def acquire(self) -> None:
@@ -60,6 +62,7 @@ class RunDirectory:
                     f"{self.path} is not empty and not a run (it holds {strange}); give another --run-dir"
                 )
             self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_links()
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "permission denied")
             self._lock.acquire(timeout=0)
@@ -75,6 +78,25 @@ class RunDirectory:
     def release(self) -> None:
         """Gives the folder back."""
         self._lock.release()
+
+    def _refuse_links(self) -> None:
+        """Refuses links out of the folder but for `checkpoints`, which a user may keep on another disk.
+
+        Files that are replaced as a whole may be links: these are replaced, and not what they lead to.
+        """
+        for path in (self.samples, self.best, self.metrics, self.evaluation, Path(self._lock.lock_file)):
+            refuse_link(path)
+        if not self.checkpoints.is_symlink():
+            return
+        target = self.checkpoints.resolve()
+        if not target.is_dir():
+            raise InputError(
+                f"{self.checkpoints} is a link to {target}, which is no folder; make it, or remove the link"
+            )
+        if target.parent != self.path.resolve() and (target.parent / self.config.name).exists():
+            raise InputError(
+                f"{self.checkpoints} is a link into another run, {target.parent}; remove it, or link another folder"
+            )
 
     def _strange(self) -> str | None:
         """The name of something in the folder that no start of a run leaves there."""
@@ -100,35 +122,38 @@ class RunDirectory:
           InputError: If it is damaged, or missing from a run that has checkpoints.
         """
         try:
-            found = json.loads(self.manifest.read_text(encoding="utf-8"))
+            return stored.manifest_of(self.manifest)
         except FileNotFoundError:
             if self.checkpoints.exists():
                 raise InputError(
                     f"{self.manifest} is missing; restore it, or give another --run-dir"
                 ) from None
             return None
-        except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise InputError(f"{self.manifest} is damaged; restore it, or give another --run-dir")
-        return found
 
     def truncate(self, step: int, warn: Callable[[str], None]) -> None:
-        """Drops the logs' lines after `step`, and lines that are damaged, with a warning where it is not the last."""
-        for log in (self.metrics, self.evaluation):
-            if not log.exists():
-                continue
-            kept, damaged = [], []
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            for number, line in enumerate(lines, 1):
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line)
-                except (ValueError, KeyError, TypeError):
-                    damaged.append(number)
-            if damaged and damaged != [len(lines)]:
-                warn(f"{log}: line {damaged[0]} is damaged and left out ({len(damaged)} in all)")
-            self.write(log, "".join(f"{line}\n" for line in kept))
+        """Drops the logs' lines after `step`, and lines that are damaged or doubled; a warning says what is lost below.
+
+        A last line that was cut off as it was written is not worth one.
+        """
+        log = self.read_log()
+        if lost := log.lacks(step):
+            warn(f"{self.metrics}: {lost}; what is left of it is as it was written")
+        if self.metrics.exists():
+            self.write(self.metrics, "".join(f"{json.dumps(row)}\n" for row in log.up_to(step)))
+        if self.evaluation.exists():
+            self._truncate_scores(step, warn)
+
+    def _truncate_scores(self, step: int, warn: Callable[[str], None]) -> None:
+        kept, damaged, last = [], [], 0
+        for last, line in enumerate(reading.lines_of(self.evaluation), 1):
+            try:
+                if stored.score_of(line)["step"] <= step:
+                    kept.append(line)
+            except reading.Faulty:
+                damaged.append(last)
+        if damaged and damaged != [last]:
+            warn(f"{self.evaluation}: line {damaged[0]} is damaged and left out ({len(damaged)} in all)")
+        self.write(self.evaluation, "".join(f"{line}\n" for line in kept))
 
     def log(self, rows: list[dict[str, float]]) -> None:
         """Appends the metrics of steps; what is not finite is null, as JSON has no name for it."""
@@ -147,36 +172,45 @@ class RunDirectory:
         Raises:
           InputError: If a line is damaged.
         """
-        if not self.evaluation.exists():
-            return []
-        found = []
-        for number, line in enumerate(
-            self.evaluation.read_text(encoding="utf-8", errors="replace").splitlines(), 1
-        ):
-            try:
-                read = json.loads(line)
-                if "metric" in read:  # as older versions call it
-                    read = {"score": read.pop("metric"), **read}
-                found.append(read)
-                whole = {"score", "value", "step", "seed", "time", "protocol"} <= set(read)
-            except (ValueError, TypeError, AttributeError):
-                whole = False
-            if not whole:
-                raise InputError(f"{self.evaluation}: line {number} is damaged; remove it")
-        return found
+        return stored.scores_of(self.evaluation)
 
-    def read_metrics(self) -> list[dict[str, float | None]]:
-        """The log."""
-        if not self.metrics.exists():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+    def read_log(self) -> stored.Log:
+        """The log as far as it is whole, and what it has lost."""
+        return stored.log_of(self.metrics)
+
+    def read_metrics(self) -> list[stored.Row]:
+        """The whole lines of the log."""
+        return self.read_log().rows
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends one JSON object a line."""
-    lines = [json.dumps(row, allow_nan=False) for row in rows]
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    """Appends one JSON object a line, on a line of its own where the last one was cut off.
+
+    Raises:
+      InputError: The file is a link, which may lead anywhere.
+      RunError: It cannot be written.
+    """
+    lines = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
+    refuse_link(path)
+    with writing(path):
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        with os.fdopen(os.open(path, flags, 0o666), "r+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                lines = lines if file.read(1) == b"\n" else f"\n{lines}"
+            file.write(lines.encode())
+
+
+def refuse_link(path: Path) -> None:
+    """Refuses to write to what is a link: it is as likely to be a stranger's as the user's.
+
+    Raises:
+      InputError: It is one.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link, and nothing is written through one; put a copy of what it leads to in its place"
+        )
 
 
 def environment(devices: list[Any], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgan import config
-from jaxgan.runs.checkpoint import Checkpoints, Table, sha256
 from jaxgan.errors import InputError
+from jaxgan.runs.checkpoint import Checkpoints, Table, sha256
 from jaxgan.runs.directory import RunDirectory
+from jaxgan.saying import clean
 
 
 class Saved(NamedTuple):
@@ -76,24 +77,30 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     settings, manifest, step, table, note = load_run(path, warn)
     parameters: dict[str, int] = {}
     for name, value in table.items():
-        kind, *rest = name.split("/")
+        kind, _, rest = name.partition("/")
         if kind == "params":
-            parameters[rest[0]] = parameters.get(rest[0], 0) + int(np.size(value))
+            network = rest.partition("/")[0]
+            parameters[network] = parameters.get(network, 0) + int(np.size(value))
     return {
         "run": str(path),
         "name": settings.name,
         "seed": settings.seed,
         "step": step,
         "steps": settings.steps,
-        "skipped": int(table["skipped"]),
+        "skipped": int(np.sum(table.get("skipped", 0))),
         **note,
         "parameters": parameters,
         "versions": manifest.get("versions"),
         "devices": manifest.get("devices"),
         "deterministic": manifest.get("deterministic"),
         "git_commit": manifest.get("git_commit"),
+        **({"log": lost} if (lost := RunDirectory(path).read_log().lacks(step)) else {}),
         "checkpoints": Checkpoints(RunDirectory(path).checkpoints).steps(),
-        **{name: manifest[name] for name in ("origins", "origins_cover", "origins_changed") if name in manifest},
+        **{
+            name: manifest[name]
+            for name in ("origins", "origins_cover", "origins_changed")
+            if name in manifest
+        },
         "config_sha256": hashlib.sha256(
             json.dumps(settings.model_dump(), sort_keys=True).encode()
         ).hexdigest(),
@@ -106,8 +113,11 @@ def table(found: Mapping[str, Any]) -> str:
     """The same for people: a line for each entry."""
 
     def text(value: Any) -> str:
+        return clean(plain(value))
+
+    def plain(value: Any) -> str:
         if isinstance(value, Mapping):
             return ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in value.items())
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    return "\n".join(f"{name.replace('_', ' '):<18}{text(value)}" for name, value in found.items())
+    return "\n".join(f"{clean(name.replace('_', ' ')):<18}{text(value)}" for name, value in found.items())

@@ -101,7 +101,7 @@ def claimed(
 def together(manifest: Mapping[str, Any]) -> Any:
     """What a run's bits may depend on: which program it is in, and under "vmap" the seeds that share its operations."""
     by = manifest.get("seeds_by")
-    return by, manifest["seeds"] if by == "vmap" else None
+    return by, manifest.get("seeds") if by == "vmap" else None
 
 
 def check(run: RunDirectory, settings: config.RunSettings) -> None:

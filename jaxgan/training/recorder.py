@@ -24,10 +24,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import experiment, plots
+from jaxgan import experiment, plots, reading
 from jaxgan.errors import InputError, writing
 from jaxgan.families import Built
 from jaxgan.game import State
+from jaxgan.runs import stored
 from jaxgan.runs.checkpoint import Checkpoints, sha256, unflatten
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.training.signs import Watch
@@ -192,17 +193,21 @@ class Recorder:
         first = lines[0]
         if not better or first["value"] is None:
             return
-        note = self.folder.best / "score.json"
-        try:
-            best = json.loads(note.read_text(encoding="utf-8"))
-            beaten = best["protocol"] != first["protocol"] or better * (first["value"] - best["value"]) > 0
-        except (OSError, ValueError, KeyError, TypeError):
-            beaten = True
-        if beaten:
+        if self.beaten(first, better):
             self._best.save(self.step, state, self._note())
             self._best.wait()
             self._best.forget_others(self.step)
-            self.folder.write(note, json.dumps(first, indent=1))
+            self.folder.write(self.folder.best_score, json.dumps(first, indent=1))
+
+    def beaten(self, score: Mapping[str, Any], better: int) -> bool:
+        """Whether a score is better than the best so far, which is of another protocol or damaged, or there is none."""
+        try:
+            best = stored.score_of(reading.text_of(self.folder.best_score))
+        except (OSError, reading.Faulty):
+            return True
+        if best["protocol"] != score["protocol"] or best["value"] is None:
+            return True
+        return better * (score["value"] - best["value"]) > 0
 
     def save(self, state: Callable[[], State]) -> None:
         """Saves the state that is called for, unless that is done.
