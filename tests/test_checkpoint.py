@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, RunError
 from jaxgan.runs.checkpoint import Checkpoints, flatten, sha256, unflatten
 
 
@@ -177,3 +177,157 @@ def test_only_unfinished_saves_are_no_checkpoint(tmp_path):
     said = []
     assert saves.newest(said.append) is None
     assert len(said) == 1
+
+
+# What a stranger, or another program, may have put there
+
+
+def saved(folder, *steps):
+    saves = Checkpoints(folder)
+    for step in steps:
+        saves.save(step, {"x": jnp.full((1000,), step)})
+    saves.wait()
+    return saves
+
+
+def unlisted_flip(folder):
+    flip(folder)
+    (folder / "sha256.json").write_text("{}")
+
+
+def one_unlisted(folder):
+    digests = folder / "sha256.json"
+    listed = json.loads(digests.read_text())
+    file = folder / next(name for name in listed if (folder / name).stat().st_size)
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    del listed[str(file.relative_to(folder))]
+    digests.write_text(json.dumps(listed))
+
+
+def one_more(folder):
+    (folder / "d" / "more").write_text("x")
+
+
+def linked_part(folder):
+    part = folder / "d"
+    part.rename(folder.parent / "moved")
+    part.symlink_to(folder.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (unlisted_flip, "is not listed in sha256.json"),
+        (one_unlisted, "is not listed in sha256.json"),
+        (one_more, "d/more is not listed in sha256.json"),
+        (linked_part, "d is not listed in sha256.json"),
+        (
+            lambda folder: (folder / "sha256.json").write_text("[]"),
+            "sha256.json cannot be read (Input should be",
+        ),
+        (
+            lambda folder: (folder / "sha256.json").write_text('{"a": 1}'),
+            "sha256.json cannot be read (a: Input should",
+        ),
+        (
+            lambda folder: (folder / "sha256.json").write_text('{"a": "b"}'),
+            "sha256.json cannot be read (a: String should",
+        ),
+        (lambda folder: (folder / "sha256.json").write_text("[" * 100_000), "nested more than 64 deep"),
+        (lambda folder: (folder / "sha256.json").write_bytes(b"\xff"), "byte 0 is not UTF-8"),
+    ],
+)
+def test_what_the_digests_do_not_cover_counts_as_damaged(tmp_path, damage, why):
+    saves = saved(tmp_path / "c", 1, 2)
+    damage(tmp_path / "c" / "2")
+    said = []
+    step, table = saves.newest(said.append)
+    assert (step, table["x"][0]) == (1, 1)
+    (line,) = said
+    assert why in line
+    assert "\n" not in line
+
+
+def test_nothing_is_listed_that_lies_outside(tmp_path):
+    saves = saved(tmp_path / "c", 1)
+    (tmp_path / "outside").write_text("x")
+    digests = tmp_path / "c" / "1" / "sha256.json"
+    listed = json.loads(digests.read_text())
+    listed["../../outside"] = hashlib.sha256(b"x").hexdigest()
+    digests.write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"every checkpoint in .*/c is damaged"):
+        saves.newest(lambda line: None)
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    """A folder of other things, among them what looks like a checkpoint; and a link to it, as a run may have."""
+    folder = tmp_path / "scratch"
+    for name in ("2024", "3", "007", "999999999999999"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "photo.jpg").write_text(name)
+    (folder / "4").mkdir()
+    (folder / "4" / "_CHECKPOINT_METADATA").write_text("of another program that saves by Orbax")
+    (folder / "5.orbax-checkpoint-tmp-7").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(folder)
+    return folder
+
+
+def test_a_folder_shared_with_other_things_keeps_them(tmp_path, scratch):
+    place = tmp_path / "run" / "checkpoints"
+    others = {p.name for p in scratch.iterdir()}
+    photos = {str(p): p.read_text() for p in scratch.rglob("photo.jpg")}
+    saves = Checkpoints(place, keep=2)
+    for step in (10, 20, 30):
+        saves.save(step, {"x": jnp.int32(step)})
+    saves.wait()
+    assert saves.steps() == [20, 30]
+    assert {p.name for p in scratch.iterdir()} == {*others, "20", "30"}
+    assert saves.newest(fail)[0] == 30
+    flip(scratch / "30")
+    assert saves.newest(lambda line: None)[0] == 20
+    saves.forget_after(20)
+    assert {p.name for p in scratch.iterdir()} == {*others, "20"}
+    saves.forget_others(5)
+    assert {p.name for p in scratch.iterdir()} == others
+    assert {str(p): p.read_text() for p in scratch.rglob("photo.jpg")} == photos
+    assert (scratch / "4" / "_CHECKPOINT_METADATA").read_text().startswith("of another program")
+
+
+def test_a_save_where_something_else_is_fails_and_leaves_it(tmp_path, scratch):
+    saves = Checkpoints(tmp_path / "run" / "checkpoints")
+    saves.save(3, {"x": jnp.int32(3)})
+    with pytest.raises(
+        RunError, match=r"cannot save a checkpoint to .*/3: .*; what is there is no checkpoint, so move it"
+    ):
+        saves.wait()
+    assert (scratch / "3" / "photo.jpg").read_text() == "3"
+    assert not list(scratch.glob(".saving*"))
+
+
+@pytest.mark.parametrize("name", [".saving", ".saving-1", ".room", "1"])
+def test_nothing_is_written_or_deleted_through_a_link_in_the_folder(tmp_path, name):
+    outside, place = tmp_path / "outside", tmp_path / "c"
+    outside.mkdir()
+    place.mkdir()
+    (outside / "file").write_text("private")
+    (place / name).symlink_to(outside / "file" if name == ".room" else outside)
+    saves = Checkpoints(place)
+    saves.save(1, {"x": jnp.int32(1)})
+    try:
+        saves.wait()
+        assert saves.newest(fail)[0] == 1
+    except RunError:
+        assert name == "1"
+    saves.forget_others(7)
+    assert [(p.name, p.read_text()) for p in outside.iterdir()] == [("file", "private")]
+
+
+def test_what_an_older_version_left_unfinished_is_replaced(tmp_path):
+    saves = saved(tmp_path / "c", 1, 2)
+    unfinished(tmp_path / "c" / "2")
+    (tmp_path / "c" / "2.orbax-checkpoint-tmp-1").mkdir()
+    saved(tmp_path / "c", 2)
+    assert [p.name for p in sorted((tmp_path / "c").iterdir())] == ["1", "2"]
+    assert saves.newest(fail)[0] == 2

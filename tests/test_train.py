@@ -204,7 +204,7 @@ c._file_sha256 = lambda p: {KILL} if "/{{step}}/" in str(p) else hashed(p)""",
     "before the digests count": f"""
 import os, jaxgan.runs.checkpoint as c
 replace = os.replace
-os.replace = lambda a, b: {KILL} if "checkpoints/{{step}}/" in str(b) else replace(a, b)""",
+os.replace = lambda a, b: {KILL} if "/.saving/{{step}}/" in str(b) else replace(a, b)""",
     "while the log is written": f"""
 import os, jaxgan.runs.directory as r
 log = r.RunDirectory.log

@@ -1,7 +1,8 @@
 """Saving and restoring states, so that a damaged or unfinished save is never mistaken for a good one.
 
-A save counts once `sha256.json` stands in its folder: the SHA-256 of every file that Orbax wrote. Orbax by itself
-restores a flipped byte without a word. States are saved as flat tables of host arrays by path, so they can be
+A save counts once its folder has the name of its step, with `sha256.json` in it: the SHA-256 of every other file there.
+Orbax by itself restores a flipped byte without a word. The folder of the saves may be shared with other things: only
+saves are replaced or removed. States are saved as flat tables of host arrays by path, so they can be
 inspected without the program that made them.
 
 For example:
@@ -21,10 +22,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +36,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.errors import InputError, RunError, replacing
+from jaxgan.reading import Faulty
+from jaxgan.runs import stored
 
 Table = dict[str, np.ndarray]
 T = TypeVar("T")
 DIGESTS = "sha256.json"
 NOTE = "note.json"
 """What is said of a state, where there is something to say."""
+SAVING = ".saving"
+"""The folder in which a save is made ready, and how those begin that are being removed; nothing else is called so."""
+ORBAX = "_CHECKPOINT_METADATA"
+"""A file in all that Orbax writes: older versions of jaxgan left that without digests where a save was cut off."""
 OVERHEAD = 64 * 2**10
 """Bytes of metadata beside the arrays, at most about this many."""
 
@@ -117,10 +126,30 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the finished saves, ascending. They may still be damaged."""
+        return sorted(step for step, folder in self._folders() if (folder / DIGESTS).is_file())
+
+    def _folders(self) -> list[tuple[int, Path]]:
+        """All that is called as a step is."""
         if not self.directory.is_dir():
             return []
-        folders = (p for p in self.directory.iterdir() if p.name.isdecimal())
-        return sorted(int(p.name) for p in folders if (p / DIGESTS).is_file())
+        return [(int(p.name), p) for p in self.directory.iterdir() if _STEP.fullmatch(p.name)]
+
+    def _ours(self, folder: Path) -> bool:
+        """Whether a folder called as a step is a save, whole or not: nothing else is ever removed or replaced.
+
+        Where `directory` is a link, to a disk with more room, anything may lie beside the saves, also what Orbax wrote
+        for others.
+        """
+        marks = (DIGESTS,) if self.directory.is_symlink() else (DIGESTS, ORBAX)
+        return not folder.is_symlink() and any((folder / mark).is_file() for mark in marks)
+
+    def _remove(self, folder: Path) -> None:
+        if not self._ours(folder):
+            return
+        gone = self.directory / f"{SAVING}-{folder.name}"
+        with suppress(OSError):  # at once: what is half removed has perhaps lost its marks
+            folder = folder.rename(gone)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def save(self, step: int, tree: Any, note: Mapping[str, Any] | None = None) -> None:
         """Copies the tree to the host and writes it in the background, with a note; one save at a time.
@@ -142,40 +171,54 @@ class Checkpoints:
             pending.result()
 
     def _write(self, step: int, table: Table, note: Mapping[str, Any] | None) -> None:
-        folder = self.directory / str(step)
+        folder, place = self.directory / str(step), self.directory / SAVING
+        saving = place / str(step)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD)
+            self._clear(place)
+            self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD, place)
             with _one:
-                _checkpointer().save(folder, table, force=True)
+                _checkpointer().save(saving, table, force=True)
             if note:
-                (folder / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
-            files = {
-                str(p.relative_to(folder)): _file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
-            }
-            with replacing(folder / DIGESTS) as partial:
+                (saving / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
+            files = {p.relative_to(saving).as_posix(): _file_sha256(p) for p in _files(saving)}
+            with replacing(saving / DIGESTS) as partial:
                 partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
+            self._remove(folder)
+            saving.rename(folder)
         except Exception as error:  # Orbax and TensorStore raise many kinds, all of them a save that failed
-            for rest in (folder, *self.directory.glob(f"{step}.*")):
-                shutil.rmtree(rest, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
             raise RunError(
-                f"cannot save a checkpoint to {folder}: {_reason(error)}; free space there and run again"
+                f"cannot save a checkpoint to {folder}: {_reason(error)}; {self._hint(folder)} and run again"
             ) from error
+        shutil.rmtree(place, ignore_errors=True)
         for old in self.steps()[: -self.keep]:
             if not self.keep_every or old % self.keep_every:
-                shutil.rmtree(self.directory / str(old), ignore_errors=True)
-        for rest in self.directory.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(rest, ignore_errors=True)
+                self._remove(self.directory / str(old))
 
-    def _reserve(self, size: int) -> None:
+    def _hint(self, folder: Path) -> str:
+        in_the_way = folder.exists() and not self._ours(folder)
+        return "what is there is no checkpoint, so move it" if in_the_way else "free space there"
+
+    def _clear(self, place: Path) -> None:
+        """Makes the folder of saves that are under way, empty; a link of that name goes, and not what it leads to."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        for rest in (place, *self.directory.glob(f"{SAVING}-*")):
+            shutil.rmtree(rest, ignore_errors=True)
+        if not self.directory.is_symlink():
+            for rest in self.directory.glob("*.orbax-checkpoint-tmp*"):  # of older versions
+                shutil.rmtree(rest, ignore_errors=True)
+        place.mkdir()
+
+    def _reserve(self, size: int, place: Path) -> None:
         """Fails where the disk has no room for `size` bytes, with one reason, unlike Orbax's writers."""
-        probe = self.directory / ".room"
+        probe = place / "room"
         try:
-            with probe.open("wb") as file:
+            with probe.open("xb") as file:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)
-                elif shutil.disk_usage(self.directory).free < size:
+                elif shutil.disk_usage(place).free < size:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             probe.unlink(missing_ok=True)
@@ -184,27 +227,34 @@ class Checkpoints:
         """The table saved at `step`.
 
         Raises:
-          Damaged: If a file is missing, truncated or changed.
+          Damaged: If a file is missing, truncated, changed, or none of those that were saved.
         """
         folder = self.directory / str(step)
         try:
-            files = dict(json.loads((folder / DIGESTS).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise Damaged(f"{DIGESTS} cannot be read ({type(error).__name__})") from None
-        for name, digest in files.items():
-            if not (folder / name).is_file():
+            listed = stored.digests_of(folder / DIGESTS)
+        except Faulty as error:
+            raise Damaged(str(error)) from None
+        there = {p.relative_to(folder).as_posix() for p in _files(folder)} - {DIGESTS}
+        if other := sorted(there - set(listed)):
+            raise Damaged(f"{other[0]} is not listed in {DIGESTS}")
+        for name, digest in listed.items():
+            if name not in there or not (folder / name).is_file():
                 raise Damaged(f"{name} is missing")
             if _file_sha256(folder / name) != digest:
                 raise Damaged(f"{name} has changed since it was written")
         try:
-            return dict(_checkpointer().restore(folder))
+            table = dict(_checkpointer().restore(folder))
         except Exception as error:  # whatever Orbax makes of files that are not a checkpoint
             raise Damaged(_reason(error)) from error
+        if strange := [
+            name for name, value in table.items() if not isinstance(value, np.ndarray | np.generic)
+        ]:
+            raise Damaged(f"{strange[0]} is no array")
+        return table
 
     def note(self, step: int) -> dict[str, Any]:
         """What was noted with the save at `step`, which `read` found good; empty for nothing."""
-        path = self.directory / str(step) / NOTE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return stored.note_of(self.directory / str(step) / NOTE)
 
     def newest(self, warn: Callable[[str], None]) -> tuple[int, Table] | None:
         """The newest good save with a warning for each newer one that is damaged or unfinished.
@@ -212,12 +262,9 @@ class Checkpoints:
         Raises:
           InputError: If there are finished saves, and all are damaged.
         """
-        folders = (
-            {int(p.name) for p in self.directory.glob("*") if p.name.isdecimal()}
-            if self.directory.is_dir()
-            else set()
-        )
-        for step in sorted(folders, reverse=True):
+        for step, folder in sorted(self._folders(), reverse=True):
+            if self.directory.is_symlink() and not self._ours(folder):
+                continue
             try:
                 return step, self.read(step)
             except Damaged as error:
@@ -230,15 +277,24 @@ class Checkpoints:
 
     def forget_others(self, step: int) -> None:
         """Removes the saves of all other steps."""
-        for folder in self.directory.glob("*"):
-            if folder.name.isdecimal() and int(folder.name) != step:
-                shutil.rmtree(folder, ignore_errors=True)
+        for other, folder in self._folders():
+            if other != step:
+                self._remove(folder)
 
     def forget_after(self, step: int) -> None:
         """Removes the saves of later steps, which `newest` left out, once the run goes on from `step`."""
-        for folder in self.directory.glob("*") if self.directory.is_dir() else ():
-            if folder.name.isdecimal() and int(folder.name) > step:
-                shutil.rmtree(folder, ignore_errors=True)
+        for other, folder in self._folders():
+            if other > step:
+                self._remove(folder)
+
+
+_STEP = re.compile(r"0|[1-9][0-9]{0,9}")
+"""How a save's folder is called."""
+
+
+def _files(folder: Path) -> list[Path]:
+    """All that is in a folder and below but folders, links to these included."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()]
 
 
 def _file_sha256(path: Path) -> str:
