@@ -16,7 +16,9 @@ import csv
 import html
 import io
 import json
+import re
 import shlex
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +29,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import config, domains, experiment, families, plots
+from jaxgan import config, domains, experiment, families, plots, saying
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
@@ -65,6 +67,11 @@ MEDIA = {
     ".mp4": "video/mp4",
 }
 """What browsers show and play, by the ending of a file."""
+
+FORMATS = {".png": "PNG", ".gif": "GIF", ".jpg": "JPEG"}
+"""What Pillow calls the pictures that it reads."""
+PIXELS = 2**26
+"""Most pixels of a picture that is shown."""
 
 Say = Callable[[str], None]
 
@@ -134,7 +141,7 @@ def write(paths: Sequence[Path], out: Path, say: Say, owns: Sequence[Own | None]
 
 
 def _text(value: object) -> str:
-    return html.escape(str(value))
+    return html.escape(saying.lines(str(value)))
 
 
 def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
@@ -143,12 +150,18 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     settings, manifest = trained.built.config, folder.read_manifest() or {}
     if trained.built.open(None).fingerprint != manifest.get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
-    rows, scored = folder.read_metrics(), folder.read_evaluation()
+    log, scored = folder.read_log(), folder.read_evaluation()
+    rows = log.rows
     parts = [
         f'<h1 id="run{number}">{_text(settings.name)}, seed {settings.seed}</h1>',
         f"<p>{_text(path)}, step {trained.step:,} of {settings.steps:,}</p>",
     ]
-    parts += [f'<p class="warning">{_text(line)}</p>' for line in warnings(rows)]
+    lost = log.lacks(trained.step)
+    told = [
+        *([f"The log is not whole: {lost}. What is shown is as it was written."] if lost else []),
+        *warnings(rows),
+    ]
+    parts += [f'<p class="warning">{_text(line)}</p>' for line in told]
     parts.append(_scores(path, scored))
     if rows:
         curves = _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))
@@ -254,14 +267,31 @@ def _width(png: bytes) -> int:
         return image.width * -(-SIDE // max(image.size))
 
 
+def _is_picture(content: bytes, ending: str) -> bool:
+    """Whether bytes are the picture that the ending of their file says, as a whole."""
+    try:
+        for look in ("verify", "load"):  # each needs the file anew
+            with Image.open(io.BytesIO(content), formats=[FORMATS[ending]]) as image:
+                if image.width * image.height > PIXELS:
+                    return False
+                getattr(image, look)()
+    except Exception:  # Pillow raises many kinds where a file is damaged
+        return False
+    return True
+
+
 def _embedded(file: Path) -> str:
-    """A file in the page: pictures are shown, sounds and films played, tables and texts read."""
-    kind, size = MEDIA.get(file.suffix, ""), file.stat().st_size
+    """A file in the page: pictures are shown, sounds and films played, tables and texts read; links are left out."""
+    kind, size = MEDIA.get(file.suffix, ""), file.lstat().st_size
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return f'<p class="note">{_text(file.name)} is a link or no file, and not shown here.</p>'
     if size > LARGEST:
         return (
             f'<p class="note">{_text(file.name)} is too large to be shown here ({size / 2**20:.0f} MB).</p>'
         )
     content = file.read_bytes()
+    if file.suffix in FORMATS and not _is_picture(content, file.suffix):
+        return f'<p class="note">{_text(file.name)} is damaged, and not shown here.</p>'
     if file.suffix == ".png":
         width = _width(content)
         return f'<img class="pixels" alt="samples" style="width: {width}px" src="{_data(content, ".png")}">'
@@ -296,14 +326,22 @@ def _written(domain: domains.Domain, shown: Shown, folder: Path, name: str) -> l
     return files
 
 
+def _sheets(folder: Path, ending: str) -> list[Path]:
+    """The sheets of a run by their steps; none where their folder is a link, which may lead anywhere."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    named = re.compile(rf"step_[0-9]{{8,10}}{re.escape(ending)}")
+    return sorted(file for file in folder.iterdir() if named.fullmatch(file.name))
+
+
 def _slider(folder: RunDirectory, built: families.Built, number: int) -> str:
     """Sheets of samples over time, one way of showing them below the other."""
     parts = []
     for ending in built.domain.sheets:
-        files = sorted(folder.samples.glob(f"step_*{ending}")) if folder.samples.is_dir() else []
+        files = _sheets(folder.samples, ending)
         if not files:
             continue
-        fit = max(1, LARGEST_OF_ALL // max(1, max(file.stat().st_size for file in files)))
+        fit = max(1, LARGEST_OF_ALL // max(1, max(file.lstat().st_size for file in files)))
         chosen = sorted({round(i) for i in np.linspace(len(files) - 1, 0, min(FRAMES, len(files), fit))})
         frames = [(int(files[i].stem.removeprefix("step_")), _embedded(files[i])) for i in chosen]
         step, last = frames[-1]
