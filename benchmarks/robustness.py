@@ -4,7 +4,7 @@ Each kind makes one small run first, then tries to break it many times. A try fa
 never saved, where a run does not end in the bits of the run that nobody touched, or where what is said is not one line.
 
     python benchmarks/robustness.py                               # all kinds, some minutes
-    python benchmarks/robustness.py --only fuzz --number 10000
+    python benchmarks/robustness.py --only fuzz --number 2000
 """
 
 import argparse
@@ -41,7 +41,7 @@ TRAIN = [
     *("--discriminator.depth", "1", "--run.sample_every", "20", "--run.window", "5"),
     *("--run.checkpoint_every", str(EVERY), "--steps", str(STEPS)),
 ]
-NUMBER = {"kill": 20, "flip": 40, "disk": 10, "fuzz": 2000}
+NUMBER = {"kill": 20, "flip": 200, "disk": 10, "fuzz": 10_000}
 """Tries by kind."""
 
 
