@@ -18,7 +18,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from jaxgan import config, experiment, plots, report
+from jaxgan import config, experiment, pages, plots, report
 from jaxgan.errors import InputError, RunError
 from jaxgan.experiment import provenance
 from jaxgan.public import Run
@@ -309,7 +309,7 @@ def _manifest(run: Path) -> None:
     provenance.differs(found, ())
     together(found)
     shlex.join([*report._again(folder, settings, found), *found.get("command", [])])
-    report._text(json.dumps(found, indent=1)).encode()
+    pages.text(json.dumps(found, indent=1)).encode()
     inspection.table(found)
     try:
         experiment.of_manifest(settings, found)

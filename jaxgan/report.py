@@ -11,25 +11,19 @@ For example:
     jaxgan.errors.InputError: runs/lost is not a run: it has no config.toml; ...
 """
 
-import base64
-import csv
-import html
-import io
 import json
 import re
 import shlex
-import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from jaxgan import config, domains, experiment, families, plots, saying
+from jaxgan import config, domains, experiment, families, pages, plots
 from jaxgan.data import stream
 from jaxgan.data.order import indices
 from jaxgan.data.sources import Source, example_bytes
@@ -43,8 +37,6 @@ from jaxgan.scoring import classification, compare, features, scores
 
 FRAMES = 40
 """Most sample grids in the slider."""
-SIDE = 560
-"""Pixels to which small pictures are enlarged, about."""
 NEIGHBOURS, SHOWN = 5, 8
 """Nearest training images of so many samples."""
 SEARCHED = 10_000
@@ -53,26 +45,8 @@ WALK, WALKS = 10, 5
 """Images in a walk between latents, and walks."""
 LOOKED_AT, LOOKED_AT_BYTES = 2000, 2**24
 """Held-out examples of which a family makes its pictures, at most, and their bytes."""
-LINES = 40
-"""Lines of a file of text or of a table that are shown, at most."""
-LARGEST, LARGEST_OF_ALL = 2**24, 2**26
-"""Bytes of a file that is shown, and of all sheets over time, at most."""
-MEDIA = {
-    ".png": "image/png",
-    ".gif": "image/gif",
-    ".jpg": "image/jpeg",
-    ".svg": "image/svg+xml",
-    ".wav": "audio/wav",
-    ".ogg": "audio/ogg",
-    ".mp4": "video/mp4",
-}
-"""What browsers show and play, by the ending of a file."""
-
-FORMATS = {".png": "PNG", ".gif": "GIF", ".jpg": "JPEG"}
-"""What Pillow calls the pictures that it reads."""
-PIXELS = 2**26
-"""Most pixels of a picture that is shown."""
-
+LARGEST_OF_ALL = 2**26
+"""Bytes of all sheets over time, at most."""
 Say = Callable[[str], None]
 
 STYLE = """
@@ -123,25 +97,21 @@ def write(paths: Sequence[Path], out: Path, say: Say, owns: Sequence[Own | None]
     title = paths[0].name if len(paths) == 1 else f"{len(paths)} runs"
     links, together = "", ""
     if len(paths) > 1:
-        names = (f'<a href="#run{i}">{_text(path.name)}</a>' for i, path in enumerate(paths))
+        names = (f'<a href="#run{i}">{pages.text(path.name)}</a>' for i, path in enumerate(paths))
         links = f"<nav>{' '.join(names)}</nav>"
         try:
             table = compare.table(compare.compare(paths))
-            together = f'<h2>Side by side</h2><pre class="scores">{_text(table)}</pre>'
+            together = f'<h2>Side by side</h2><pre class="scores">{pages.text(table)}</pre>'
         except InputError as error:
-            together = f'<h2>Side by side</h2><p class="note">Not comparable: {_text(error)}</p>'
+            together = f'<h2>Side by side</h2><p class="note">Not comparable: {pages.text(error)}</p>'
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>jaxgan: {_text(title)}</title><style>{STYLE}</style></head><body>\n"
+        f"<title>jaxgan: {pages.text(title)}</title><style>{STYLE}</style></head><body>\n"
         f"{links}{together}{''.join(bodies)}<script>{SCRIPT}</script></body></html>\n"
     )
     with replacing(out) as partial:
         partial.write_text(page, encoding="utf-8")
-
-
-def _text(value: object) -> str:
-    return html.escape(saying.lines(str(value)))
 
 
 def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
@@ -153,38 +123,41 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     log, scored = folder.read_log(), folder.read_evaluation()
     rows = log.rows
     parts = [
-        f'<h1 id="run{number}">{_text(settings.name)}, seed {settings.seed}</h1>',
-        f"<p>{_text(path)}, step {trained.step:,} of {settings.steps:,}</p>",
+        f'<h1 id="run{number}">{pages.text(settings.name)}, seed {settings.seed}</h1>',
+        f"<p>{pages.text(path)}, step {trained.step:,} of {settings.steps:,}</p>",
     ]
     lost = log.lacks(trained.step)
     told = [
         *([f"The log is not whole: {lost}. What is shown is as it was written."] if lost else []),
         *warnings(rows),
     ]
-    parts += [f'<p class="warning">{_text(line)}</p>' for line in told]
+    parts += [f'<p class="warning">{pages.text(line)}</p>' for line in told]
     parts.append(_scores(path, scored))
     if rows:
         curves = _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))
         dashed = "by step; the dashed line is a discriminator that cannot tell"
         parts += [
             "<h2>Curves</h2>",
-            _figure(curves, dashed if plots.judged(rows) else "by step", "drawn"),
+            pages.figure(curves, dashed if plots.judged(rows) else "by step", "drawn"),
         ]
     over_time = {name: x for name, x in _by_step(scored).items() if len(x) > 1}
     if over_time:
         drawn = _drawn(lambda file: plots.scores(over_time, file))
-        parts += ["<h2>Scores while training</h2>", _figure(drawn, "dashed: real images against each other")]
+        parts += [
+            "<h2>Scores while training</h2>",
+            pages.figure(drawn, "dashed: real images against each other"),
+        ]
     parts += [_slider(folder, trained.built, number), _samples(trained)]
     again = shlex.join(_again(folder, settings, manifest))
     command = shlex.join(manifest.get("command", []))
     parts += [
-        f"<h2>To repeat it</h2><pre>{_text(again)}</pre>",
+        f"<h2>To repeat it</h2><pre>{pages.text(again)}</pre>",
         (
             '<p class="note">The same configuration, software and machine give the same bits. '
-            f"It was last started as: {_text(command)}</p>"
+            f"It was last started as: {pages.text(command)}</p>"
         ),
-        f"<h2>Configuration</h2><pre>{_text(settings.to_toml())}</pre>",
-        f"<h2>Environment</h2><pre>{_text(json.dumps(manifest, indent=1))}</pre>",
+        f"<h2>Configuration</h2><pre>{pages.text(settings.to_toml())}</pre>",
+        f"<h2>Environment</h2><pre>{pages.text(json.dumps(manifest, indent=1))}</pre>",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -207,7 +180,7 @@ def warnings(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
 
 def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
     if not scored:
-        return f'<h2>Scores</h2><p class="note">Not scored yet: jaxgan evaluate {_text(path)}</p>'
+        return f'<h2>Scores</h2><p class="note">Not scored yet: jaxgan evaluate {pages.text(path)}</p>'
     newest: dict[str, list[Mapping[str, Any]]] = {}
     for line in scored:
         same = newest.setdefault(line["score"], [])
@@ -218,12 +191,12 @@ def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
     head, *rest = scores.rows(lines)
     steps = [str(each[0]["step"]) for each in newest.values()]
     cells = [
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in (*row, step)) + "</tr>"
+        "<tr>" + "".join(f"<td>{pages.text(cell)}</td>" for cell in (*row, step)) + "</tr>"
         for row, step in zip(rest, steps, strict=True)
     ]
-    head = "".join(f"<th>{_text(x)}</th>" for x in (*head, "step"))
+    head = "".join(f"<th>{pages.text(x)}</th>" for x in (*head, "step"))
     protocol = scores.describe({line["score"]: line["protocol"] for line in lines})
-    notes = "".join(f'<p class="note">{_text(line)}</p>' for line in protocol.splitlines())
+    notes = "".join(f'<p class="note">{pages.text(line)}</p>' for line in protocol.splitlines())
     return f'<h2>Scores</h2><div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>{notes}'
 
 
@@ -248,75 +221,10 @@ def _drawn(draw: Callable[[Path], None]) -> bytes:
         return file.read_bytes()
 
 
-def _figure(png: bytes, caption: str, kind: str = "") -> str:
-    shown = f'<img class="{kind}" alt="{_text(caption)}" src="{_data(png, ".png")}">'
-    return _captioned(shown, caption)
-
-
-def _captioned(shown: str, caption: str) -> str:
-    return f'<figure class="wide">{shown}<figcaption>{_text(caption)}</figcaption></figure>'
-
-
-def _data(content: bytes, ending: str) -> str:
-    return f"data:{MEDIA[ending]};base64,{base64.b64encode(content).decode()}"
-
-
-def _width(png: bytes) -> int:
-    """How many pixels wide a picture is shown: small ones larger, with every pixel made a square of pixels."""
-    with Image.open(io.BytesIO(png)) as image:
-        return image.width * -(-SIDE // max(image.size))
-
-
-def _is_picture(content: bytes, ending: str) -> bool:
-    """Whether bytes are the picture that the ending of their file says, as a whole."""
-    try:
-        for look in ("verify", "load"):  # each needs the file anew
-            with Image.open(io.BytesIO(content), formats=[FORMATS[ending]]) as image:
-                if image.width * image.height > PIXELS:
-                    return False
-                getattr(image, look)()
-    except Exception:  # Pillow raises many kinds where a file is damaged
-        return False
-    return True
-
-
-def _embedded(file: Path) -> str:
-    """A file in the page: pictures are shown, sounds and films played, tables and texts read; links are left out."""
-    kind, size = MEDIA.get(file.suffix, ""), file.lstat().st_size
-    if not stat.S_ISREG(file.lstat().st_mode):
-        return f'<p class="note">{_text(file.name)} is a link or no file, and not shown here.</p>'
-    if size > LARGEST:
-        return (
-            f'<p class="note">{_text(file.name)} is too large to be shown here ({size / 2**20:.0f} MB).</p>'
-        )
-    content = file.read_bytes()
-    if file.suffix in FORMATS and not _is_picture(content, file.suffix):
-        return f'<p class="note">{_text(file.name)} is damaged, and not shown here.</p>'
-    if file.suffix == ".png":
-        width = _width(content)
-        return f'<img class="pixels" alt="samples" style="width: {width}px" src="{_data(content, ".png")}">'
-    if kind.startswith("image/"):
-        return f'<img alt="samples" src="{_data(content, file.suffix)}">'
-    if kind:
-        player = kind.split("/")[0]
-        return f'<{player} controls src="{_data(content, file.suffix)}"></{player}>'
-    try:
-        lines = content.decode().split("\n")
-        rows = list(csv.reader(io.StringIO(content.decode()))) if file.suffix == ".csv" else []
-    except (UnicodeDecodeError, csv.Error):
-        return f'<p class="note">{_text(file.name)} cannot be shown here.</p>'
-    lines = lines[:-1] if lines[-1] == "" else lines
-    more = f'<p class="note">{len(lines) - LINES:,} more lines</p>' if len(lines) > LINES else ""
-    if file.suffix != ".csv":
-        return f"<pre>{_text(chr(10).join(lines[:LINES]))}</pre>{more}"
-    cells = ("".join(f"<td>{_text(cell)}</td>" for cell in row) for row in rows[:LINES])
-    return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>{more}'
-
-
 def _sheet(domain: domains.Domain, shown: Shown) -> str:
     """Samples as the domain shows them, in all of its ways."""
     with tempfile.TemporaryDirectory() as folder:
-        return "".join(map(_embedded, _written(domain, shown, Path(folder), "sheet")))
+        return "".join(map(pages.embedded, _written(domain, shown, Path(folder), "sheet")))
 
 
 def _written(domain: domains.Domain, shown: Shown, folder: Path, name: str) -> list[Path]:
@@ -343,7 +251,7 @@ def _slider(folder: RunDirectory, built: families.Built, number: int) -> str:
             continue
         fit = max(1, LARGEST_OF_ALL // max(1, max(file.lstat().st_size for file in files)))
         chosen = sorted({round(i) for i in np.linspace(len(files) - 1, 0, min(FRAMES, len(files), fit))})
-        frames = [(int(files[i].stem.removeprefix("step_")), _embedded(files[i])) for i in chosen]
+        frames = [(int(files[i].stem.removeprefix("step_")), pages.embedded(files[i])) for i in chosen]
         step, last = frames[-1]
         name = f"{number}{ending.removeprefix('.')}"
         held = json.dumps(frames).replace("</", "<\\/")
@@ -365,11 +273,11 @@ def _samples(trained: sample.Trained) -> str:
     if built.given:
         plain = f"what it was made from ({', '.join(built.given)}), the sample, and the real one"
     shown = experiment.shown(built, made, experiment.examples(built, count))
-    parts = ["<h2>Samples of the last checkpoint</h2>", _captioned(_sheet(domain, shown), plain)]
+    parts = ["<h2>Samples of the last checkpoint</h2>", pages.captioned(_sheet(domain, shown), plain)]
     if built.latents:
         walks = Shown(sample.images(trained, WALK * WALKS, 0, walk=WALK), columns=WALK)
         text = "each row walks from one latent to the next"
-        parts += ["<h2>Walks between latents</h2>", _captioned(_sheet(domain, walks), text)]
+        parts += ["<h2>Walks between latents</h2>", pages.captioned(_sheet(domain, walks), text)]
     parts += [f"<h2>Nearest training {domain.plural}</h2>", _neighbours(trained, made[:SHOWN])]
     return "\n".join([*parts, *_pictures(trained)])
 
@@ -396,7 +304,7 @@ def _pictures(trained: sample.Trained) -> list[str]:
         parts.append(f"<p>{text}</p>")
     with tempfile.TemporaryDirectory() as folder:
         for caption, files in of_family(trained, Path(folder)):
-            parts.append(_captioned("".join(map(_embedded, files)), caption))
+            parts.append(pages.captioned("".join(map(pages.embedded, files)), caption))
     return parts
 
 
@@ -462,7 +370,7 @@ def _neighbours(trained: sample.Trained, made: np.ndarray) -> str:
         for example, nearest in zip(made, order, strict=True)
     ]
     by = f"features of {network.name}" if network else "all of their numbers"
-    return _captioned(
+    return pages.captioned(
         _sheet(domain, Shown(np.concatenate(rows), columns=len(rows[0]))),
         f"left a sample, then the nearest of {count:,} training {domain.plural} by {by}: equal ones would be copies",
     )

@@ -29,6 +29,7 @@ ROOMS: dict[int, dict[str, str]] = {
         "optimizers": "optimizers, from their settings",
         "layers": "the pieces that networks are made of; convolutions that are fast on CPUs",
         "parallel": "devices: the only file that names pmap, meshes, shardings or the number of devices",
+        "pages": "files and texts in a page of HTML",
         "plots": "curves, scores and points as PNG",
     },
     4: {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pydantic import Field as Bounds
 
-from jaxgan import config, domains, experiment, report
+from jaxgan import config, domains, experiment, pages
 from jaxgan.cli import main
 from jaxgan.data.sources import DATA, Data, Field, source
 from jaxgan.domains import DOMAINS, REAL, Domain, Shown, domain
@@ -478,12 +478,12 @@ def test_labelled_examples_are_decoded_too(monkeypatch):
 
 
 def test_a_report_says_what_is_too_large_or_broken(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "LARGEST", 400_000)
+    monkeypatch.setattr(pages, "LARGEST", 400_000)
     (tmp_path / "large.txt").write_text("x" * 400_001)
-    assert "large.txt is too large to be shown here (0 MB)" in report._embedded(tmp_path / "large.txt")
+    assert "large.txt is too large to be shown here (0 MB)" in pages.embedded(tmp_path / "large.txt")
     (tmp_path / "broken.csv").write_text("x" * 200_000)  # a cell of more than csv takes
-    assert "broken.csv cannot be shown here" in report._embedded(tmp_path / "broken.csv")
+    assert "broken.csv cannot be shown here" in pages.embedded(tmp_path / "broken.csv")
     (tmp_path / "odd.csv").write_text('"a\u2028b\nc",<d>\n')
-    assert report._embedded(tmp_path / "odd.csv").count("<tr>") == 1
+    assert pages.embedded(tmp_path / "odd.csv").count("<tr>") == 1
     (tmp_path / "bytes.txt").write_bytes(b"\xff")
-    assert "cannot be shown here" in report._embedded(tmp_path / "bytes.txt")
+    assert "cannot be shown here" in pages.embedded(tmp_path / "bytes.txt")
