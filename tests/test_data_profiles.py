@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from jaxgan.data import ImageFolder, images, prepare, profiles
-from jaxgan.data.sources import TFDS
+from jaxgan.data.sources import TFDS, digest_files
 
 
 def profile(gamma: float, colorants: np.ndarray | None) -> bytes:
@@ -69,6 +69,8 @@ def test_colours_become_srgb(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - pixels).max() > 20
     source = ImageFolder(tmp_path / "set", 16, 3)
     assert source.remarks[0].endswith("of 1 images 1 from another colour profile to sRGB")
+    before = source.fingerprint  # the pixels of older versions were others
+    assert before != digest_files([("a.png", tmp_path / "set" / "a.png")], ())
     report = prepare(str(tmp_path / "set"), tmp_path / "out", progress=False)
     assert report.remarks == source.remarks
     assert np.array_equal(TFDS(None, tmp_path / "out", "train", 16, 3)[0]["real"], found)

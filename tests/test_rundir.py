@@ -246,6 +246,20 @@ def test_other_data_is_refused(tmp_path):
         check_manifest(machine(data_fingerprint="def"), machine(), tmp_path, pytest.fail)
 
 
+def test_another_range_of_deep_images_is_refused(tmp_path):
+    """Runs of before ranges were chosen had one alone, that of all 16 bits, and did not name it."""
+
+    def of(*span):
+        return machine(domain={"domain": "image", "ranges": {"real": list(span)}})
+
+    older = machine(domain={"domain": "image"})
+    check_manifest(older, of(0, 65535), tmp_path, pytest.fail)
+    check_manifest(of(0, 4095), of(0.0, 4095.0), tmp_path, pytest.fail)
+    for was, now in ((older, of(0, 4095)), (of(0, 1023), of(0, 4095)), (of(0, 4095), older)):
+        with pytest.raises(InputError, match="the data is of domain"):
+            check_manifest(was, now, tmp_path, pytest.fail)
+
+
 def test_a_manifest_is_read_back_and_a_broken_one_named(run):
     assert run.read_manifest() is None
     run.write(run.manifest, json.dumps(machine()))

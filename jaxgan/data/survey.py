@@ -3,11 +3,11 @@
 For example:
 
     >>> for name, top in (("a", 700), ("b", 3000)):  # 12 bits of 16
-    ...     Image.fromarray(np.array([[0, top]], np.uint16)).save(f"{name}.png")
+    ...     Image.fromarray(np.array([[0, top], [1, 2]], np.uint16)).save(f"{name}.png")
     >>> Path("c.png").touch()
     >>> found = survey([Path("a.png"), Path("b.png"), Path("c.png")])
     >>> found.span, found.grey, found.sizes, found.unreadable
-    ((0.0, 4095.0), True, {(2, 1): 0}, {2: 'the file is empty'})
+    ((0.0, 4095.0), True, {(2, 2): 0}, {2: 'the file is empty'})
     >>> found.converted()
     '2 of more than 8 bits, values 0 to 4095'
 """
@@ -33,6 +33,7 @@ from jaxgan.errors import InputError
 SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 """The greatest values of 8, 10, 12, 14 and 16 bits."""
 CONVERTED = {
+    "cropped": "cropped to their central square",
     "profile": "from another colour profile to sRGB",
     "unusable": "with a colour profile that cannot be used",
     "alpha": "with transparency, laid on white",
@@ -219,6 +220,8 @@ def _look(path: Path, whole: bool) -> "_Look | str":
 
 def _kinds(image: Image.Image) -> Iterator[str]:
     """How an image that was opened is converted as it is read, by its header."""
+    if image.width != image.height:
+        yield "cropped"
     profile = profiles.state(image)
     if profile in ("other", "unusable"):
         yield "profile" if profile == "other" else "unusable"

@@ -94,7 +94,8 @@ class Image(Domain):
     def reader(self, name: str, field: Field, files: Sequence[Path]) -> Reader:
         """Files of more than 8 bits have the range of the images that a run was trained on, or one of their own."""
         seen = survey(files, whole=False, span=self.ranges.get(name))
-        told = [f"of {seen.count} images {seen.converted()}"] if seen.converted() else []
+        converted = seen.converted("cropped")
+        told = [f"of {seen.count} images {converted}"] if converted else []
         return Reader(lambda file: images.read_whole(file, field.shape[2], seen.span), told)
 
     def save(self, example: np.ndarray, out: Path) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jaxgan import backends, config, reading
+from jaxgan.data.images import FULL
 from jaxgan.data.sources.base import IMAGES
 from jaxgan.errors import InputError, replacing, writing
 from jaxgan.runs import stored
@@ -247,7 +248,8 @@ def check_manifest(
                 f"the weights of {name} are not those that {where} was trained with; restore them, or give another "
                 "--run-dir"
             )
-    if (was := old.get("domain", IMAGES)) != (now := new.get("domain", IMAGES)):
+    was, now = old.get("domain", IMAGES), new.get("domain", IMAGES)
+    if _without_usual(was) != _without_usual(now):
         raise InputError(
             f"the data is of domain {now}, and that of {where} was of {was}; restore it, or give another --run-dir"
         )
@@ -264,6 +266,16 @@ def check_manifest(
             f"{', '.join(changed)} changed since {where} was last written: "
             "results will agree to rounding, not to the bit"
         )
+
+
+def _without_usual(domain: Mapping[str, Any]) -> dict[str, Any]:
+    """A domain without ranges that images always had, which older runs do not name."""
+    found = dict(domain)
+    ranges = found.pop("ranges", None)
+    kept = {
+        name: list(span) for name, span in (ranges or {}).items() if tuple(span) not in FULL.values()
+    }
+    return {**found, "ranges": kept} if kept else found
 
 
 def _installed(name: str) -> bool:

@@ -240,7 +240,7 @@ def _kept(seen: Survey) -> Iterator[str]:
     if deep := seen.counts["deep"] + seen.counts["wide"]:
         span = f", black at {seen.span[0]:.7g} and white at {seen.span[1]:.7g}" if seen.span else ""
         yield f"{deep} of {seen.count} images are of more than 8 bits, and get 16{span}"
-    if converted := seen.converted("alpha", "deep", "wide"):
+    if converted := seen.converted("cropped", "alpha", "deep", "wide"):
         yield f"of {seen.count} images {converted}"
 
 

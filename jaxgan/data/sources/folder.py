@@ -96,6 +96,11 @@ class Readable(NamedTuple):
     """What users are to be told of it."""
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """What a fingerprint says besides files: what is left out, and that colours are not those of the files."""
+        return (*self.left_out, *(("colours converted to sRGB",) if self.survey.counts["profile"] else ()))
+
+    @property
     def domain(self) -> Mapping[str, Any]:
         """What the images are, if they are "real"."""
         return domain({"real": self.survey.span})
@@ -169,7 +174,7 @@ class ImageFolder:
         The paths of what cannot be read count, too.
         """
         return digest_files(
-            ((file, self.path / file) for file in self.files), (*self.classes, *self._read.left_out)
+            ((file, self.path / file) for file in self.files), (*self.classes, *self._read.marks)
         )
 
     @property

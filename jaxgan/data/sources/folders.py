@@ -76,10 +76,12 @@ class Pairs:
         ours, theirs = scan(self.path), None if self.inputs is None else unlabelled(self.inputs)
         if theirs:
             _check_names(ours, theirs)
-        first = readable(ours, strict, span)
+        first = readable(
+            ours, strict, span, *(() if theirs else ("cropped",))
+        )  # it is whole halves that are cropped
         second = readable(theirs, strict, span) if theirs else first
         self.classes: tuple[str, ...] = ours.classes
-        self._files, self._labels, self._left_out = first.files, first.labels, [*first.left_out]
+        self._files, self._labels, self._marks = first.files, first.labels, first.marks
         self._spans = first.survey.span, second.survey.span
         self.remarks: tuple[str, ...] = first.remarks
         if self.inputs is not None:
@@ -87,7 +89,7 @@ class Pairs:
             whole = [i for i, file in enumerate(first.files) if _stem(file) in of_inputs]
             self._files, self._labels = [first.files[i] for i in whole], first.labels[whole]
             self._partners = [of_inputs[_stem(file)] for file in self._files]
-            self._left_out += second.left_out
+            self._marks += second.marks
             self.remarks = _remarks(first, second, len(whole), self.path)
             _check_classes(self.path, self.classes, self._labels)
 
@@ -112,9 +114,9 @@ class Pairs:
         """As of `sources.ImageFolder`, over both folders."""
         files = [(file, self.path / file) for file in self._files]
         if self.inputs is None:
-            return digest_files(files, (*self.classes, self.direction, *self._left_out))
+            return digest_files(files, (*self.classes, self.direction, *self._marks))
         files += [(file, self.inputs / file) for file in self._partners]
-        return digest_files(files, (*self.classes, *self._left_out))
+        return digest_files(files, (*self.classes, *self._marks))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -233,11 +235,9 @@ class Unpaired:
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over both folders."""
         first = digest_files(
-            ((file, self.path / file) for file in self._files), (*self.classes, *self._read.left_out)
+            ((file, self.path / file) for file in self._files), (*self.classes, *self._read.marks)
         )
-        second = digest_files(
-            ((file, self.other / file) for file in self._others), self._read_others.left_out
-        )
+        second = digest_files(((file, self.other / file) for file in self._others), self._read_others.marks)
         return hashlib.sha256(f"{first} {second}".encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -332,7 +332,7 @@ class Captions:
     @property
     def fingerprint(self) -> str:
         """As of `sources.ImageFolder`, over the captions too."""
-        more = (*self.classes, *self.captions, *self._read.left_out)
+        more = (*self.classes, *self.captions, *self._read.marks)
         return digest_files(((file, self.path / file) for file in self._files), more)
 
     @property
