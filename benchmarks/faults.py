@@ -76,8 +76,8 @@ FAULTS: Mapping[str, Fault] = {
     "wrong-label-order": Fault(
         "classes of a folder are numbered from the last name to the first",
         "jaxgan/data/sources/folder.py",
-        "labels.extend([label] * len(found))",
-        "labels.extend([len(below) - 1 - label] * len(found))",
+        "np.arange(len(below), dtype=np.int32)",
+        "np.arange(len(below) - 1, -1, -1, dtype=np.int32)",
     ),
     "forgotten-count": Fault(
         "a resumed run begins the schedules of its optimizers again",

@@ -5,7 +5,7 @@ For example:
     >>> from PIL import Image
     >>> for name in ("boot", "coat"):
     ...     Path("garments", name).mkdir(parents=True)
-    ...     Image.new("L", (6, 4)).save(f"garments/{name}/a.png")
+    ...     Image.new("L", (4, 4)).save(f"garments/{name}/a.png")
     >>> source = FolderData(path="garments", resolution=2, channels=1).open()
     >>> source.classes, [int(source[i]["label"]) for i in range(2)], source[0]["real"].shape
     (('boot', 'coat'), [0, 1], (2, 2, 1))
