@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import Captions, ImageFolder, Pairs, Unpaired, files, images, prepare
+from jaxgan.data.preparing import packages
 from jaxgan.data.sources import TFDS, CaptionsData, FolderData, PairsData, TFDSData, UnpairedData, remarks
 from jaxgan.errors import InputError
 from jaxgan.sampling.translate import jobs
@@ -150,6 +151,9 @@ def test_pipes_never_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "set" / "b0.txt")
     with pytest.raises(InputError, match=r"b0\.txt: is a pipe"):
         Captions(tmp_path / "set", 4, 1)
+    os.mkfifo(tmp_path / "LICENSE")
+    with pytest.raises(InputError, match=r"LICENSE: is a pipe"):
+        packages.read(packages.Package("npm", "openmoji", "17.0.0"), tmp_path, lambda name: name == "LICENSE")
     os.mkfifo(tmp_path / "train-images-idx3-ubyte")
     (tmp_path / "train-labels-idx1-ubyte").touch()
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte: is a pipe"):

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from jaxgan.data.files import irregular
 from jaxgan.errors import InputError
 
 _SECONDS = 900
@@ -125,6 +126,8 @@ def _of_folder(folder: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
             path = Path(top, file)
             name = path.relative_to(folder).as_posix()
             if wanted(name):
+                if kind := irregular(path):
+                    raise InputError(f"{path}: is {kind}, and no file of a package; mend that")
                 try:
                     found[name] = path.read_bytes()
                 except OSError as error:
