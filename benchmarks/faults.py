@@ -64,8 +64,8 @@ FAULTS: Mapping[str, Fault] = {
     "window-off-by-one": Fault(
         "every window but the first reads the examples of one step later",
         "jaxgan/data/feed.py",
-        "self._seed, self._length, start, count, self._turns",
-        "self._seed, self._length, start + (start > 0), count, self._turns",
+        "self._seed, self._order, start, count, *shape",
+        "self._seed, self._order, start + (start > 0), count, *shape",
     ),
     "stale-average": Fault(
         "averages follow the parameters from before the step",

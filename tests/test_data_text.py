@@ -90,8 +90,13 @@ def test_prepared_data_knows_its_captions(tmp_path: Path, monkeypatch: pytest.Mo
     assert remarks_of(TFDS(None, tmp_path / "out", resolution=4, text_length=74)) == ()
     (line,) = remarks_of(TFDS(None, tmp_path / "out", resolution=4, text_length=70))
     assert line.startswith("2 of 3 captions are cut to 70 bytes, and some may be equal")
-    (tmp_path / "out" / "captions.json").unlink()
-    assert remarks_of(source) == ()
+    for damaged in ("[]", '{"train": {"bytes": {"x": 1}}}', "{"):
+        (tmp_path / "out" / "captions.json").write_text(damaged)
+        assert remarks_of(source) == ()
+    monkeypatch.undo()
+    (shard,) = (tmp_path / "out").glob("*array_record*")
+    shard.write_bytes(bytes(100))  # told of where an example is read
+    assert remarks_of(TFDS(None, tmp_path / "out", resolution=4)) == ()
 
 
 @pytest.mark.parametrize("listed", [False, True])
