@@ -103,6 +103,28 @@ def test_commands_on_a_damaged_file_end_in_one_line_that_names_it(run, capsys, n
         assert (str(run / name) in said) or not reads or empty, said
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/60/sha256.json", "checkpoints/60/note.json"])
+@pytest.mark.parametrize("how", [how for how in BAD if BAD[how] is not None])
+def test_commands_go_on_with_what_is_whole(run, capsys, name, how):
+    damage.place(run / name, BAD[how])
+    code, said = ended(capsys, "inspect", run)
+    assert code == 0
+    if name != "metrics.jsonl":
+        assert f"checkpoint {run / 'checkpoints' / '60'} is left out: " in said
+        return
+    torn = how in (
+        "empty",
+        "deep",
+        "long",
+        "wrong",
+        "not text",
+    )  # no line, or one alone, as a write leaves it
+    capsys.readouterr()
+    assert cli.main(["inspect", str(run)]) == 0
+    lost = "60 steps missing (the first is 1)" + ("" if torn else ", 2 lines damaged (line 1)")
+    assert f"log               {lost}" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [

@@ -38,7 +38,7 @@ RENAMED: Mapping[str, str] = {"image": "real", "labelled_image": "labelled_real"
 EXAMPLES = ("real", "input", "other", "labelled_real")
 """Fields that are each an example as its domain has it."""
 AXES = {"label": 0, "text": 1, "embedding": 1}
-"""Of other fields, how many axes they have."""
+"""The number of axes of other fields."""
 
 
 def build(

@@ -35,7 +35,7 @@ from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.game import State
-from jaxgan.runs.directory import RunDirectory
+from jaxgan.runs.directory import RunDirectory, refuse_link
 from jaxgan.sampling import sample
 from jaxgan.scoring import features
 from jaxgan.scoring.features import Network
@@ -112,6 +112,7 @@ def of_run(
     """
     trained = sample.load(path, say, best=best, own=own)
     folder = RunDirectory(path)
+    refuse_link(folder.evaluation)  # before it takes time
     train = trained.built.open(None)
     if train.fingerprint != (folder.read_manifest() or {}).get("data_fingerprint"):
         raise InputError(f"the data is not the data that {path} was trained on; restore it")
