@@ -1,5 +1,6 @@
 """Experiments in and out of TOML, and what is said of those that are wrong."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -317,3 +318,44 @@ def test_determinism_is_known_before_anything_is_checked(tmp_path):
     path.write_text("nonsense [")
     assert config.deterministic(path, {})
     assert config.deterministic(tmp_path / "nowhere.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = " + "[" * 100_000, "is not valid TOML: it is nested more than 64 deep"),
+        (".".join(["a"] * 2000) + " = 1", "is not valid TOML: it is nested more than 64 deep"),
+        ("steps = " + "9" * 5000, "is not valid TOML: an integer has more than 64 bits"),
+        (
+            "name = 3\nsteps = []",
+            "name: Input should be a valid string, got 3; steps: Input should be a valid integer",
+        ),
+    ],
+)
+def test_a_damaged_config_is_one_short_line(tmp_path, text, why):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    for load in (config.load, config.load_any):
+        with pytest.raises(InputError) as caught:
+            load(path)
+        assert str(caught.value).startswith(str(path))
+        assert why in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert config.deterministic(path, {})
+
+
+def test_what_is_wrong_is_cut_and_counted(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(f'name = "a"\nsteps = "{"x" * 1_000_000}"\n' + "".join(f"k{i} = 1\n" for i in range(500)))
+    with pytest.raises(InputError) as caught:
+        config.load_any(path)
+    said = str(caught.value)
+    assert len(said) < 3000
+    assert re.search(r"; and \d+ more$", said)
+    assert "[999,802 characters left out]" in said
+
+
+def test_a_mark_of_utf8_before_a_config_is_read_over(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (config.shipped("mlp")).read_bytes())
+    assert config.load(path) == config.load(config.shipped("mlp"))
