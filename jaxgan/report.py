@@ -196,7 +196,9 @@ def _scores(path: Path, scored: Sequence[Mapping[str, Any]]) -> str:
     ]
     head = "".join(f"<th>{pages.text(x)}</th>" for x in (*head, "step"))
     protocol = scores.describe({line["score"]: line["protocol"] for line in lines})
-    notes = "".join(f'<p class="note">{pages.text(line)}</p>' for line in protocol.splitlines())
+    notes = "".join(
+        f'<p class="note">{pages.text(line)}</p>' for line in (*scores.notes(lines), *protocol.splitlines())
+    )
     return f'<h2>Scores</h2><div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>{notes}'
 
 

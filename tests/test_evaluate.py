@@ -430,3 +430,11 @@ def test_what_cannot_be_computed_is_left_out_with_a_line(runs):
     assert "memorisation" not in found
     assert lines == ["memorisation is left out: it needs a split of test data"]
     assert groups.chosen(["all"], domains.Image().scores, frozenset(), said) == domains.Image().scores
+
+
+def test_few_images_are_told_with_their_scores(runs, capsys):
+    assert main(["evaluate", str(runs / "s0"), "--num", "60", "--scores", "frechet", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "FD (fashion-cnn): 60 images are few for 128 features: at least " in out
+    (line,) = RunDirectory(runs / "s0").read_evaluation()
+    assert line["note"] in out

@@ -320,7 +320,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(lines, indent=1))
     else:
         protocols = {line["score"]: line["protocol"] for line in lines}
-        print(f"{scores.columns(scores.rows(lines))}\n\n{scores.describe(protocols)}")
+        notes = "".join(f"\n{note}" for note in scores.notes(lines))
+        print(f"{scores.columns(scores.rows(lines))}\n{notes}\n{scores.describe(protocols)}")
     return 0
 
 

@@ -337,7 +337,7 @@ def of_images(
 
 
 def line(score: Score, step: int, seed: int, digest: str) -> dict[str, Any]:
-    """A score as it is written down; what is not finite is null."""
+    """A score as it is written down; what is not finite is null, and a note is there where there is one."""
 
     def finite(x: float) -> float | None:
         return float(x) if math.isfinite(x) else None
@@ -354,4 +354,5 @@ def line(score: Score, step: int, seed: int, digest: str) -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"jaxgan": __version__, "jax": jax.__version__, "numpy": np.__version__},
         "protocol": dict(score.protocol),
+        **({"note": score.note} if score.note else {}),
     }

@@ -25,7 +25,7 @@ import numpy as np
 from jaxgan.domains import Domain, Image
 from jaxgan.errors import InputError
 from jaxgan.networks.classifier import Classifier
-from jaxgan.scoring import formulas
+from jaxgan.scoring import formulas, remarks
 from jaxgan.scoring.formulas import accuracy as downstream
 
 SIMILAR = 2000
@@ -106,6 +106,8 @@ class Group(NamedTuple):
     """Whether it looks at features, or logits, of a network."""
     needs: frozenset[str] = frozenset()
     """What it needs besides: some of "train", "test", "labels" and "pairs"."""
+    notes: Callable[[Seen, Values, Values], Mapping[str, str]] = lambda seen, values, floors: {}
+    """What has to be known of values besides, given them and those of real images, by name; see `remarks`."""
 
 
 def halves(compute: Callable[[Seen], Values]) -> Callable[[Seen], Values]:
@@ -220,11 +222,13 @@ def _pairs(seen: Seen) -> Values:
         "ssim": formulas.ssim(made, truth, data_range=255),
         "l1": formulas.absolute(made, truth),
     }
-    with np.errstate(
-        invalid="ignore"
-    ):  # an image that is met exactly has an infinite ratio, and then there is no error
-        means = {name: formulas.Estimate.of(each) for name, each in found.items()}
-    return {name: (mean.value, mean.error) for name, mean in means.items()}
+    found["psnr"] = found["psnr"][
+        np.isfinite(found["psnr"])
+    ]  # images that are met exactly: see `remarks.of_pairs`
+    return {
+        name: (float(each.mean()), formulas.standard_error(each)) if len(each) else (math.inf, math.nan)
+        for name, each in found.items()
+    }
 
 
 def _pairs_of_baseline(seen: Seen) -> Values:
@@ -250,7 +254,13 @@ def register(*groups: Group) -> None:
 
 
 register(
-    Group({"frechet": "{title}"}, _frechet, halves(_frechet), better={"frechet": -1}),
+    Group(
+        {"frechet": "{title}"},
+        _frechet,
+        halves(_frechet),
+        better={"frechet": -1},
+        notes=remarks.of_frechet,
+    ),
     Group(
         {"frechet_infinity": "{title} at infinity"},
         _frechet_infinity,
@@ -258,6 +268,7 @@ register(
         {"sizes": 15, "smallest": "half"},
         better={"frechet_infinity": -1},
         slow=True,
+        notes=remarks.of_frechet_infinity,
     ),
     Group(
         {"kernel": "kernel distance"},
@@ -272,6 +283,7 @@ register(
         of_real(_inception_score),
         {"splits": 10},
         better={"inception_score": 1},
+        notes=remarks.of_inception_score,
     ),
     Group(
         {name: name for name in OF_MANIFOLD},
@@ -279,6 +291,7 @@ register(
         halves(_manifold),
         {"k": 3, "density_k": NEIGHBOURS},
         better=dict.fromkeys(OF_MANIFOLD, 1),
+        notes=remarks.of_manifold,
     ),
     Group(
         {"diversity": "MS-SSIM of pairs"},
@@ -299,6 +312,7 @@ register(
         _gan_test,
         _gan_test_of_real,
         better={"gan_test": 1},
+        notes=remarks.of_gan_test,
         needs=frozenset({"labels"}),
     ),
     Group(
@@ -320,6 +334,7 @@ register(
         better={"psnr": 1, "ssim": 1, "l1": -1},
         looks_at=ALL,
         features=False,
+        notes=remarks.of_pairs,
         needs=frozenset({"pairs"}),
     ),
 )

@@ -208,11 +208,14 @@ class Scorer:
                 if "train" in group.needs and self.train is not None:
                     parameters["n_train"] = len(self.train.features)
                 values = self._compute(group, group.compute, seen)
+                notes = group.notes(seen, values, self._floors)
                 for name in group.titles:
                     if name in self.chosen:
                         title = group.titles[name].format(title=self.network.title)
                         scored = (*values[name], self._floors[name][0])
-                        found.append(Score(name, title, *scored, {**protocol, **parameters}))
+                        found.append(
+                            Score(name, title, *scored, {**protocol, **parameters}, notes.get(name, ""))
+                        )
         return found
 
     def _compute(self, group: Group, how: Callable[[Seen], Values], seen: Seen, of: str = "") -> Values:

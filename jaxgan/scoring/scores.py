@@ -34,6 +34,8 @@ class Score(NamedTuple):
     """The same score of real images."""
     protocol: Mapping[str, Any]
     """All that must agree before this score may be compared with another."""
+    note: str = ""
+    """What has to be known of it besides, such as how far few images move it; empty for nothing."""
 
 
 def mean(values: Sequence[float]) -> tuple[float, float]:
@@ -69,11 +71,21 @@ def rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         each = [line for line in lines if line["score"] == name]
         value, error = each[0]["value"], each[0]["error"]
         known = [line["value"] for line in each if line["value"] is not None]
-        if len(known) > 1:
+        if len(each) > 1 and known:
             value, error = mean(known)
+        few = f" ({len(known)} of {len(each)} seeds)" if len(known) < len(each) else ""
         shown = (number(value), number(error, 2), number(each[0]["floor"]), better(name))
-        found.append((each[0]["title"], *shown))
+        found.append((f"{each[0]['title']}{few}", *shown))
     return found
+
+
+def notes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What has to be known of scores besides, each once, with the titles of those that it is of."""
+    found: dict[str, dict[str, None]] = {}
+    for line in lines:
+        if note := line.get("note"):
+            found.setdefault(note, {})[line["title"]] = None
+    return [f"{', '.join(titles)}: {note}" for note, titles in found.items()]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

@@ -6,12 +6,13 @@ Features come from a network; `jaxgan evaluate` says which, with every score.
 from jaxgan.scoring.formulas.errors import standard_error
 from jaxgan.scoring.formulas.frechet import (
     Moments,
+    frechet_bias,
     frechet_distance,
     frechet_error,
     frechet_infinity,
     moments,
 )
-from jaxgan.scoring.formulas.inception import inception_score
+from jaxgan.scoring.formulas.inception import inception_bias, inception_score
 from jaxgan.scoring.formulas.kernel import Estimate, kernel_distance
 from jaxgan.scoring.formulas.modes import GRID, RING, Modes, class_modes, gaussian_modes
 from jaxgan.scoring.formulas.neighbours import Manifold, Memorisation, manifold, memorisation, nearest
@@ -28,10 +29,12 @@ __all__ = [
     "absolute",
     "class_modes",
     "diversity",
+    "frechet_bias",
     "frechet_distance",
     "frechet_error",
     "frechet_infinity",
     "gaussian_modes",
+    "inception_bias",
     "inception_score",
     "kernel_distance",
     "manifold",

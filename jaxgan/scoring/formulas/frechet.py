@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.scoring.formulas.errors import standard_error
+from jaxgan.scoring.formulas.errors import halves, standard_error
 from jaxgan.scoring.formulas.features import shuffled, table
 
 BLOCK = 4096
@@ -134,6 +134,29 @@ def frechet_error(real: Moments, fake: ArrayLike, *, strata: ArrayLike | None = 
         squares = np.einsum("ij,ij->i", part, part) - np.einsum("ij,ij->i", mapped, mapped)
         influences[start : start + BLOCK] = 2 * part @ apart + squares
     return standard_error(influences, strata)
+
+
+def frechet_bias(real: ArrayLike, fake: ArrayLike, *, strata: ArrayLike | None = None) -> float:
+    """How much of the Frechet distance comes from the small numbers of images, about.
+
+    The bias falls as 1 / N, so halves of both sets have twice as much: the difference is the bias. Where there are
+    fewer images than features it falls more slowly, and this is too little.
+
+    Args:
+      real: Real features `[N, d]`.
+      fake: Generated features `[M, d]`.
+      strata: Of the generated images, see `jaxgan.scoring.formulas.errors.halves`.
+
+    Raises:
+      ValueError: If there are fewer than four rows of either, or the widths differ.
+    """
+    x = table(real, "real features", 4)
+    y = table(fake, "generated features", 4, x.shape[1])
+    first, other = halves(len(x))[0], halves(len(y), strata)[0]
+    of_halves = [
+        frechet_distance(moments(x[first == part]), moments(y[other == part])) for part in (True, False)
+    ]
+    return float(np.mean(of_halves)) - frechet_distance(moments(x), moments(y))
 
 
 class Extrapolated(NamedTuple):
