@@ -75,6 +75,10 @@ def test_of_means_by_hand():
     assert standard_error(values, [3, 3, 3, 3]) == standard_error(values)
     assert np.isnan(standard_error([1.0]))
     assert np.isnan(standard_error(values, [0, 1, 2, 3]))
+    assert np.isnan(
+        standard_error([0.1 + 0.2, 0.3, 0.3])
+    )  # alike but for rounding: nothing tells how far others are
+    assert np.isnan(standard_error([0.0, 0.0, 5.0, 5.0], [7, 7, 8, 8]))
 
 
 def test_of_independent_events_by_hand():

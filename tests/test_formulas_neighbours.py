@@ -36,7 +36,7 @@ def test_of_equal_and_of_distant_sets(rng):
 def test_blocks_far_from_the_origin_change_nothing(rng, monkeypatch):
     x, y = rng.normal(size=(40, 3)), rng.normal(size=(35, 3))
     whole, distances = manifold(x, y), nearest(x, y)
-    monkeypatch.setattr("jaxgan.scoring.formulas.neighbours.BYTES", 8 * 35 * 7)
+    monkeypatch.setattr("jaxgan.scoring.formulas.distances.BYTES", 8 * 35 * 7)
     assert manifold(x + 1e5, y + 1e5)[:4] == whole[:4]
     found = nearest(x, y)
     np.testing.assert_allclose(found[0], distances[0], rtol=1e-9)

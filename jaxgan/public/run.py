@@ -273,8 +273,8 @@ class Run:
           progress: Whether to draw progress bars.
 
         Returns:
-          A line for each score and seed: "score", "value", "error", "floor", "protocol" and more; "note" where something
-          has to be known besides.
+          A line for each score and seed: "score", "value", "error", "floor", "protocol" and more; "note" where there is
+          something to be known besides.
 
         Raises:
           InputError: A score cannot be computed, or the data is not that which the run was trained on.

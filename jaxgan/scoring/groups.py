@@ -185,9 +185,7 @@ def _gan_test(seen: Seen) -> Values:
     if width != seen.classes:
         raise InputError(f"gan_test needs features that tell the {seen.classes} classes; these tell {width}")
     right = seen.fake.logits.argmax(1) == seen.fake.labels
-    found = float(np.mean(right))
-    error = formulas.standard_error(right, seen.fake.labels) if 0 < found < 1 else math.nan
-    return {"gan_test": (found, error)}
+    return {"gan_test": (float(np.mean(right)), formulas.standard_error(right, seen.fake.labels))}
 
 
 def _gan_test_of_real(seen: Seen) -> Values:

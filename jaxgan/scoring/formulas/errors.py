@@ -7,8 +7,8 @@ For example:
 
     >>> standard_error([0.0, 1.0, 2.0, 3.0])  # the deviation over the root of how many there are
     0.6454972243679028
-    >>> standard_error([0.0, 0.0, 5.0, 5.0], strata=[7, 7, 8, 8])  # two of each class in any choice
-    0.0
+    >>> standard_error([0.0, 1.0, 5.0, 6.0], strata=[7, 7, 8, 8])  # two of each class in any choice
+    0.35355339059327373
     >>> covered = np.array([[0.2, 0.4], [0.3, 0.3]])  # by one half of the images, and by the other
     >>> round(error_of_share(0.5, covered), 3)
     0.109
@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike
 
 from jaxgan.scoring.formulas.features import shuffled
 
+ALIKE = 1e-12
+"""Relative differences below this are rounding."""
 SPLITS = 16
 """How often images are split into halves."""
 
@@ -33,7 +35,8 @@ def standard_error(influences: ArrayLike, strata: ArrayLike | None = None) -> fl
         if not given.
 
     Returns:
-      The error; NaN where there are not more images than strata.
+      The error; NaN where there are not more images than strata, and where all add the same, so that there is no spread
+      to be seen.
     """
     values = np.asarray(influences, np.float64)
     kinds = np.zeros(len(values), int) if strata is None else np.unique(strata, return_inverse=True)[1]
@@ -42,6 +45,8 @@ def standard_error(influences: ArrayLike, strata: ArrayLike | None = None) -> fl
     if free < 1:
         return float("nan")
     apart = values - (np.bincount(kinds, values) / counts)[kinds]
+    if np.abs(apart).max() <= ALIKE * np.abs(values).max():
+        return float("nan")
     return float(np.sqrt(apart @ apart / (len(values) * free)))
 
 

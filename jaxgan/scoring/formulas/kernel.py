@@ -31,8 +31,7 @@ class Estimate(NamedTuple):
     def of(cls, parts: ArrayLike) -> "Estimate":
         """The mean of parts that have no image in common, and its standard error, which is NaN where there is one."""
         values = np.asarray(parts, np.float64)
-        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-        return cls(float(values.mean()), float(error), values)
+        return cls(float(values.mean()), standard_error(values), values)
 
 
 def subsets(n: int, size: int, number: int, seed: int) -> np.ndarray:

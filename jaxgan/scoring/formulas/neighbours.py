@@ -17,49 +17,17 @@ For example:
     (1.0, 0.5)
 """
 
-import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan.scoring.formulas.distances import Block, Distances
 from jaxgan.scoring.formulas.errors import error_of_share, halves, standard_error
 from jaxgan.scoring.formulas.features import table
 
-BYTES = 2**27
-"""Memory of a block of distances."""
 MANY = 64
 """Generated features near a real one of which any half holds some."""
-
-
-def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances from rows of a to all of b, `[rows, M]`, a block of rows at a time, all in the same memory."""
-    center = b.mean(0, dtype=np.float64)  # distances far from the origin lose digits
-    b = b - center
-    lengths = np.einsum("ij,ij->i", b, b)
-    step = max(1, BYTES // (8 * len(b)))
-    block = np.empty((min(step, len(a)), len(b)))
-    for start in range(0, len(a), step):
-        rows = slice(start, start + step)
-        part = a[rows] - center
-        squares = np.matmul(part, b.T, out=block[: len(part)])
-        squares *= -2
-        squares += lengths
-        squares += np.einsum("ij,ij->i", part, part)[:, None]
-        yield rows, np.maximum(squares, 0, out=squares)
-
-
-def _radii(x: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
-    """Squared distances from each row to its kth nearest others, `[len(ks), N]`."""
-    found = np.empty((len(ks), len(x)))
-    for rows, squares in _blocks(x, x):
-        block = np.arange(len(squares))
-        squares[block, rows.start + block] = np.inf  # not to itself
-        squares.partition([k - 1 for k in ks], 1)
-        for i, k in enumerate(ks):
-            found[i, rows] = squares[:, k - 1]
-    return found
 
 
 class Manifold(NamedTuple):
@@ -82,37 +50,23 @@ class Manifold(NamedTuple):
 class _Halves:
     """Recall and coverage by halves of the generated features, which tell what these two spread by."""
 
-    def __init__(self, fake: np.ndarray, k: int, strata: ArrayLike | None) -> None:
-        first = halves(len(fake), strata)
+    def __init__(self, near: np.ndarray, which: np.ndarray, k: int, strata: ArrayLike | None) -> None:
+        """Takes the distances of generated features to some nearest others, in order, and which these are."""
+        first = halves(len(near), strata)
         self.masks = np.stack([first, ~first], 1)  # [splits, 2, M]
         self.recalled, self.covered = np.zeros((2, *self.masks.shape[:2]), int)
-        # A neighbour's neighbour: in a half, the kth nearest is among these but for one in hundreds.
-        near, which = _nearest_others(fake, min(4 * k + 4, len(fake) - 1))
         ranks = np.cumsum(self.masks[:, :, which], -1, dtype=np.int32)
         at = np.minimum((ranks < k).sum(-1), near.shape[1] - 1)
         self.radii = np.take_along_axis(near[None, None], at[..., None], -1)[..., 0]
         self.reach = near[:, -1]
 
-    def see(self, squares: np.ndarray, within: np.ndarray) -> None:
-        """Counts in a block of distances, and of those within balls of density."""
-        rows, columns = _some(squares <= self.reach)
-        inside = self.masks[:, :, columns] & (squares[rows, columns] <= self.radii[:, :, columns])
-        self.recalled += _hit(rows, inside)
+    def see(self, block: Block, within: np.ndarray) -> None:
+        """Counts in a block of distances, and of those within balls of density; what is near a ball's edge is in it."""
+        rows, columns = _some(block.squares <= self.reach + block.off)
+        near = block.squares[rows, columns] - block.off
+        self.recalled += _hit(rows, self.masks[:, :, columns] & (near <= self.radii[:, :, columns]))
         rows, columns = _some(within)
         self.covered += _hit(rows, self.masks[:, :, columns])
-
-
-def _nearest_others(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances from each row to its k nearest others, in order, and which these are, `[N, k]` each."""
-    found, which = np.empty((len(x), k)), np.empty((len(x), k), int)
-    for rows, squares in _blocks(x, x):
-        block = np.arange(len(squares))
-        squares[block, rows.start + block] = np.inf  # not to itself
-        near = squares.argpartition(k - 1, 1)[:, :k]
-        each = np.take_along_axis(squares, near, 1)
-        order = each.argsort(1)
-        found[rows], which[rows] = (np.take_along_axis(of, order, 1) for of in (each, near))
-    return found, which
 
 
 def _some(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,40 +103,44 @@ def manifold(
         raise ValueError(f"k is {k} and density_k {density_k}; they must be at least 1")
     x = table(real, "real features", max(k, density_k) + 1)
     y = table(fake, "generated features", k + 1, x.shape[1])
-    narrow, wide = _radii(x, (k, density_k))
-    (others,) = _radii(y, (k,))
-    parts = _Halves(y, k, strata)
+    narrow, wide = _nearest(Distances(x), max(k, density_k))[0][:, [k - 1, density_k - 1]].T
+    # In a half, the kth nearest is among these but for one in hundreds.
+    near, which = _nearest(Distances(y), min(4 * k + 4, len(y) - 1))
+    others, parts = near[:, k - 1], _Halves(near, which, k, strata)
     inside, balls, recalled, covered = np.zeros(len(y), bool), np.zeros(len(y), int), 0, 0
-    for rows, squares in _blocks(x, y):
-        inside |= (squares <= narrow[rows, None]).any(0)
-        recalled += np.count_nonzero((squares <= others).any(1))
-        within = squares <= wide[rows, None]
+    for block in Distances(x, y).blocks():
+        inside |= block.within(narrow[block.rows, None]).any(0)
+        recalled += np.count_nonzero(block.within(others).any(1))
+        within = block.within(wide[block.rows, None])
         covered += np.count_nonzero(within.any(1))
         balls += np.count_nonzero(within, 0)
-        parts.see(squares, within)
+        parts.see(block, within)
     precision, recall, coverage = float(inside.mean()), float(recalled / len(x)), float(covered / len(x))
     errors = (
-        standard_error(inside, strata) if 0 < precision < 1 else math.nan,
+        standard_error(inside, strata),
         error_of_share(recall, parts.recalled / len(x)),
-        standard_error(balls / density_k, strata) if balls.any() else math.nan,
+        standard_error(balls / density_k, strata),
         error_of_share(coverage, parts.covered / len(x)),
     )
     return Manifold(precision, recall, float(balls.mean()) / density_k, coverage, balls, errors)
 
 
 def nearest(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The distance from each row of a to the nearest of b, and which that is, each `[N]`.
+    """The distance from each row of a to the nearest of b, and which that is, the first of equal ones, each `[N]`.
 
     Raises:
       ValueError: If either is no finite table, or the widths differ.
     """
     y = table(b, "the features searched")
     x = table(a, "the features that search", 1, y.shape[1])
-    found, which = np.empty(len(x)), np.empty(len(x), int)
-    for rows, squares in _blocks(x, y):
-        which[rows] = squares.argmin(1)
-        found[rows] = np.sqrt(squares.min(1))
-    return found, which
+    found, which = _nearest(Distances(x, y), 1)
+    return np.sqrt(found[:, 0]), which[:, 0]
+
+
+def _nearest(distances: Distances, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k smallest squared distances of each row in order, and to which they are, `[N, k]` each."""
+    found, which = zip(*(block.nearest(k) for block in distances.blocks()), strict=True)
+    return np.concatenate(found), np.concatenate(which)
 
 
 class Memorisation(NamedTuple):
