@@ -29,7 +29,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxgan import backends
+from jaxgan import backends, peers
 from jaxgan.axis import AXIS
 from jaxgan.errors import InputError
 
@@ -108,13 +108,30 @@ class Layout(Protocol):
 def connect(coordinator: str, processes: int, process: int) -> None:
     """Joins several processes into one run; call before any other use of JAX.
 
+    From then on a process that is killed or stopped ends the others, see `jaxgan.peers`.
+
     Args:
       coordinator: "HOST:PORT" of process 0.
       processes: Number of processes.
       process: This process's number, from 0.
+
+    Raises:
+      InputError: The port is in use, or the others do not come.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(coordinator, processes, process)
+    if processes == 1:
+        jax.distributed.initialize(coordinator, processes, process)
+        return
+    service = peers.meet(coordinator, processes, process)
+    # Who is gone is for `peers` to say: JAX would end this process by a crash.
+    jax.distributed.initialize(
+        service,
+        processes,
+        process,
+        heartbeat_timeout_seconds=10**6,
+        shutdown_timeout_seconds=60,
+        coordinator_bind_address=service if process == 0 else None,
+    )
 
 
 def share_cores(runs: int) -> None:

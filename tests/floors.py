@@ -22,6 +22,7 @@ ROOMS: dict[int, dict[str, str]] = {
     2: {
         "axis": "the device axis",
         "prng": "random draws",
+        "peers": "processes of one run: how they meet, agree, and notice that one is gone",
         "settings": "what all settings are made of, and names that choose between them",
         "cache": "compiled programs and downloaded weights kept on disk",
     },

@@ -19,7 +19,6 @@ from quick import quickly
 import jaxgan
 from jaxgan import config, experiment, memory
 from jaxgan.cli.commands import main
-from jaxgan.config.read import _leaves
 from jaxgan.config.settings import Settings
 from jaxgan.data.sources import DATA, Field
 from jaxgan.domains import DOMAINS
@@ -336,7 +335,7 @@ def test_the_limit_of_address_space() -> None:
 def test_at_their_bounds_settings_are_counted_or_refused(path: str) -> None:
     """Nothing else comes of them: what is traced for its shapes ends, and in no other error."""
     base = config.load(CONFIGS / f"{path}.toml")
-    for key, value in _leaves(base.model_dump()):
+    for key, value in config.leaves(base.model_dump()):
         if (
             not isinstance(value, int)
             or isinstance(value, bool)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from jaxgan import peers
 from jaxgan.cli.options import parse
 from jaxgan.errors import InputError, Renamed, RunError, full, placing
 from jaxgan.saying import clean, say
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(debug, error, 1)
     except KeyboardInterrupt:
         print("jaxgan: interrupted", file=sys.stderr)
+        peers.leave(130)
         return 130
     except BrokenPipeError:  # whoever read the output has enough of it
         with suppress(OSError, ValueError):
@@ -57,6 +59,7 @@ def _fail(debug: bool, error: Exception, code: int) -> int:
     if debug:
         raise error
     print(f"jaxgan: error: {clean(' '.join(str(error).split()))}", file=sys.stderr)
+    peers.leave(code)  # there may be other processes of the run
     return code
 
 

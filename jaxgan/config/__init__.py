@@ -14,7 +14,18 @@ For example:
     jaxgan.errors.InputError: config: unknown key game.pakking; did you mean packing?
 """
 
-from jaxgan.config.read import changed, deterministic, differences, load, load_any, own, parse, plain, shipped
+from jaxgan.config.read import (
+    changed,
+    deterministic,
+    differences,
+    leaves,
+    load,
+    load_any,
+    own,
+    parse,
+    plain,
+    shipped,
+)
 from jaxgan.config.settings import Evaluation, Feed, OwnGame, OwnSettings, Run, RunSettings, Settings
 
 __all__ = [
@@ -28,6 +39,7 @@ __all__ = [
     "changed",
     "deterministic",
     "differences",
+    "leaves",
     "load",
     "load_any",
     "own",

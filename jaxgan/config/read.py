@@ -47,7 +47,7 @@ RENAMED = {"evaluation.metrics": "evaluation.scores"}
 
 def differences(a: RunSettings, b: RunSettings) -> list[str]:
     """The dotted keys in which two runs' settings differ."""
-    left, right = dict(_leaves(a.model_dump())), dict(_leaves(b.model_dump()))
+    left, right = dict(leaves(a.model_dump())), dict(leaves(b.model_dump()))
     return [key for key in {**left, **right} if left.get(key) != right.get(key)]
 
 
@@ -322,9 +322,10 @@ def _explain(error: Any, model: type[RunSettings]) -> str:
     return f"{key}: {text}, got {cut(repr(error['input']), 200)}"
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables, by their dotted keys."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

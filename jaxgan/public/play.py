@@ -11,11 +11,12 @@ For example:
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jaxgan import backends, cache, config, parallel
+from jaxgan import backends, cache, config, parallel, peers
 from jaxgan.experiment import Own
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.saying import say
@@ -84,7 +85,42 @@ def play(
       Terminated: As `jaxgan.train`.
     """
     begin(settings.run.deterministic, seeds)
-    how: dict[str, Any] = {"changed": changed, "progress": progress, "devices": devices}
+    with _among_peers():
+        return _play(settings, own, run_dir, seeds, changed=changed, progress=progress, devices=devices)
+
+
+@contextmanager
+def _among_peers() -> Iterator[None]:
+    """Tells the other processes, where there are some, how the code inside ends."""
+    others = peers.present()
+    if others is None:
+        yield
+        return
+    import jax
+
+    others.calm(False)
+    try:
+        yield
+    except (Stopped, Terminated):  # all of them have stopped
+        others.calm(True)
+        raise
+    except jax.errors.JaxRuntimeError:
+        peers.settle()  # a collective that fails is how a lost process looks from here
+        others.fail()
+        raise
+    except BaseException:
+        others.fail()
+        raise
+    others.calm(True)
+
+
+def _play(
+    settings: config.RunSettings,
+    own: Own | None,
+    run_dir: str | Path | None,
+    seeds: Sequence[int] | None,
+    **how: Any,
+) -> list[Path]:
     if seeds is not None:
         folder = Path(run_dir or "runs")
         paths = {each: folder / f"{settings.name}-s{each}" for each in seeds}

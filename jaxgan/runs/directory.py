@@ -214,13 +214,20 @@ def refuse_link(path: Path) -> None:
         )
 
 
-def environment(devices: list[Any], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run depends on besides its configuration; `data` is what is known of its data."""
+def versions() -> dict[str, str]:
+    """The versions of Python, first, and of what a run's bits may depend on."""
     from importlib import metadata
 
+    found = {name: metadata.version(name) for name in VERSIONS if _installed(name)}
+    return {"python": platform.python_version(), **found}
+
+
+def environment(devices: list[Any], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run depends on besides its configuration; `data` is what is known of its data."""
+    python, *others = versions().items()
     return {
-        "versions": {name: metadata.version(name) for name in VERSIONS if _installed(name)},
-        "python": platform.python_version(),
+        "versions": dict(others),
+        "python": python[1],
         "platform": platform.platform(),
         "devices": [f"{d.platform}:{d.device_kind}" for d in devices],
         "threads": _threads(),

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgan import backends, config, experiment
+from jaxgan import backends, config, experiment, peers
 from jaxgan.data import stream
 from jaxgan.data.sources import Source, remarks_of, source_bytes
 from jaxgan.errors import InputError
 from jaxgan.experiment import Own
 from jaxgan.families import Built
 from jaxgan.parallel import Layout, Seeds, Spread
-from jaxgan.runs.directory import RunDirectory
+from jaxgan.runs.directory import RunDirectory, versions
 from jaxgan.scoring import evaluate
 from jaxgan.scoring.scorer import Scorer
 from jaxgan.training import size
@@ -118,6 +118,8 @@ def _train(
     first = _affordable(experiment.of_source(each[0], source, own))
     built = [first._replace(config=first.config.model_copy(update={"seed": one.seed})) for one in each]
     settings = built[0].config
+    if (others := peers.present()) is not None:
+        others.agree(_facts(each[0], first, source))
     spread.rows(built[0].rows)
     resident, initial = _resident(settings, source, spread), experiment.beginning(built[0])
     size.check(built[0], source, size.shapes(initial), spread, resident, len(built))
@@ -138,6 +140,14 @@ def _train(
             f"{ledger.delta:g} after step {settings.steps} of {asked}; one more would exceed it"
         )
     return code
+
+
+def _facts(settings: config.RunSettings, built: Built, source: Source) -> dict[str, str]:
+    """What must be alike in all processes of a run."""
+    asked = {key: str(value) for key, value in config.leaves(settings.model_dump(mode="json"))}
+    here = {name: str(version) for name, version in versions().items()}
+    files = {f"the file of {origin.module}": origin.sha256 for origin in built.origins}
+    return {**here, **files, **asked, "the data's fingerprint": source.fingerprint}
 
 
 def _affordable(built: Built) -> Built:

@@ -1,0 +1,247 @@
+"""The watch over the processes of one run: each gives signs of life, and ends once another is gone.
+
+For example:
+
+    >>> seen = [{"steps": "10", "seed": "0"}, {"steps": "20", "seed": "0"}, {"steps": "10", "seed": "0"}]
+    >>> differing(seen)
+    'steps is 10 in process 0, 20 in process 1'
+    >>> here, there = socket.socketpair()
+    >>> hub, other = Peers(0, 2), Peers(1, 2)
+    >>> hub.add(Line(here, 1)), other.add(Line(there, 0))
+    (None, None)
+    >>> hub.watch(), other.watch()
+    (None, None)
+    >>> asking = threading.Thread(target=other.agree, args=({"seed": "0"},))
+    >>> asking.start(), hub.agree({"seed": "0"}), asking.join()  # would raise InputError in both
+    (None, None, None)
+    >>> hub.calm(True), other.calm(True)  # so that either may end
+    (None, None)
+"""
+
+import json
+import os
+import queue
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from jaxgan.errors import InputError
+
+SIGN = 1.0
+"""Seconds between signs of life."""
+SILENCE = 20.0
+"""Seconds without one after which a process is taken for dead. A thread gives them, also while XLA compiles."""
+REPLY = 5.0
+"""Seconds that a call to another process may take: a stopped one does not keep this one in it."""
+FIRST = 1000
+"""Bytes of a first message, at most: anything may knock at an open port."""
+LONGEST = 60
+"""Characters of a setting that are shown where processes differ."""
+
+Message = dict[str, Any]
+
+
+class Line:
+    """A connection to one other process: each message is a line of JSON, and an empty one is a sign of life."""
+
+    def __init__(self, connection: socket.socket, process: int) -> None:
+        self.socket, self.process, self.heard, self.calm = connection, process, time.monotonic(), False
+        self._rest, self._sending = b"", threading.Lock()
+        connection.settimeout(REPLY)
+
+    def send(self, message: Message | None = None) -> None:
+        text = b"" if message is None else json.dumps(message).encode()
+        with suppress(OSError), self._sending:  # who is gone is noticed as one reads
+            self.socket.sendall(text + b"\n")
+
+    def receive(self) -> list[Message] | None:
+        """What has come; None once the other process has closed it."""
+        try:
+            found = self.socket.recv(1 << 16)
+        except TimeoutError:
+            return []
+        except OSError:
+            return None
+        if not found:
+            return None
+        self.heard = time.monotonic()
+        *lines, self._rest = (self._rest + found).split(b"\n")
+        try:
+            return [json.loads(line) for line in lines if line]
+        except ValueError:  # half a message is none: whoever sent it was ended in it
+            return None
+
+    def first(self) -> Message | None:
+        """The first message, waited for, and no byte behind it; None where there is none."""
+        text = b""
+        while not text.endswith(b"\n"):
+            try:
+                byte = self.socket.recv(1)
+            except OSError:
+                return None
+            if not byte or len(text) > FIRST:
+                return None
+            text += byte
+        found = json.loads(text)
+        return found if isinstance(found, dict) else None
+
+
+class Peers:
+    """This process's lines to the others: from the hub to all, from the others to the hub."""
+
+    def __init__(self, process: int, processes: int) -> None:
+        """Knows of nobody yet."""
+        self.process: int = process
+        self.processes: int = processes
+        self.state: Literal["working", "calm", "failed"] = "working"
+        """Whether an end of this process is one that all agreed on."""
+        self._lines: dict[int, Line] = {}
+        self._facts: queue.Queue[tuple[int, dict[str, str]]] = queue.Queue()
+        self._verdicts: queue.Queue[str] = queue.Queue()
+
+    def watch(self) -> None:
+        """Begins to give signs of life and to look for those of others."""
+        threading.Thread(target=self._watch, name="jaxgan-peers", daemon=True).start()
+
+    def told(self, message: Message) -> None:
+        """Sends a message to all that there is a line to."""
+        for line in list(self._lines.values()):
+            line.send(message)
+
+    def _watch(self) -> None:
+        selector = selectors.DefaultSelector()
+        for line in self._lines.values():
+            selector.register(line.socket, selectors.EVENT_READ, line)
+        sent = woke = time.monotonic()
+        while self._lines:
+            ready = selector.select(SIGN)
+            now = time.monotonic()
+            if now - woke > SILENCE / 2:  # this process was stopped itself, and cannot say who is silent
+                for line in self._lines.values():
+                    line.heard = now
+            woke = now
+            for key, _ in ready:
+                line: Line = key.data
+                found = line.receive()
+                for message in found or ():
+                    self._heard(line, message)
+                if found is None:
+                    selector.unregister(line.socket)
+                    del self._lines[line.process]
+                    if not line.calm:
+                        self._gone(line.process, "ended before the run did")
+            if now - sent >= SIGN:
+                sent = now
+                for line in self._lines.values():
+                    line.send()
+            for line in list(self._lines.values()):
+                if time.monotonic() - line.heard > SILENCE and not line.calm:
+                    self._gone(line.process, f"gave no sign of life for {SILENCE:.0f} s")
+
+    def _heard(self, line: Line, message: Message) -> None:
+        if "calm" in message:
+            line.calm = message["calm"]
+        elif "facts" in message:
+            self._facts.put((line.process, message["facts"]))
+        elif "verdict" in message:
+            self._verdicts.put(message["verdict"])
+        elif "failed" in message:
+            self._gone(line.process, "failed, and says why itself")
+        elif "gone" in message:
+            self._gone(message["gone"], message["how"])
+
+    def _gone(self, process: int, how: str) -> None:
+        """Ends this process, and says so to those that only it has a line to."""
+        for line in list(self._lines.values()):
+            if line.process != process:
+                line.send({"gone": process, "how": how})
+        if self.state == "working":
+            end(
+                f"process {process} of {self.processes} {how}; so this one ends. What was saved is good: the same "
+                "commands, or those of another number of processes, go on from there"
+            )
+
+    def agree(self, facts: Mapping[str, str]) -> None:
+        """Compares what each process is about to do; all must ask.
+
+        Raises:
+          InputError: In each process, if two of them differ: it says in what.
+        """
+        if self.process == 0:
+            seen: dict[int, dict[str, str]] = {0: dict(facts)}
+            while len(seen) < self.processes:
+                process, other = _next(self._facts)
+                seen[process] = other
+            verdict = differing([seen[process] for process in range(self.processes)])
+            self.told({"verdict": verdict})
+        else:
+            self.told({"facts": dict(facts)})
+            verdict = _next(self._verdicts)
+        if verdict:
+            self.calm(True)
+            raise InputError(
+                f"processes of one run must be alike, and {verdict}; start all with the same config, data and versions"
+            )
+
+    def calm(self, calm: bool) -> None:
+        """Says whether this process may end without the others."""
+        self.state = "calm" if calm else "working"
+        self.told({"calm": calm})
+
+    def fail(self) -> None:
+        """Says that this process ends by an error of its own, so that nobody waits for it."""
+        if self.state == "working":
+            self.state = "failed"
+            self.told({"failed": True})
+
+    def linger(self, seconds: float) -> None:
+        """Waits until the others have closed their lines: the hub ends last, as it relays for them."""
+        until = time.monotonic() + seconds
+        while self._lines and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def add(self, line: Line) -> None:
+        """A process that is there; replaces none."""
+        self._lines[line.process] = line
+
+    def lacking(self) -> list[int]:
+        """The processes that the hub still waits for."""
+        return [process for process in range(1, self.processes) if process not in self._lines]
+
+
+def differing(seen: Sequence[Mapping[str, str]]) -> str:
+    """In what processes differ from process 0, three things at most; nothing where they are alike."""
+    found = []
+    for name in dict.fromkeys(name for facts in seen for name in facts):
+        first, *others = (facts.get(name, "not there") for facts in seen)
+        other = next((process for process, value in enumerate(others, 1) if value != first), None)
+        if other is not None:
+            mine, theirs = _shown(first), _shown(others[other - 1])
+            found.append(f"{name} is {mine} in process 0, {theirs} in process {other}")
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(found[:3]) + more
+
+
+def _shown(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+
+
+def end(line: str) -> None:
+    """Ends this process by an error of one line, below a progress bar if there is one, whatever its threads are in."""
+    bars: Any = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    above = "\n" if any(not bar.disable for bar in getattr(bars, "_instances", ())) else ""
+    with suppress(OSError):
+        os.write(2, f"{above}jaxgan: error: {line}\n".encode())
+    os._exit(1)  # the main thread may be in a collective that never ends
+
+
+def _next(waiting: queue.Queue[Any]) -> Any:
+    """The next thing that comes; Ctrl-C is answered meanwhile."""
+    while True:
+        with suppress(queue.Empty):
+            return waiting.get(timeout=0.5)
