@@ -94,8 +94,10 @@ def check(built: Built, source: Source, state: State, spread: Layout, resident: 
     Raises:
       InputError: It says how much the run takes at least, how much there is, and what to make smaller.
     """
-    room = memory.of_device(spread.devices[0])
-    memory.check("the run", parts(built, source, state, spread, resident, runs), room)
+    # Devices of other processes do not say how large they are.
+    here = next(device for device in spread.devices if device.process_index == spread.process)
+    found = parts(built, source, state, spread, resident, runs)
+    memory.check("the run", found, memory.of_device(here))
 
 
 def _size(tree: Any) -> int:
