@@ -6,8 +6,8 @@ For example:
     >>> check("the run", parts, Room(8 * 10**9, "this process"))
     >>> check("the run", parts, Room(2 * 10**9, "this process"))
     Traceback (most recent call last):
-    jaxgan.errors.InputError: the run takes at least 3.0 GB of memory, and this process has 2.0 GB; 3.0 GB are the
-    state: make generator.width smaller
+    jaxgan.errors.InputError: at least 3.0 GB of memory are needed for the run, and this process has 2.0 GB; 3.0 GB of
+    them for the state: make generator.width smaller
 """
 
 import os
@@ -46,8 +46,8 @@ def check(whose: str, parts: Sequence[Part], room: Room) -> None:
     total, most = sum(part.size for part in parts), max(parts, key=lambda part: part.size)
     if total > room.size:
         raise InputError(
-            f"{whose} takes at least {written(total)} of memory, and {room.where} has {written(room.size)}; "
-            f"{written(most.size)} are {most.what}: {most.remedy}"
+            f"at least {written(total)} of memory are needed for {whose}, and {room.where} has {written(room.size)}; "
+            f"{written(most.size)} of them for {most.what}: {most.remedy}"
         )
 
 

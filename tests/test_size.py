@@ -257,9 +257,13 @@ def test_latents_of_a_game_of_ones_own(latents: jaxgan.Latents) -> None:
 def test_samples_and_scores_by_a_number() -> None:
     source, built, state = shapes(config.parse(GIVEN))
     trained = sample.Trained(built, state, 0, "")
-    with pytest.raises(InputError, match=r"2000000000 images takes at least 3.1 TB of memory.*ask for fewer"):
+    with pytest.raises(
+        InputError, match=r"at least 3.1 TB of memory are needed for 2000000000 images.*ask for fewer"
+    ):
         sample.images(trained, 2_000_000_000, seed=0)
-    with pytest.raises(InputError, match=r"a score of 2000000000 examples takes at least 1.1 TB of memory"):
+    with pytest.raises(
+        InputError, match=r"at least 1.1 TB of memory are needed for a score of 2000000000 examples"
+    ):
         evaluate.scorer_of(
             built, source, ("auto", None, None), None, 2_000_000_000
         )  # of 128 features, 10 logits
@@ -271,7 +275,8 @@ def test_what_is_largest_is_named() -> None:
     with pytest.raises(InputError) as refused:
         memory.check("it", parts, Room(4_999, "here"))
     assert (
-        str(refused.value) == "it takes at least 5.0 kB of memory, and here has 5.0 kB; 3.0 kB are b: less b"
+        str(refused.value)
+        == "at least 5.0 kB of memory are needed for it, and here has 5.0 kB; 3.0 kB of them for b: less b"
     )
     assert [memory.written(10**n) for n in (2, 6, 10, 23)] == ["0.1 kB", "1.0 MB", "10.0 GB", "100,000.0 EB"]
 

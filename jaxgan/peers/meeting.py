@@ -23,6 +23,7 @@ from typing import Any
 
 from jaxgan.errors import InputError
 from jaxgan.peers.watch import REPLY, SIGN, SILENCE, Line, Message, Peers
+from jaxgan.saying import clean
 
 MEETING = 300.0
 """Seconds that processes wait for each other at the start."""
@@ -102,7 +103,7 @@ def _exit(code: int) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"jaxgan: {line}\n")
+    sys.stderr.write(f"jaxgan: {clean(line)}\n")
     sys.stderr.flush()
 
 

@@ -279,9 +279,7 @@ def _without_usual(domain: Mapping[str, Any]) -> dict[str, Any]:
     """A domain without ranges that images always had, which older runs do not name."""
     found = dict(domain)
     ranges = found.pop("ranges", None)
-    kept = {
-        name: list(span) for name, span in (ranges or {}).items() if tuple(span) not in FULL.values()
-    }
+    kept = {name: list(span) for name, span in (ranges or {}).items() if tuple(span) not in FULL.values()}
     return {**found, "ranges": kept} if kept else found
 
 
