@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from jaxgan import backends, config, reading
 from jaxgan.data.images import FULL
 from jaxgan.data.sources.base import IMAGES
-from jaxgan.errors import InputError, replacing, writing
+from jaxgan.errors import InputError, RunError, full, replacing, writing
 from jaxgan.runs import stored
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -56,6 +56,7 @@ class RunDirectory:
 
         Raises:
           InputError: If the folder holds something else than a run, cannot be written, or another process is using it.
+          RunError: If the disk is full.
         """
         try:
             if not self.config.exists() and (strange := self._strange()):
@@ -72,9 +73,10 @@ class RunDirectory:
                 f"{self.path} is in use by another process; wait for it, or give another --run-dir"
             ) from None
         except OSError as error:
-            raise InputError(
-                f"cannot write to the run directory {self.path}: {error.strerror}; give another --run-dir"
-            ) from None
+            where = f"cannot write to the run directory {self.path}"
+            if reason := full(error):
+                raise RunError(f"{where}: {reason}; free space there and run again") from None
+            raise InputError(f"{where}: {error.strerror}; give another --run-dir") from None
 
     def release(self) -> None:
         """Gives the folder back."""
