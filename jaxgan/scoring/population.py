@@ -3,7 +3,7 @@
 For example:
 
     >>> in_proportion([6, 3, 1], 10).tolist()
-    [0, 1, 0, 0, 1, 0, 0, 1, 2, 0]
+    [0, 1, 0, 0, 1, 2, 0, 0, 1, 0]
     >>> in_proportion([5, 5, 5], 7).tolist()  # where classes are equally many, each in turn
     [0, 1, 2, 0, 1, 2, 0]
 """

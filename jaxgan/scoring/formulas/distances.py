@@ -84,7 +84,7 @@ class Distances:
 
     @cached_property
     def _kinds(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Of a and of b, the first of equal rows, and of each row which of these it is."""
+        """The first of equal rows, and which of these each row is, for a and for b."""
         found = (np.unique(x, axis=0, return_index=True, return_inverse=True) for x in (self.a, self.b))
         return tuple((first, kind.reshape(-1)) for _, first, kind in found)
 

@@ -8,7 +8,7 @@ For example:
     >>> standard_error([0.0, 1.0, 2.0, 3.0])  # the deviation over the root of how many there are
     0.6454972243679028
     >>> standard_error([0.0, 1.0, 5.0, 6.0], strata=[7, 7, 8, 8])  # two of each class in any choice
-    0.35355339059327373
+    0.3535533905932738
     >>> covered = np.array([[0.2, 0.4], [0.3, 0.3]])  # by one half of the images, and by the other
     >>> round(error_of_share(0.5, covered), 3)
     0.109
