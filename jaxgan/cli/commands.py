@@ -323,8 +323,17 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(lines, indent=1))
     else:
         protocols = {line["score"]: line["protocol"] for line in lines}
-        notes = "".join(f"\n{note}" for note in scores.notes(lines))
-        print(f"{scores.columns(scores.rows(lines))}\n{notes}\n{scores.describe(protocols)}")
+        notes = "".join(f"{note}\n" for note in scores.notes(lines))
+        print(
+            "\n".join(
+                (
+                    scores.columns(scores.rows(lines)),
+                    "",
+                    *([notes] if notes else []),
+                    scores.describe(protocols),
+                )
+            )
+        )
     return 0
 
 
