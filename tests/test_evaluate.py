@@ -265,6 +265,12 @@ def test_compare_shows_means_over_seeds_and_their_errors(runs, config, capsys):
     assert main(["compare", str(runs / "s0"), str(runs / "s1")]) == 0
     assert "tiny (2 seeds)" in capsys.readouterr().out
     assert len(compare.compare([runs / "s0"]).columns) == 1
+    only = next(iter(RunDirectory(runs / "s0").read_evaluation()))
+    RunDirectory(runs / "s0").add_scores(
+        [{**only, "score": "kernel", "title": "kernel distance", "value": 3.0}]
+    )
+    titles = compare.compare([runs / "s0", runs / "s1"]).titles
+    assert titles == {"frechet": "FD (fashion-cnn)", "kernel": "kernel distance (not of all runs)"}
 
 
 @pytest.mark.slow

@@ -111,11 +111,13 @@ def _row(found: Comparison, name: str) -> None:
         values[path] = _over(list(by_seed.values()))
         if last is not None:
             next(column for column in found.columns if path in column.paths).steps.add(last)
-    cells = []
+    cells, partly = [], ""
     for column in found.columns:
         each = [value for path in column.paths if (value := values[path])]
+        if 0 < len(each) < len(column.paths):
+            partly = " (not of all runs)"
         cells.append(mean([v for v, _ in each]) if len(each) > 1 else each[0] if each else None)
-    found.rows[name], found.titles[name] = cells, newest["title"]
+    found.rows[name], found.titles[name] = cells, f"{newest['title']}{partly}"
     found.floors[name], found.protocols[name] = newest["floor"], newest["protocol"]
 
 
