@@ -12,14 +12,13 @@ def exactly(a, b):
     return np.square(a[:, None].astype(int) - b.astype(int)).sum(2)
 
 
-def test_six_times_the_same_images_against_one_copy_of_each(rng):
+def test_six_times_the_same_images_against_one_copy_of_every_other(rng):
     """Each generated image lies on six real ones, whose nearest others are at distance 0: on the balls, not beside."""
     once = (10 + rng.normal(size=(100, 64))).astype(np.float32)
-    found = manifold(np.concatenate([once] * 6), once)
-    assert (found.precision, found.coverage) == (1, 1)
+    found = manifold(np.concatenate([once] * 6), once[::2])
+    assert (found.precision, found.coverage) == (1, 0.5)
     assert found.density == 6 / 5  # of each, six balls of radius 0 over the five neighbours
     assert (found.balls == 6).all()
-    assert found.recall == 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
