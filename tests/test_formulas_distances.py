@@ -14,7 +14,7 @@ def exactly(a, b):
 
 def test_six_times_the_same_images_against_one_copy_of_every_other(rng):
     """Each generated image lies on six real ones, whose nearest others are at distance 0: on the balls, not beside."""
-    once = (10 + rng.normal(size=(100, 64))).astype(np.float32)
+    once = (10 + rng.normal(size=(100, 37))).astype(np.float32)
     found = manifold(np.concatenate([once] * 6), once[::2])
     assert (found.precision, found.coverage) == (1, 0.5)
     assert found.density == 6 / 5  # of each, six balls of radius 0 over the five neighbours
