@@ -30,7 +30,7 @@ from jaxgan.data import arrayrecord, files, images, sources
 from jaxgan.data.images import Range
 from jaxgan.data.preparing import earth, emoji, idx, openmoji
 from jaxgan.data.preparing.building import Item, Plan, Report, building, check_target, make, publish
-from jaxgan.data.sources import folders
+from jaxgan.data.sources.captions import CAPTION_FILES, captions
 from jaxgan.data.survey import Survey, survey
 from jaxgan.errors import InputError
 
@@ -224,7 +224,7 @@ def _plan_folder(
     below = files.folders(folder)
     is_split = "train" in below and set(below) <= set(_SPLITS)
     roots = {_SPLITS[b]: folder / b for b in below} if is_split else {"train": folder}
-    beside = folders.CAPTION_FILES if captioned else ()
+    beside = CAPTION_FILES if captioned else ()
     scans = {split: sources.scan(root, beside) for split, root in roots.items()}
     if any(bool(scan.classes) != bool(scans["train"].classes) for scan in scans.values()):
         raise InputError(f"{folder}: some splits have class folders and some have none; make them alike")
@@ -253,7 +253,7 @@ def _plan_folder(
     splits, unreadable, passed = {}, [], Counter()
     for split, scan in scans.items():
         label_of = [classes.index(n) for n in scan.classes] or [0]
-        said = folders.captions(scan) if captioned else {}
+        said = captions(scan) if captioned else {}
         splits[split] = [
             item(scan.path / f, f, label_of[c], said.get(f))
             for f, c in zip(scan.files, scan.labels, strict=True)

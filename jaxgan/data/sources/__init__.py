@@ -24,10 +24,11 @@ from jaxgan.data.sources.base import (
     source,
     source_bytes,
 )
+from jaxgan.data.sources.captions import Captions, CaptionsData
 from jaxgan.data.sources.embedded import EmbeddedData
 from jaxgan.data.sources.fashion import Embedded
 from jaxgan.data.sources.folder import FolderData, ImageFolder, Scan, scan
-from jaxgan.data.sources.folders import Captions, CaptionsData, Pairs, PairsData, Unpaired, UnpairedData
+from jaxgan.data.sources.folders import Pairs, PairsData, Unpaired, UnpairedData
 from jaxgan.data.sources.garments import Garments
 from jaxgan.data.sources.glyphs import Glyphs, GlyphsData
 from jaxgan.data.sources.tfds import CONVERTED_BY, EMBEDDED_BY, TFDS, TFDSData, as_they_are
