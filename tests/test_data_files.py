@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxgan.data import Captions, ImageFolder, Pairs, Unpaired, files, images, prepare
 from jaxgan.data.preparing import packages
-from jaxgan.data.sources import TFDS, CaptionsData, FolderData, PairsData, TFDSData, UnpairedData, remarks
+from jaxgan.data.sources import TFDS, CaptionsData, FolderData, PairsData, TFDSData, UnpairedData, remarks_of
 from jaxgan.errors import InputError
 from jaxgan.sampling.translate import jobs
 
@@ -256,5 +256,5 @@ def test_prepared_data_has_nothing_to_remark(tmp_path: Path) -> None:
         f"left out {tmp_path / 'set' / 'b.png'}: the file is empty",
         f"{tmp_path / 'set'}: 1 file left out: 1 unreadable",
     )
-    assert remarks(TFDS(None, tmp_path / "out", "train", 4, 1)) == ()
+    assert remarks_of(TFDS(None, tmp_path / "out", "train", 4, 1)) == ()
     assert np.array_equal(TFDS(None, tmp_path / "out", "train", 4, 1)[0]["real"], np.zeros((4, 4, 1)))

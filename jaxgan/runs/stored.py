@@ -91,6 +91,7 @@ class _Score(_Plain):
     value: float | None
     error: float | None = None
     floor: float | None = None
+    note: str = ""
     step: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
     time: str
