@@ -16,6 +16,15 @@ from jaxgan.errors import InputError
 LONG = "a very long caption of seventy bytes that ends with the colour of it: "  # 70 bytes
 
 
+class Encoder:
+    """Embeds nothing, and says that one caption was too long."""
+
+    width, sha256, cut = 2, "0" * 64, {"one"}
+
+    def __call__(self, caption: str) -> np.ndarray:
+        return np.zeros(2, np.float32)
+
+
 def folder(root: Path, captions: list[str]) -> Path:
     root.mkdir(exist_ok=True)
     for i, caption in enumerate(captions):
@@ -69,12 +78,6 @@ def test_prepared_data_knows_its_captions(tmp_path: Path, monkeypatch: pytest.Mo
     """Whole captions are stored, with how long they are; small sets are counted, large ones remember."""
     captions = [LONG + "red", LONG + "blue", "a hat"]
 
-    class Encoder:
-        width, sha256, cut = 2, "0" * 64, {"one"}
-
-        def __call__(self, caption: str) -> np.ndarray:
-            return np.zeros(2, np.float32)
-
     monkeypatch.setattr("jaxgan.data.preparing.prepare._encoder", lambda place: Encoder())
     report = prepare(str(folder(tmp_path / "set", captions)), tmp_path / "out", embed=True, progress=False)
     assert report.longest == 74
@@ -111,3 +114,31 @@ def test_a_mark_of_utf8_is_no_part_of_a_text(tmp_path: Path, listed: bool) -> No
     (place / ("metadata.jsonl" if listed else "00.txt")).write_text("a hat", encoding="utf-16")
     with pytest.raises(InputError, match="is not UTF-8 text; convert it"):
         Captions(place, 4, 1)
+
+
+def test_what_else_files_of_captions_hold_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further lines, and captions of no image; a list of captions makes files beside it mean nothing."""
+    root = folder(tmp_path / "set", ["a hat", "a boot", "a coat"])
+    (root / "00.txt").write_text("a hat\n\nof felt\nand worn\n", encoding="utf-8")
+    (root / "01.txt").write_text("a boot\n \n", encoding="utf-8")
+    for name in ("alone.txt", "gone.txt"):
+        (root / name).write_text("a glove", encoding="utf-8")
+    said = f"{root}: 2 files left out: 2 with a caption and no image"
+    more = "1 file with a caption has more lines, of which the first counts"
+    source = Captions(root, 4, 1)
+    assert source.captions == ["a hat", "a boot", "a coat"]
+    assert source.remarks == (said, more)
+    monkeypatch.setattr("jaxgan.data.preparing.prepare._encoder", lambda place: Encoder())
+    report = prepare(str(root), tmp_path / "out", embed=True, progress=False)
+    assert report.remarks[:2] == (said, f"{root}: {more}")
+    rows = [{"file_name": f"{i:02d}.png", "text": "x"} for i in range(3)]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert Captions(root, 4, 1).remarks == (f"{root}: 5 files left out: 5 of other kinds",)
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"file_name": ' + "9" * 5_000 + "}"])
+def test_a_list_of_captions_that_is_no_plain_data_is_refused(tmp_path: Path, line: str) -> None:
+    root = folder(tmp_path / "set", ["a hat"])
+    (root / "metadata.jsonl").write_text(line, encoding="utf-8")
+    with pytest.raises(InputError, match=r"metadata.jsonl: line 1 is not JSON"):
+        Captions(root, 4, 1)

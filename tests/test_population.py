@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from jaxgan import config, domains, experiment
+from jaxgan.data import Garments
+from jaxgan.data.labelled import Labelled
 from jaxgan.data.sources import Embedded
-from jaxgan.data.sources.derived import Edges
+from jaxgan.data.sources.derived import Edges, FirstSide
 from jaxgan.data.sources.given import given
 from jaxgan.errors import InputError
 from jaxgan.runs.directory import RunDirectory
@@ -143,7 +145,22 @@ def test_labels_come_from_all_examples_where_the_source_knows_them(reference):
     assert population(reference, seen) == (COUNTS, "all examples")
     assert population(Unknown(), seen) == ((3, 1, 0), "examples read")
     assert population(Edges(Embedded("test")), seen) == ((200,) * 10, "all examples")
-    assert population(Embedded("train"), seen).even
+    for even in (Embedded("train"), Garments("train"), Labelled(Embedded("train"), 100)):
+        assert population(FirstSide(even), seen) == ((1000,) * 10, "all examples")
+
+
+def test_hidden_pairs_have_the_label_of_what_they_should_become():
+    """A game of classes on such data: found again by the pixels."""
+    net = {"network": "dcgan", "width": 2}
+    data = {"source": "embedded", "task": "unpaired-edges"}
+    table = {"name": "x", "steps": 2, "batch_size": 8, "data": data, "generator": net, "discriminator": net}
+    settings = config.parse({**table, "game": {"latent": 4, "conditional": True}})
+    built = experiment.of_source(settings, settings.data.open())._replace(given=("other",))
+    found = experiment.examples(built, 31)
+    pixels, labels = Embedded("test").arrays()
+    for real, label in zip(found["real"], found["label"], strict=True):
+        (place,) = np.flatnonzero((pixels == real[..., 0]).all((1, 2)))
+        assert labels[place] == label
 
 
 def test_another_number_of_classes_is_refused(trained):

@@ -27,6 +27,7 @@ NAMED = 10
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"})
 """What systems and archivers leave beside files, in lower case; hidden files are left out anyway."""
 UNREADABLE, OTHER, HIDDEN, SYSTEMS, AGAIN = "unreadable", "other", "hidden", "system", "again"
+ALONE = "alone"
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     UNREADABLE: ("unreadable", "unreadable"),
@@ -34,6 +35,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     HIDDEN: ("hidden", "hidden"),
     SYSTEMS: ("of the system", "of the system"),
     AGAIN: ("linked folder met before", "linked folders met before"),
+    ALONE: ("with a caption and no image", "with a caption and no image"),
 }
 
 
@@ -50,6 +52,8 @@ class Found(NamedTuple):
     """How much else was left out, by kinds."""
     same: Mapping[str, str]
     """Links to folders that were met before, and where."""
+    beside: Sequence[str] = ()
+    """Files of the other endings that belong there, as `files`."""
 
     def left_out(self, more: int = 0) -> str:
         """How much was left out and why, in a few words; nothing if nothing was.
@@ -98,6 +102,7 @@ def below(root: Path, endings: Collection[str], beside: Collection[str] = ()) ->
     files: list[str] = []
     folders: list[str] = []
     unreadable: list[tuple[str, str]] = []
+    others: list[str] = []
     passed: Counter[str] = Counter()
     same: dict[str, str] = {}
     met: dict[tuple[int, int], str] = {}
@@ -132,7 +137,7 @@ def below(root: Path, endings: Collection[str], beside: Collection[str] = ()) ->
                 if not place:
                     folders.append(name)
             elif sought in beside and kind == "file":
-                continue
+                others.append(name)
             elif sought not in endings:
                 passed[OTHER] += 1
             elif kind == "file":
@@ -141,7 +146,7 @@ def below(root: Path, endings: Collection[str], beside: Collection[str] = ()) ->
                 unreadable.append((name, kind))
         real.extend(reversed(inner))
         linked.sort()
-    return Found(sorted(files), folders, sorted(unreadable), passed, same)
+    return Found(sorted(files), folders, sorted(unreadable), passed, same, sorted(others))
 
 
 def folders(root: Path) -> list[str]:

@@ -62,6 +62,11 @@ class Labelled:
         return {**fields, "labelled_real": fields["real"], "labelled_label": fields["label"]}
 
     @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of all examples, `[N]`; None where only reading them would tell."""
+        return getattr(self.source, "labels", None)
+
+    @property
     def fingerprint(self) -> str:
         """That of the source: the data are the same."""
         return self.source.fingerprint

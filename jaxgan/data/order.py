@@ -158,9 +158,15 @@ def neighbours(seed: int, length: int, epoch: int, side: int = 0) -> np.ndarray:
         return _neighbours(int(seed), int(length), int(epoch), int(side))
 
 
-# An order takes 8 bytes an example; readers straddle two epochs, of two or three sides, or read two sets in turns.
-@functools.lru_cache(maxsize=8)
+KEPT = 2**28
+"""Bytes of the orders that are kept where there may be many: runs of several seeds, each of several sides."""
+
+
 def _permutation(seed: int, length: int, epoch: int, side: int) -> np.ndarray:
+    return (_many if 64 * 8 * length <= KEPT else _few)(seed, length, epoch, side)
+
+
+def _drawn(seed: int, length: int, epoch: int, side: int) -> np.ndarray:
     # Philox is keyed, so neighbouring seeds and epochs share no stream; NumPy guarantees its raw bits for ever, which
     # it does not for Generator.permutation. Sorting by random keys is a uniform shuffle (64-bit ties do not matter).
     bits = _philox(seed, epoch, stream=side + (side > 0)).random_raw(length)  # stream 1 is that of `Poisson`
@@ -169,7 +175,11 @@ def _permutation(seed: int, length: int, epoch: int, side: int) -> np.ndarray:
     return result
 
 
-@functools.lru_cache(maxsize=4)
+# Readers straddle two epochs, of two or three sides, or read two sets in turns.
+_many, _few = functools.lru_cache(maxsize=64)(_drawn), functools.lru_cache(maxsize=8)(_drawn)
+
+
+@functools.lru_cache(maxsize=8)
 def _neighbours(seed: int, length: int, epoch: int, side: int) -> np.ndarray:
     circle = _permutation(seed, length, epoch, side)
     result = np.empty_like(circle)

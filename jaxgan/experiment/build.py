@@ -254,7 +254,7 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
       most: How many, from all over the data; all of them if not given.
 
     Returns:
-      The fields of `Built.given`, "real" and, of conditional games, "label", `[n, ...]` each, the true "real" where the
+      The fields of `Built.given`, "real" and, of conditional games, "label", `[n, ...]` each, the true ones where the
       data hides its pairs; None where samples are not made from examples.
 
     Raises:
@@ -267,7 +267,11 @@ def examples(built: Built, most: int | None = None) -> dict[str, np.ndarray] | N
     places = [i * len(source) // count for i in range(count)]
     chosen = [source[i] for i in places]
     if isinstance(source, derived.HiddenPairs):
-        chosen = [{**x, "real": source.truth(i)["real"]} for i, x in zip(places, chosen, strict=True)]
+        truths = map(source.truth, places)
+        chosen = [
+            {**x, "real": truth["real"], "label": truth["label"]}
+            for x, truth in zip(chosen, truths, strict=True)
+        ]
     names = (*built.given, "real", *(["label"] if built.classes else []))
     return {name: np.stack([x[name] for x in chosen]) for name in dict.fromkeys(names)}
 

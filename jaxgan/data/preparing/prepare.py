@@ -30,7 +30,7 @@ from jaxgan.data import arrayrecord, files, images, sources
 from jaxgan.data.images import Range
 from jaxgan.data.preparing import earth, emoji, idx, openmoji
 from jaxgan.data.preparing.building import Item, Plan, Report, building, check_target, make, publish
-from jaxgan.data.sources.captions import CAPTION_FILES, captions
+from jaxgan.data.sources.captions import CAPTION_FILES, captions, further
 from jaxgan.data.survey import Survey, survey
 from jaxgan.errors import InputError
 
@@ -250,16 +250,20 @@ def _plan_folder(
 
         return Item(os.fsencode(key), get, str(path))
 
-    splits, unreadable, passed = {}, [], Counter()
+    splits, unreadable, passed, lines = {}, [], Counter(), 0
     for split, scan in scans.items():
         label_of = [classes.index(n) for n in scan.classes] or [0]
-        said = captions(scan) if captioned else {}
+        said = {}
+        if captioned:
+            scan, said, more = captions(scan)
+            lines += more
         splits[split] = [
             item(scan.path / f, f, label_of[c], said.get(f))
             for f, c in zip(scan.files, scan.labels, strict=True)
         ]
         unreadable += [(str(scan.path / path), why) for path, why in scan.found.unreadable]
         passed += scan.found.passed
+    converted = [f"of {seen.count} images {seen.converted()}"] if seen.converted() else []
     notes = {}
     if seen.span:
         notes[sources.CONVERTED_BY] = json.dumps({"ranges": {"real": seen.span}}) + "\n"
@@ -271,7 +275,7 @@ def _plan_folder(
         notes=notes,
         unreadable=tuple(unreadable),
         passed=passed,
-        converted=seen.converted() and f"of {seen.count} images {seen.converted()}",
+        converted="; ".join((*converted, *further(lines))),
     )
 
 

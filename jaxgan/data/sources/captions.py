@@ -10,14 +10,15 @@ For example:
     jaxgan.errors.InputError: maps/a.png: has no caption; write one into a.txt beside it, or ...
 """
 
-import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgan import reading
 from jaxgan.data import files as walk
 from jaxgan.data import images, text
 from jaxgan.data.images import Range
@@ -42,7 +43,7 @@ class Captions:
 
     Raises:
       InputError: for a bad resolution or channels, what `sources.ImageFolder` refuses, and for a caption that is
-        missing, empty, not UTF-8 or without its image.
+        missing, empty or not UTF-8, or listed for an image that is not there.
     """
 
     def __init__(
@@ -62,10 +63,11 @@ class Captions:
         self.text_length: int = text_length
         found = scan(self.path, beside=CAPTION_FILES)
         self.classes: tuple[str, ...] = found.classes
-        every = captions(found)
-        self._read = readable(found, strict, span)
+        written = captions(found)
+        self._read = readable(written.scan, strict, span)
         self._files, self._labels = self._read.files, self._read.labels
-        self.captions: list[str] = [every[file] for file in self._files]
+        self.captions: list[str] = [written.texts[file] for file in self._files]
+        self._further = written.further
 
     @property
     def domain(self) -> Mapping[str, Any]:
@@ -90,8 +92,9 @@ class Captions:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Which files are left out or converted, and how many captions are cut."""
-        return (*self._read.remarks, *text.remarks(self.captions, self.text_length))
+        """Which files are left out or converted, and what of captions is left out or cut."""
+        cut = text.remarks(self.captions, self.text_length)
+        return (*self._read.remarks, *further(self._further), *cut)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -119,16 +122,46 @@ class CaptionsData(FilesData):
         return Captions(self.path, *self.size, self.text_length, strict=self.strict, span=self.span)
 
 
-def captions(found: Scan) -> dict[str, str]:
-    """The caption of each of the image files of a folder, by relative paths.
+class Written(NamedTuple):
+    """What is written of a folder's images."""
+
+    scan: Scan
+    """The folder, in which files that hold captions of no image are counted as left out."""
+    texts: dict[str, str]
+    """The caption of each image file."""
+    further: int
+    """How many files have more lines than the first, which counts."""
+
+
+def captions(found: Scan) -> Written:
+    """The captions of the image files of a folder.
 
     Raises:
       InputError: as `Captions` says.
     """
-    listed = found.path / "metadata.jsonl"
+    listed, beside = found.path / "metadata.jsonl", found.found.beside
     if listed.is_file():
-        return _listed(listed, found.files, [file for file, _ in found.found.unreadable])
-    return {file: _beside(found.path / file) for file in found.files}
+        texts = _listed(listed, found.files, [file for file, _ in found.found.unreadable])
+        return Written(_passing(found, {walk.OTHER: len(beside) - 1}), texts, 0)
+    each = {file: _beside(found.path / file) for file in found.files}
+    pictures = (*found.files, *(file for file, _ in found.found.unreadable))
+    stems = {os.path.splitext(file)[0] for file in pictures}
+    alone = sum(file.endswith(".txt") and os.path.splitext(file)[0] not in stems for file in beside)
+    other = sum(not file.endswith(".txt") for file in beside)
+    texts = {file: caption for file, (caption, _) in each.items()}
+    scan = _passing(found, {walk.ALONE: alone, walk.OTHER: other})
+    return Written(scan, texts, sum(more for _, more in each.values()))
+
+
+def _passing(found: Scan, more: Mapping[str, int]) -> Scan:
+    """The scan with more files that are left out."""
+    return found._replace(found=found.found._replace(passed=found.found.passed + Counter(more)))
+
+
+def further(count: int) -> tuple[str, ...]:
+    """What users are told of captions with further lines; nothing where there are none."""
+    some = "1 file with a caption has" if count == 1 else f"{count:,} files with a caption have"
+    return (f"{some} more lines, of which the first counts",) if count else ()
 
 
 def _text(file: Path) -> str:
@@ -145,7 +178,8 @@ def _text(file: Path) -> str:
         raise InputError(f"{file}: cannot be read ({error.strerror}); mend that") from error
 
 
-def _beside(image: Path) -> str:
+def _beside(image: Path) -> tuple[str, bool]:
+    """The caption in the file beside an image, and whether that file has more lines."""
     file = image.with_suffix(".txt")
     try:
         lines = _text(file).splitlines()
@@ -153,7 +187,7 @@ def _beside(image: Path) -> str:
         raise InputError(
             f"{image}: has no caption; write one into {file.name} beside it, or into metadata.jsonl"
         ) from None
-    return _checked(lines[0] if lines else "", str(file))
+    return _checked(lines[0] if lines else "", str(file)), any(line.strip() for line in lines[1:])
 
 
 def _listed(file: Path, images_there: list[str], unreadable: list[str]) -> dict[str, str]:
@@ -165,8 +199,8 @@ def _listed(file: Path, images_there: list[str], unreadable: list[str]) -> dict[
             continue
         where = f"{file}: line {number}"
         try:
-            entry: Any = json.loads(line)
-        except ValueError as error:
+            entry: Any = reading.parsed_json(line)
+        except reading.Faulty as error:
             raise InputError(f"{where} is not JSON ({error}); mend it") from error
         name = entry.get("file_name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not isinstance(entry.get("text"), str):

@@ -74,6 +74,11 @@ class Garments:
         return {**labelled(self.resolution, self.channels), "text": Field((self.text_length,), "int32")}
 
     @property
+    def labels(self) -> np.ndarray:
+        """The labels of all examples, `[N]`."""
+        return self._source.labels
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over that of the embedded images."""
         return hashlib.sha256(f"Garments {self._source.fingerprint}".encode()).hexdigest()
