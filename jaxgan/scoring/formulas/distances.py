@@ -32,9 +32,9 @@ class Distances:
 
     def __init__(self, a: np.ndarray, b: np.ndarray | None = None) -> None:
         """Takes features; without b, those are the distances of each row of a to all the others."""
-        self.a = a
-        self.b = a if b is None else b
-        self.alone = b is None
+        self.a: np.ndarray = a
+        self.b: np.ndarray = a if b is None else b
+        self.alone: bool = b is None
         self._center = self.b.mean(0, dtype=np.float64)  # distances far from the origin lose digits
         self._table: np.ndarray | None = None
 
