@@ -255,3 +255,15 @@ def test_bytes_of_8_bits_and_of_full_16_stay_as_they_were(tmp_path: Path) -> Non
         np.rint(deep / 257).astype(int).ravel().tolist(),
     ]
     assert images.FULL["whole"] == (0, 65535)
+
+
+@pytest.mark.parametrize(("ending", "exif"), [("png", b"MM\0*\0\0"), ("webp", b"xx")])
+def test_what_cannot_be_converted_is_found_before_it_is_read(tmp_path: Path, ending: str, exif: bytes) -> None:
+    """Pixels that decode do not do: reading turns images upright, too."""
+    Image.new("RGB", (4, 4)).save(tmp_path / f"a.{ending}", exif=exif)
+    Image.new("RGB", (4, 4)).save(tmp_path / f"b.{ending}")
+    with pytest.raises(InputError, match=rf"a\.{ending}: cannot be read"):
+        images.read(tmp_path / f"a.{ending}", 4, 3)
+    source = ImageFolder(tmp_path, 4, 3)
+    assert source.files == [f"b.{ending}"]
+    assert source[0]["real"].shape == (4, 4, 3)

@@ -98,7 +98,7 @@ def to_array(image: Image.Image, resolution: int, channels: int, span: Range | N
       OSError, SyntaxError and others of Pillow: for pixels that do not decode (see `read`).
     """
     check_size(resolution, channels)
-    image = _converted(image, channels, span)
+    image = converted(image, channels, span)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -109,8 +109,8 @@ def to_array(image: Image.Image, resolution: int, channels: int, span: Range | N
     return np.array(image, dtype=np.uint8).reshape(resolution, resolution, channels)
 
 
-def _converted(image: Image.Image, channels: int, span: Range | None = None) -> Image.Image:
-    """The first steps of `to_array`, up to the right mode."""
+def converted(image: Image.Image, channels: int, span: Range | None = None) -> Image.Image:
+    """The first steps of `to_array`, up to the right mode; raises what that raises."""
     image = ImageOps.exif_transpose(image)
     image = profiles.to_srgb(to_8_bits(image, span))
     mode = "L" if channels == 1 else "RGB"
@@ -134,13 +134,13 @@ def read_whole(path: str | os.PathLike[str], channels: int, span: Range | None =
     check_size(1, channels)
     with opened(path) as image:
         image.load()
-        image = _converted(image, channels, span)
+        image = converted(image, channels, span)
         return np.array(image, dtype=np.uint8).reshape(image.height, image.width, channels)
 
 
 def enlarged(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
     """An image uint8 [h, w, 1 or 3] as uint8 [height, width, channels], by Pillow's bicubic filter."""
-    picture = _converted(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), channels)
+    picture = converted(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), channels)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     return np.array(picture, dtype=np.uint8).reshape(height, width, channels)

@@ -211,7 +211,9 @@ def _look(path: Path, whole: bool) -> "_Look | str":
             if deep:
                 found = images.deep_values(image)
                 values = deep, float(found.min()), float(found.max())
-            if not _convertible(mode):
+            if whole:
+                images.converted(image, 3, values and values[1:])  # as it is read: what that refuses is unreadable
+            elif not _convertible(mode):
                 return f"an image of mode {mode} has no conversion to RGB"
             return _Look(size, grey, kinds, values)
     except InputError as error:
