@@ -10,7 +10,7 @@ from PIL import Image
 from jaxgan import domains
 from jaxgan.cli import main
 from jaxgan.config import load
-from jaxgan.data import order
+from jaxgan.data import order, prepare
 from jaxgan.data.sources import Embedded
 from jaxgan.errors import InputError, Renamed
 from jaxgan.parallel import Spread
@@ -444,3 +444,31 @@ def test_few_images_are_told_with_their_scores(runs, capsys):
     assert "FD (fashion-cnn): 60 images are few for 128 features: at least " in out
     (line,) = RunDirectory(runs / "s0").read_evaluation()
     assert line["note"] in out
+
+
+def test_folders_of_deep_images_are_compared_by_one_range(tmp_path, rng):
+    """The same picture is the same beside brighter ones; and a protocol says by which range."""
+    pictures = rng.integers(0, 4001, (20, 28, 28)).astype(np.uint16)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / name / f"{i:02d}.png")
+    Image.fromarray(pictures[0] * 15).save(tmp_path / "b" / "z.png")
+    names = str(tmp_path / "a"), str(tmp_path / "b")
+    alone = [evaluate.open_reference(name) for name in names]
+    assert [domains.of(x).ranges["real"] for x in alone] == [(0, 4095), (0, 65535)]
+    with pytest.raises(InputError, match=r"0 to 4095 in the images, and 0 to 65535 .*--range"):
+        evaluate.of_images(*alone, names=["diversity"])
+    ours, theirs = evaluate.open_both(*names)
+    np.testing.assert_array_equal(ours[0]["real"], theirs[0]["real"])
+    np.testing.assert_array_equal(ours[0]["real"][..., 0], np.rint(pictures[0] / 257))
+    (score,) = evaluate.of_images(ours, theirs, names=["diversity"], num=20, progress=False)
+    assert json.loads(json.dumps(score.protocol))["ranges"] == {"real": [0, 65535]}
+    prepare(
+        names[0], tmp_path / "out", span=(0, 8000), progress=False
+    )  # a range that is stored counts for both
+    for source in evaluate.open_both(str(tmp_path / "out"), names[1]):
+        assert domains.of(source).ranges["real"] == (0, 8000)
+    shallow = Embedded("test")
+    (score,) = evaluate.of_images(shallow, shallow, names=["diversity"], num=20, progress=False)
+    assert "ranges" not in score.protocol

@@ -288,7 +288,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     _start()
     if options.images is not None and options.reference is not None:
-        images, reference = map(evaluate.open_reference, (options.images, options.reference))
+        images, reference = evaluate.open_both(options.images, options.reference)
         for line in dict.fromkeys((*sources.remarks_of(images), *sources.remarks_of(reference))):
             say(line)
         found = evaluate.of_images(

@@ -118,7 +118,7 @@ def survey(
         if first and other:
             raise InputError(
                 f"{paths[first[0]]} holds whole numbers of more than 8 bits and {paths[other[0]]} floating-point ones, "
-                "which have no range in common; convert them, or give one"
+                "which have no range in common; convert some, or give one range to jaxgan prepare --range"
             )
         chosen = range_of(min(v[2] for v in seen.values), max(v[3] for v in seen.values), seen.values[0][1])
     counts = seen.counts + Counter(deep=len(seen.values))
@@ -212,7 +212,9 @@ def _look(path: Path, whole: bool) -> "_Look | str":
                 found = images.deep_values(image)
                 values = deep, float(found.min()), float(found.max())
             if whole:
-                images.converted(image, 3, values and values[1:])  # as it is read: what that refuses is unreadable
+                images.converted(
+                    image, 3, values and values[1:]
+                )  # as it is read: what that refuses is unreadable
             elif not _convertible(mode):
                 return f"an image of mode {mode} has no conversion to RGB"
             return _Look(size, grey, kinds, values)

@@ -29,7 +29,9 @@ import numpy as np
 
 from jaxgan import __version__, domains, experiment, memory
 from jaxgan.data import sources, stream
+from jaxgan.data.images import Range
 from jaxgan.data.sources import Field, Source
+from jaxgan.data.survey import survey
 from jaxgan.domains import Domain
 from jaxgan.errors import InputError
 from jaxgan.experiment import Own
@@ -45,10 +47,41 @@ from jaxgan.scoring.scorer import READ, Candidates, Scorer
 from jaxgan.scoring.scores import Score
 
 
-def open_reference(name: str) -> Source:
+def open_both(images: str, reference: str) -> tuple[Source, Source]:
+    """Two sets by name, see `open_reference`; folders of images of more than 8 bits have one range together.
+
+    Where one of the two was prepared, that is its range.
+
+    Raises:
+      InputError: As `open_reference`.
+    """
+    names, both = (images, reference), [open_reference(images), open_reference(reference)]
+    spans = [_span(source) for source in both]
+    if None in spans or spans[0] == spans[1]:
+        return both[0], both[1]
+    folders = [source for source in both if isinstance(source, sources.ImageFolder)]
+    stored = [span for span, source in zip(spans, both, strict=True) if source not in folders]
+    together = [source.path / file for source in folders for file in source.files]
+    span = stored[0] if stored else survey(together, whole=False).span
+    found = [open_reference(n, span) if x in folders else x for n, x in zip(names, both, strict=True)]
+    return found[0], found[1]
+
+
+def _span(source: Source) -> Range | None:
+    """The values that became 0 and 255, of images of more than 8 bits."""
+    domain = domains.of(source)
+    return domain.ranges.get("real") if isinstance(domain, domains.Image) else None
+
+
+def open_reference(name: str, span: Range | None = None) -> Source:
     """Real images by name, as large as they are: "embedded", "embedded:test", or a folder of images or prepared data.
 
     A prepared data set may name a split: "DIR:test".
+
+    Args:
+      name: Which.
+      span: The values of black and of white in a folder's images of more than 8 bits; chosen for the folder if not
+        given.
 
     Raises:
       InputError: If there is no such thing, or its images are not square or not all of one size.
@@ -62,7 +95,7 @@ def open_reference(name: str) -> Source:
         raise InputError(
             f"{where} is not a prepared data set, so it has no split {split!r}; leave out :{split}"
         )
-    return sources.as_they_are(lambda r, c: sources.ImageFolder(where, r, c))
+    return sources.as_they_are(lambda r, c: sources.ImageFolder(where, r, c, span=span))
 
 
 def of_run(
@@ -312,13 +345,20 @@ def of_images(
       options: `network`, `weights`, `resize`, `say` and `progress`, as of `of_run`.
 
     Raises:
-      InputError: If the sizes differ, or see `chosen`, `features.load` and `Scorer`.
+      InputError: If the sizes or the ranges differ, or see `chosen`, `features.load` and `Scorer`.
     """
     mine, theirs = (x.fields["real"].shape for x in (images, reference))
     if mine != theirs:
         kinds = [f"{r}x{r} {'grey' if c == 1 else 'colour'}" for r, _, c in (mine, theirs)]
         raise InputError(
             f"the images are {kinds[0]}, the reference {kinds[1]}; make them alike, with jaxgan prepare for one"
+        )
+    spans = _span(images), _span(reference)
+    if None not in spans and spans[0] != spans[1]:
+        said = [f"{span[0]:.7g} to {span[1]:.7g}" for span in spans if span]
+        raise InputError(
+            f"black and white are {said[0]} in the images, and {said[1]} in the reference; prepare both with one "
+            "jaxgan prepare --range"
         )
     say, progress = options.get("say", print), options.get("progress", True)
     domain = domains.of(reference)

@@ -163,10 +163,11 @@ class Scorer:
     def _kind(self) -> dict[str, Any]:
         """What a protocol says of the kind of examples."""
         seen = self.domain.decoded(self.reference.fields)["real"]
-        said = self.domain.facts(seen.shape)
-        return (
-            said if isinstance(self.domain, domains.Image) else {**said, "domain": self.domain.model_dump()}
-        )
+        said: dict[str, Any] = dict(self.domain.facts(seen.shape))
+        if not isinstance(self.domain, domains.Image):
+            return {**said, "domain": self.domain.model_dump()}
+        ranges = {name: list(span) for name, span in self.domain.ranges.items()}
+        return {**said, "ranges": ranges} if ranges else said
 
     def score(self, given: Candidates) -> list[Score]:
         """The scores of examples.
