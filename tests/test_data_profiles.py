@@ -124,3 +124,14 @@ def test_a_profile_of_cmyk_is_used(tmp_path: Path) -> None:
     with Image.open(file) as image:
         assert profiles.state(image) == "unusable"
         assert (images.to_array(image, 4, 3) == [255, 0, 0]).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_greys_may_have_the_usual_profile_of_colours(mode: str) -> None:
+    """It says nothing else of them; another one of colours cannot be used."""
+    image = Image.new(mode, (2, 2))
+    image.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert profiles.state(image) == "sRGB"
+    assert profiles.to_srgb(image) is image
+    image.info["icc_profile"] = WIDE
+    assert profiles.state(image) == "unusable"

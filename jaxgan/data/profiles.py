@@ -85,7 +85,9 @@ def _transform(profile: bytes, mode: str) -> tuple[State, "ImageCmsTransform | N
         probe = _probe(mode)
         moved = np.asarray(made.apply(probe), np.int32) - np.asarray(probe.convert("RGB"), np.int32)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return "unusable", None
+        # Programs give greys the profile of their colours, too, of which sRGB means nothing else.
+        alike = mode == "L" and _transform(profile, "RGB")[0] == "sRGB"
+        return "sRGB" if alike else "unusable", None
     return ("sRGB", None) if mode != "CMYK" and np.abs(moved).max() <= SAME else ("other", made)
 
 
