@@ -12,8 +12,18 @@ import pytest
 from PIL import Image
 
 from jaxgan import domains
-from jaxgan.data import Captions, HiddenPairs, ImageFolder, Pairs, Unpaired, images, prepare, survey
-from jaxgan.data.sources import TFDS, FolderData, as_they_are
+from jaxgan.data import (
+    Captions,
+    HiddenPairs,
+    ImageFolder,
+    Pairs,
+    Unpaired,
+    arrayrecord,
+    images,
+    prepare,
+    survey,
+)
+from jaxgan.data.sources import TFDS, FolderData, TFDSData, as_they_are
 from jaxgan.domains import Image as Images
 from jaxgan.errors import InputError
 
@@ -258,7 +268,9 @@ def test_bytes_of_8_bits_and_of_full_16_stay_as_they_were(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("ending", "exif"), [("png", b"MM\0*\0\0"), ("webp", b"xx")])
-def test_what_cannot_be_converted_is_found_before_it_is_read(tmp_path: Path, ending: str, exif: bytes) -> None:
+def test_what_cannot_be_converted_is_found_before_it_is_read(
+    tmp_path: Path, ending: str, exif: bytes
+) -> None:
     """Pixels that decode do not do: reading turns images upright, too."""
     Image.new("RGB", (4, 4)).save(tmp_path / f"a.{ending}", exif=exif)
     Image.new("RGB", (4, 4)).save(tmp_path / f"b.{ending}")
@@ -267,3 +279,78 @@ def test_what_cannot_be_converted_is_found_before_it_is_read(tmp_path: Path, end
     source = ImageFolder(tmp_path, 4, 3)
     assert source.files == [f"b.{ending}"]
     assert source[0]["real"].shape == (4, 4, 3)
+
+
+def deep_tfds(place: Path, values: np.ndarray) -> Path:
+    """A data set of one image of 16 bits, prepared by TFDS."""
+    tfds = arrayrecord.tfds()
+    file = save(place / "x.png", values, np.uint16)
+
+    class Deep(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        name = "deep"
+        pkg_dir_path = place
+
+        def _info(self):
+            image = tfds.features.Image(shape=(4, 4, 1), dtype=np.uint16, encoding_format="png")
+            features = tfds.features.FeaturesDict({"image": image})
+            return self.dataset_info_from_configs(features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            yield 0, {"image": file}
+
+    builder = Deep(data_dir=place, file_format="array_record")
+    with arrayrecord.silence():
+        builder.download_and_prepare()
+    return Path(builder.data_dir)
+
+
+def test_deep_images_that_tfds_prepared_name_their_range(tmp_path: Path) -> None:
+    """What runs on them translate is read as they are."""
+    source = TFDS(None, deep_tfds(tmp_path, RAMP * 273), resolution=4)
+    of_run = domains.of(source)
+    assert of_run == Images(ranges={"real": images.FULL["whole"]})
+    file = save(tmp_path / "a.png", RAMP * 273, np.uint16)
+    field = source.fields["real"]
+    np.testing.assert_array_equal(
+        of_run.reader("real", field, [file]).read(file), np.rint(RAMP * 273 / 257)[..., None]
+    )
+    np.testing.assert_array_equal(source[0]["real"], np.rint(RAMP * 273 / 257)[..., None])
+    save(tmp_path / "set" / "a.png", RAMP, np.uint8)
+    prepare(str(tmp_path / "set"), tmp_path / "out", progress=False)
+    assert domains.of(TFDS(None, tmp_path / "out", resolution=4)) == Images()
+
+
+def test_prepared_data_keeps_its_range(tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a.png", RAMP * 273, np.uint16)
+    prepare(str(tmp_path / "set"), tmp_path / "out", progress=False)
+    for span in (None, (0, 4095)):
+        source = TFDS(None, tmp_path / "out", resolution=4, span=span)
+        assert source.domain["ranges"] == {"real": [0, 4095]}
+    with pytest.raises(InputError, match=r"out: these were prepared .* 0 and 4095; leave out the range"):
+        TFDSData(directory=str(tmp_path / "out"), resolution=4, channels=1, range=[0, 65535]).open()
+
+
+def test_what_lies_beside_splits_is_counted(tmp_path: Path) -> None:
+    for name in ("train/a.png", "test/a.png", "loose.png", "notes.txt", ".hidden", "Thumbs.db"):
+        file = save(tmp_path / "a.png", RAMP, np.uint8)
+        (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
+        file.rename(tmp_path / "s" / name)
+    report = prepare(str(tmp_path / "s"), tmp_path / "out", progress=False)
+    assert report.counts == {"train": 1, "test": 1}
+    assert report.remarks == (
+        f"{tmp_path / 's'}: 4 files left out: 1 hidden, 1 of the system, 2 beside the splits",
+    )
+
+
+@pytest.mark.parametrize("resolution", [None, 4])
+def test_images_that_are_no_files_are_counted(tmp_path: Path, resolution: int | None) -> None:
+    (tmp_path / "w").mkdir()
+    os.mkfifo(tmp_path / "w" / "a.png")
+    with pytest.raises(
+        InputError, match=r"w: none of its 1 images can be read \(a\.png: not a regular file\)"
+    ):
+        prepare(str(tmp_path / "w"), tmp_path / "out", resolution=resolution, progress=False)

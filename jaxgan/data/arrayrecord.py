@@ -44,6 +44,8 @@ class Contents(NamedTuple):
     that there are."""
     embedding: int
     """Numbers of an embedding, 0 where there is none."""
+    deep: tuple[str, ...]
+    """Those of `features` that are grey images of whole numbers of more than 8 bits."""
 
 
 def tfds() -> ModuleType:
@@ -143,7 +145,13 @@ def describe(directory: Path, split: str, image: str | None = None, given: str |
         raise InputError(f"{directory}: split {split!r} is empty; name another")
     classes = tuple(info.features[features["label"]].names) if "label" in features else ()
     width = info.features["embedding"].shape[0] if "embedding" in features else 0
-    return Contents(int(chosen.num_examples), classes, files, features, width)
+    deep = tuple(name for name, key in features.items() if _is_deep(info.features[key]))
+    return Contents(int(chosen.num_examples), classes, files, features, width, deep)
+
+
+def _is_deep(feature: Any) -> bool:
+    is_image = isinstance(feature, tfds().features.Image)
+    return is_image and np.dtype(feature.np_dtype).itemsize > 1 and feature.shape[-1] == 1
 
 
 class Records:

@@ -27,13 +27,14 @@ NAMED = 10
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"})
 """What systems and archivers leave beside files, in lower case; hidden files are left out anyway."""
 UNREADABLE, OTHER, HIDDEN, SYSTEMS, AGAIN = "unreadable", "other", "hidden", "system", "again"
-ALONE = "alone"
+ALONE, BESIDE = "alone", "beside"
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     UNREADABLE: ("unreadable", "unreadable"),
     OTHER: ("of another kind", "of other kinds"),
     HIDDEN: ("hidden", "hidden"),
     SYSTEMS: ("of the system", "of the system"),
+    BESIDE: ("beside the splits", "beside the splits"),
     AGAIN: ("linked folder met before", "linked folders met before"),
     ALONE: ("with a caption and no image", "with a caption and no image"),
 }
@@ -154,6 +155,17 @@ def folders(root: Path) -> list[str]:
     return sorted(
         p.name for p in root.iterdir() if p.is_dir() and not (_hidden(p.name) or _of_system(p.name))
     )
+
+
+def loose(root: Path) -> Counter[str]:
+    """How much lies right in a folder of splits and is in none of them, by kinds."""
+    found: Counter[str] = Counter()
+    for entry in root.iterdir():
+        if _hidden(entry.name) or _of_system(entry.name):
+            found[HIDDEN if _hidden(entry.name) else SYSTEMS] += 1
+        elif not entry.is_dir():
+            found[BESIDE] += 1
+    return found
 
 
 def _hidden(name: str) -> bool:

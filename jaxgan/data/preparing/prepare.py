@@ -226,6 +226,12 @@ def _plan_folder(
     roots = {_SPLITS[b]: folder / b for b in below} if is_split else {"train": folder}
     beside = CAPTION_FILES if captioned else ()
     scans = {split: sources.scan(root, beside) for split, root in roots.items()}
+    for scan in scans.values():
+        if not scan.files:
+            count, (path, why) = len(scan.found.unreadable), scan.found.unreadable[0]
+            raise InputError(
+                f"{scan.path}: none of its {count} images can be read ({path}: {why}); nothing was written"
+            )
     if any(bool(scan.classes) != bool(scans["train"].classes) for scan in scans.values()):
         raise InputError(f"{folder}: some splits have class folders and some have none; make them alike")
     classes = tuple(sorted(set().union(*(scan.classes for scan in scans.values()))))
@@ -250,7 +256,8 @@ def _plan_folder(
 
         return Item(os.fsencode(key), get, str(path))
 
-    splits, unreadable, passed, lines = {}, [], Counter(), 0
+    splits, unreadable, lines = {}, [], 0
+    passed = files.loose(folder) if is_split else Counter()
     for split, scan in scans.items():
         label_of = [classes.index(n) for n in scan.classes] or [0]
         said = {}
@@ -286,7 +293,8 @@ def _common_side(folder: Path, scans: Mapping[str, sources.Scan], seen: Survey) 
     for size, i in seen.sizes.items():
         sides.setdefault(min(size), every[i])
     if not sides:
-        raise InputError(f"{folder}: none of its {len(every)} images can be read; nothing was written")
+        count = len(every) + sum(len(scan.found.unreadable) for scan in scans.values())
+        raise InputError(f"{folder}: none of its {count} images can be read; nothing was written")
     if len(sides) > 1:
         (a, first), (b, second), *_ = sides.items()
         raise InputError(

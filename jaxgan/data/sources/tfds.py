@@ -69,11 +69,13 @@ class TFDS:
       image, input: image features to be taken for these two; None: as above.
       input_resolution, input_channels: what "input" is converted to; as images if not given.
       text_length: of "text"; longer captions are cut (`text.encode`).
-      span: the values of black and of white in images of more than 8 bits; `images.FULL` if not given.
+      span: the values of black and of white in images of more than 8 bits; `images.FULL` if not given. What was
+        prepared with a range keeps that.
 
     Raises:
       InputError: where the data set is not prepared, is not in ArrayRecord, lacks files, the split or an image
-        feature; for neither name nor directory; or for a bad resolution or channels.
+        feature; for neither name nor directory; for another range than it was prepared with; or for a bad resolution or
+        channels.
     """
 
     def __init__(
@@ -112,6 +114,8 @@ class TFDS:
         self._sizes = {name: sizes[name] for name in contents.features if name in sizes}
         self._text_length = text_length
         self._span = span
+        self._deep = contents.deep
+        self._check_range()
         self._embedding = contents.embedding
         self._records: arrayrecord.Records | None = None
 
@@ -121,8 +125,19 @@ class TFDS:
     @property
     def domain(self) -> Mapping[str, Any]:
         """The domain of the examples, see `jaxgan.domains`."""
-        given = dict.fromkeys(self._sizes, self._span)
-        return domain(given if self._span else _ranges(self.directory / CONVERTED_BY))
+        if stored := _ranges(self.directory / CONVERTED_BY):
+            return domain(stored)
+        if self._span:
+            return domain(dict.fromkeys(self._sizes, self._span))
+        return domain(dict.fromkeys(self._deep, images.FULL["whole"]))
+
+    def _check_range(self) -> None:
+        stored = _ranges(self.directory / CONVERTED_BY).get("real") if self._span else None
+        if stored and stored != self._span:
+            raise InputError(
+                f"{self.directory}: these were prepared with black and white at {stored[0]:.7g} and {stored[1]:.7g}; "
+                "leave out the range (data.range)"
+            )
 
     @property
     def fields(self) -> dict[str, Field]:
