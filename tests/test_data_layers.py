@@ -1,5 +1,7 @@
 """Pictures with their 16 bits and their transparency, against what was put into them and Pillow's own reading."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from test_data_profiles import WIDE
 
-from jaxgan.data import layers
+from jaxgan.data import ImageFolder, layers
 from jaxgan.data.layers import Layers
 from jaxgan.data.survey import survey
 
@@ -135,3 +137,24 @@ def test_deep_pictures_of_other_colours_are_converted_with_8_bits(tmp_path: Path
     found = layers.read(tmp_path / "b.png", 3, None)
     assert found.pixels.dtype == np.uint8
     assert not np.array_equal(found.pixels, values >> 8)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_transparent_colour_of_16_bits_is_not_used_and_said_so(tmp_path: Path, bands: int) -> None:
+    """Its lower bytes are those of black pixels, which would become white."""
+    values = np.zeros((4, 4, bands), np.uint16)
+    values[0] = 0x1200
+    layers.write_16_bits(tmp_path / "a.png", values)
+    whole = (tmp_path / "a.png").read_bytes()
+    body = b"tRNS" + struct.pack(f">{bands}H", *[0x1200] * bands)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(whole[:33] + chunk + whole[33:])  # after IHDR
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.info["transparency"] == (0x1200 if bands == 1 else (0x1200,) * 3)
+    found = layers.read(tmp_path / "a.png", bands, None)
+    assert found.alpha is None
+    np.testing.assert_array_equal(np.rint((found.pixels + 1) / 2 * 65535), values)
+    source = ImageFolder(tmp_path, 4, bands, span=(0, 65535))
+    assert source[0]["real"].reshape(16, bands)[:, 0].tolist() == [0x12] * 4 + [0] * 12
+    assert "1 with a transparent colour of 16 bits, which is not used" in source.remarks[0]
+    assert "laid on white" not in source.remarks[0]

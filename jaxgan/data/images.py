@@ -40,6 +40,8 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B"
 """Modes of Pillow whose pictures are grey."""
 FULL: dict[str, Range] = {"whole": (0.0, 65535.0), "float": (0.0, 1.0)}
 """The ranges of deep pictures of which no set is known: of whole numbers and of floating-point ones."""
+UNUSED_KEY = "transparency of 16 bits"
+"""Where the `info` of pictures has a transparent colour that is not used, see `leave_key`."""
 
 _ADVICE = "; replace or remove the file"
 
@@ -157,6 +159,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         if kind := files.irregular(path):
             raise InputError(f"cannot be read as an image: it is {kind}")
         with Image.open(path) as image:
+            leave_key(image)
             yield image
     except MemoryError:
         raise
@@ -234,6 +237,16 @@ def _decoded(path: str | os.PathLike[str]) -> Image.Image:
     with opened(path) as image:
         image.load()
         return ImageOps.exif_transpose(image)
+
+
+def leave_key(image: Image.Image) -> None:
+    """Has the one transparent colour of a picture of 16 bits a channel, just opened, mean nothing.
+
+    Pillow compares 8 of its bits with the pixels', so that other colours become transparent. `UNUSED_KEY` in the
+    picture's `info` tells of it.
+    """
+    if "transparency" in image.info and (depth(image.mode) or ";16" in raw_mode(image)):
+        image.info[UNUSED_KEY] = image.info.pop("transparency")
 
 
 def why(error: InputError, path: str | os.PathLike[str]) -> str:

@@ -37,6 +37,7 @@ CONVERTED = {
     "profile": "from another colour profile to sRGB",
     "unusable": "with a colour profile that cannot be used",
     "alpha": "with transparency, laid on white",
+    "key": "with a transparent colour of 16 bits, which is not used",
     "cmyk": "from CMYK",
     "colour16": "of 16 bits a channel, read with 8",
     "animated": "animated, of which the first frame counts",
@@ -231,6 +232,8 @@ def _kinds(image: Image.Image) -> Iterator[str]:
         yield "profile" if profile == "other" else "unusable"
     if image.has_transparency_data:
         yield "alpha"
+    if images.UNUSED_KEY in image.info:
+        yield "key"
     if image.mode == "CMYK" and profile != "other":
         yield "cmyk"
     if not images.depth(image.mode) and ";16" in images.raw_mode(image):

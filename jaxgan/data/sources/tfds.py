@@ -190,6 +190,7 @@ class TFDS:
             stored = records[int(index) % self._length]
             for name, (side, channels) in self._sizes.items():
                 picture = Image.open(io.BytesIO(stored[name]))
+                images.leave_key(picture)
                 example[name] = images.to_array(picture, side, channels, self._span)
             if "text" in stored:
                 example["text"] = text.encode(stored["text"].decode(), self._text_length)
