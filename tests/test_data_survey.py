@@ -23,7 +23,7 @@ from jaxgan.data import (
     prepare,
     survey,
 )
-from jaxgan.data.sources import TFDS, FolderData, TFDSData, as_they_are
+from jaxgan.data.sources import TFDS, Field, FolderData, TFDSData, as_they_are
 from jaxgan.domains import Image as Images
 from jaxgan.errors import InputError
 
@@ -354,3 +354,16 @@ def test_images_that_are_no_files_are_counted(tmp_path: Path, resolution: int | 
         InputError, match=r"w: none of its 1 images can be read \(a\.png: not a regular file\)"
     ):
         prepare(str(tmp_path / "w"), tmp_path / "out", resolution=resolution, progress=False)
+
+
+def test_files_of_both_kinds_each_have_a_range_where_they_are_no_set(tmp_path: Path) -> None:
+    """As those to be translated, which nobody can give a range."""
+    whole = save(tmp_path / "a.png", RAMP * 273, np.uint16)
+    floating = save(tmp_path / "b.tif", RAMP / 15, np.float32)
+    shallow = save(tmp_path / "c.png", RAMP * 17, np.uint8)
+    reader = Images().reader("input", Field((4, 4, 1), "uint8"), [whole, floating, shallow])
+    for file in (whole, floating, shallow):
+        np.testing.assert_array_equal(reader.read(file)[..., 0], RAMP * 17)
+    assert reader.remarks == [
+        "of 3 images 1 of more than 8 bits, values 0 to 4095; 1 of more than 8 bits, values 0 to 1"
+    ]

@@ -108,6 +108,22 @@ def test_files_are_enlarged_in_their_folders_and_damaged_ones_named(enlarger, tm
     np.testing.assert_array_equal(read(out / "a.png"), want[..., 0])
 
 
+def test_whole_and_floating_values_are_enlarged_side_by_side(enlarger, tmp_path, rng):
+    """The same picture in units of both kinds gives the same."""
+    folder, said = tmp_path / "in", []
+    levels = rng.integers(0, 4096, (6, 9))
+    levels[0, 0] = 4095
+    write(folder / "a.png", levels.astype(np.uint16))
+    write(folder / "b.tif", (levels / 4095).astype(np.float32))
+    todo = jobs([folder], tmp_path / "out")
+    assert translate.upscale(enlarger, todo, say=said.append, progress=False) == 0
+    assert said == [
+        "2 of 2 images are of more than 8 bits, and get 16, black at 0 and white at 4095, or black at 0 and white at 1"
+    ]
+    whole, floating = (read(tmp_path / "out" / f"{name}.png") for name in "ab")
+    np.testing.assert_allclose(whole / 4095, floating / 65535, atol=2e-4)
+
+
 @pytest.mark.slow
 def test_upscale_keeps_what_pictures_hold(enlarger, tmp_path, rng):
     """16 bits and transparency; what a run of 8 bits makes of them is right to a level of 8 bits."""

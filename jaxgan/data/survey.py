@@ -60,10 +60,15 @@ class Survey:
     """Widths and heights, each with the first image that has them."""
     grey: bool
     """Whether all are grey (`images.is_grey`)."""
-    span: Range | None
-    """The values of deep images that become 0 and 255; None where there are no deep images."""
+    ranges: dict[int, Range]
+    """Of each deep image: the values that become 0 and 255, the same for all unless they are asked `apart`."""
     counts: Counter[str]
-    """How many are converted, by kinds; "deep" and "outside", with values outside of `span`, among them."""
+    """How many are converted, by kinds; "deep" and "outside", with values outside of their range, among them."""
+
+    @property
+    def span(self) -> Range | None:
+        """The range of deep images, the first one's where there are two; None where there are no deep images."""
+        return next(iter(self.ranges.values()), None)
 
     def converted(self, *kept: str) -> str:
         """How many images are converted and how, in a few words; nothing if none are.
@@ -75,11 +80,10 @@ class Survey:
         if "wide" in kept and each.get("colour16"):
             each["colour16"] -= self.counts["wide"]
         told = [f"{each[kind]} {words}" for kind, words in CONVERTED.items() if each.get(kind)]
-        if self.span and each.get("deep"):
+        if each.get("deep"):
             clipped = f", those outside clipped in {each['outside']}" if each.get("outside") else ""
-            told.append(
-                f"{each['deep']} of more than 8 bits, values {self.span[0]:.7g} to {self.span[1]:.7g}{clipped}"
-            )
+            for (low, high), n in Counter(self.ranges.values()).items():
+                told.append(f"{n} of more than 8 bits, values {low:.7g} to {high:.7g}{clipped}")
         return "; ".join(told)
 
 
@@ -95,7 +99,12 @@ class _Seen(NamedTuple):
 
 
 def survey(
-    paths: Sequence[Path], *, whole: bool = True, span: Range | None = None, progress: bool = True
+    paths: Sequence[Path],
+    *,
+    whole: bool = True,
+    span: Range | None = None,
+    apart: bool = False,
+    progress: bool = True,
 ) -> Survey:
     """Looks at the image files of a set.
 
@@ -107,26 +116,32 @@ def survey(
       paths: The files.
       whole: Whether to decode all files in full, which is how a damaged one is found; else deep ones alone.
       span: The range, where it is known.
+      apart: Whether images of whole numbers and floating-point ones may each have a range.
       progress: Whether to draw a progress bar on stderr, where that is a terminal and it takes over a second.
 
     Raises:
-      InputError: Some hold whole numbers of more than 8 bits and some floating-point ones, without a range.
+      InputError: Some hold whole numbers of more than 8 bits and some floating-point ones, without a range and without
+        `apart`.
     """
     seen = _seen(paths, whole, progress)
-    chosen = span if seen.values else None
-    if seen.values and span is None:
-        first, other = (next((v for v in seen.values if v[1] == kind), None) for kind in ("whole", "float"))
-        if first and other:
-            raise InputError(
-                f"{paths[first[0]]} holds whole numbers of more than 8 bits and {paths[other[0]]} floating-point ones, "
-                "which have no range in common; convert some, or give one range to jaxgan prepare --range"
-            )
-        chosen = range_of(min(v[2] for v in seen.values), max(v[3] for v in seen.values), seen.values[0][1])
+    kinds = {kind: [v for v in seen.values if v[1] == kind] for kind in ("whole", "float")}
+    if span is None and not apart and all(kinds.values()):
+        first, other = (paths[values[0][0]] for values in kinds.values())
+        raise InputError(
+            f"{first} holds whole numbers of more than 8 bits and {other} floating-point ones, "
+            "which have no range in common; convert some, or give one range to jaxgan prepare --range"
+        )
+    chosen = {
+        kind: span or range_of(min(v[2] for v in values), max(v[3] for v in values), kind)
+        for kind, values in kinds.items()
+        if values
+    }
+    ranges = {i: chosen[kind] for i, kind, _, _ in seen.values}
     counts = seen.counts + Counter(deep=len(seen.values))
-    if chosen:
-        counts["outside"] = sum(low < chosen[0] or high > chosen[1] for _, _, low, high in seen.values)
+    if ranges:
+        counts["outside"] = sum(low < ranges[i][0] or high > ranges[i][1] for i, _, low, high in seen.values)
     count = len(paths) - len(seen.unreadable)
-    return Survey(count, seen.unreadable, seen.sizes, seen.grey, chosen, counts)
+    return Survey(count, seen.unreadable, seen.sizes, seen.grey, ranges, counts)
 
 
 def range_of(least: float, most: float, kind: str) -> Range:

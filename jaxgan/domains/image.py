@@ -92,11 +92,15 @@ class Image(Domain):
         return images.read_whole(file, field.shape[2])
 
     def reader(self, name: str, field: Field, files: Sequence[Path]) -> Reader:
-        """Files of more than 8 bits have the range of the images that a run was trained on, or one of their own."""
-        seen = survey(files, whole=False, span=self.ranges.get(name))
+        """Files of more than 8 bits have the range of the images that a run was trained on, or one of their own.
+
+        Without it, those of whole numbers and those of floating-point ones have one each.
+        """
+        seen = survey(files, whole=False, span=self.ranges.get(name), apart=True)
+        spans = {files[i]: span for i, span in seen.ranges.items()}
         converted = seen.converted("cropped")
         told = [f"of {seen.count} images {converted}"] if converted else []
-        return Reader(lambda file: images.read_whole(file, field.shape[2], seen.span), told)
+        return Reader(lambda file: images.read_whole(file, field.shape[2], spans.get(file)), told)
 
     def save(self, example: np.ndarray, out: Path) -> None:
         """Writes an image uint8 `[H, W, C]` as PNG."""

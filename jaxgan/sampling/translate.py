@@ -214,10 +214,13 @@ def upscale(
     _check_scale(trained)
     built = trained.built
     channels, ranges = built.fields["input"].shape[2], getattr(built.domain, "ranges", {})
-    seen = survey([job.file for job in todo], whole=False, span=ranges.get("real"))
+    seen = survey([job.file for job in todo], whole=False, span=ranges.get("real"), apart=True)
+    spans = {todo[i].file: span for i, span in seen.ranges.items()}
     for remark in _kept(seen):
         say(remark)
-    given = _Progress(todo, lambda file: layers.read(file, channels, seen.span), "Enlarging", say, progress)
+    given = _Progress(
+        todo, lambda file: layers.read(file, channels, spans.get(file)), "Enlarging", say, progress
+    )
     waiting: deque[tuple[Job, layers.Layers]] = deque()
 
     def read() -> Iterator[np.ndarray]:
@@ -238,8 +241,11 @@ def _kept(seen: Survey) -> Iterator[str]:
     if seen.counts["alpha"]:
         yield f"{seen.counts['alpha']} of {seen.count} images have transparency, which is enlarged by a bicubic filter"
     if deep := seen.counts["deep"] + seen.counts["wide"]:
-        span = f", black at {seen.span[0]:.7g} and white at {seen.span[1]:.7g}" if seen.span else ""
-        yield f"{deep} of {seen.count} images are of more than 8 bits, and get 16{span}"
+        each = [
+            f"black at {low:.7g} and white at {high:.7g}" for low, high in dict.fromkeys(seen.ranges.values())
+        ]
+        span = ", or ".join(each)
+        yield f"{deep} of {seen.count} images are of more than 8 bits, and get 16{span and f', {span}'}"
     if converted := seen.converted("cropped", "alpha", "deep", "wide"):
         yield f"of {seen.count} images {converted}"
 
