@@ -1,4 +1,4 @@
-"""What is kept on disk for the next start: compiled programs, and weights that were downloaded.
+"""What is kept on disk for the next start: compiled programs, weights that were downloaded, and what images are.
 
 For example:
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 0.5
-"""Programs that take longer to compile are kept."""
+"""Programs that take longer to compile are kept, and what images are that take longer to look at."""
 
 
 def folder() -> Path | None:
@@ -43,6 +43,16 @@ def downloads() -> Path | None:
     """
     root = _root()
     return root and root / "downloads"
+
+
+def surveys() -> Path | None:
+    """Where it is kept what the images of folders are (`jaxgan.data.known`); None for `JAXGAN_CACHE=off`.
+
+    Raises:
+      RuntimeError: If there is no home directory.
+    """
+    root = _root()
+    return root and root / "images"
 
 
 def _root() -> Path | None:

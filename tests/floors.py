@@ -24,7 +24,7 @@ ROOMS: dict[int, dict[str, str]] = {
         "prng": "random draws",
         "peers": "processes of one run: how they meet, agree, and notice that one is gone",
         "settings": "what all settings are made of, and names that choose between them",
-        "cache": "compiled programs and downloaded weights kept on disk",
+        "cache": "compiled programs, downloaded weights and what images are, kept on disk",
     },
     3: {
         "optimizers": "optimizers, from their settings",

@@ -69,8 +69,9 @@ def test_where_programs_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "mine"))
     assert cache.folder().parent == tmp_path / "mine" / "xla"
     assert cache.downloads() == tmp_path / "mine" / "downloads"
+    assert cache.surveys() == tmp_path / "mine" / "images"
     monkeypatch.setenv("JAXGAN_CACHE", "off")
-    assert cache.folder() is None
+    assert cache.folder() is cache.surveys() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be taken away here")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import domains
+from jaxgan import cache, domains
 from jaxgan.data import (
     Captions,
     HiddenPairs,
@@ -20,6 +20,7 @@ from jaxgan.data import (
     Unpaired,
     arrayrecord,
     images,
+    known,
     prepare,
     survey,
 )
@@ -230,6 +231,7 @@ def test_what_is_known_of_files_is_forgotten_as_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that nobody changed of late are decoded once a process; any change of them is seen."""
+    monkeypatch.setenv("JAXGAN_CACHE", "off")
     path = save(tmp_path / "a.png", RAMP, np.uint8)
     looked = Counter()
     look = survey._look
@@ -367,3 +369,84 @@ def test_files_of_both_kinds_each_have_a_range_where_they_are_no_set(tmp_path: P
     assert reader.remarks == [
         "of 3 images 1 of more than 8 bits, values 0 to 4095; 1 of more than 8 bits, values 0 to 1"
     ]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], Counter[str]]:
+    """Files that nobody changed of late, and how often each is looked at by processes that share a cache on disk."""
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "SECONDS", -1.0)  # however short it took
+    monkeypatch.setattr(known, "_KEPT", {})
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    looked = Counter()
+    look = survey._look
+
+    def counting(path: Path, whole: bool):
+        looked[path.name] += 1
+        return look(path, whole)
+
+    monkeypatch.setattr(survey, "_look", counting)
+    files = [save(tmp_path / "a.png", RAMP * 273, np.uint16), save(tmp_path / "b.png", RAMP, np.uint8)]
+    files.append(tmp_path / "c.png")
+    files[2].write_text("no image")
+    Image.new("CMYK", (6, 4)).save(tmp_path / "d.jpg")
+    return [*files, tmp_path / "d.jpg"], looked
+
+
+def again(files: list[Path]) -> survey.Survey:
+    """As another process sees them."""
+    known._KEPT.clear()
+    return survey.survey(files)
+
+
+def test_what_images_are_is_kept_for_the_next_process(kept, tmp_path: Path, monkeypatch) -> None:
+    """But for those that could not be read, of which the disk may have been to blame."""
+    files, looked = kept
+    first = again(files)
+    assert first.unreadable == {2: "not an image that Pillow can read"}
+    assert (first.ranges, first.sizes, first.grey) == ({0: (0, 4095)}, {(4, 4): 0, (6, 4): 3}, False)
+    assert again(files) == first
+    assert looked == {"a.png": 1, "b.png": 1, "c.png": 2, "d.jpg": 1}
+    (file,) = (tmp_path / "cache" / "images").iterdir()
+    whole = json.loads(file.read_text())
+    damage = [
+        "",
+        file.read_text()[:-20],
+        "[]",
+        "{}",
+        json.dumps({**whole, "sizes": []}),
+        json.dumps({**whole, "values": [[4, "whole", 0.0, 1.0]]}),
+        json.dumps({**whole, "values": [[0, "other", 0.0, 1.0]]}),
+        json.dumps({**whole, "unreadable": [[2, "another reason"]]}),
+    ]
+    for i, text in enumerate(damage):
+        file.write_text(text)
+        assert again(files) == first
+        assert looked["a.png"] == 2 + i
+        assert json.loads(file.read_text()) == whole
+    monkeypatch.setenv("JAXGAN_CACHE", "off")
+    assert again(files) == first
+    assert looked["a.png"] == 2 + len(damage)
+    monkeypatch.setenv("JAXGAN_CACHE", str(files[1] / "below"))  # cannot be made
+    assert again(files) == first
+
+
+def test_few_sets_are_kept_and_none_that_change(kept, tmp_path: Path, monkeypatch) -> None:
+    files, looked = kept
+    monkeypatch.setattr(known, "MOST", 2)
+    for count in (1, 2, 1, 4):
+        again(files[:count])
+        time.sleep(0.01)  # the next is newer
+    assert looked["a.png"] == 3
+    assert len(list((tmp_path / "cache" / "images").iterdir())) == 2
+    again(files[:1])  # used last but one
+    assert looked["a.png"] == 3
+    for path in files:
+        os.utime(path, (time.time() + 1e6, time.time() + 1e6))  # of a clock that is ahead
+    for _ in range(2):
+        again(files)
+    assert looked["a.png"] == 4
+    save(files[1], RAMP + 1, np.uint8)
+    again(files)
+    assert looked["a.png"] == 5

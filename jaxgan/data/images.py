@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -59,7 +59,7 @@ def raw_mode(image: Image.Image) -> str:
     return found if isinstance(found, str) else ""
 
 
-def depth(mode: str) -> str | None:
+def depth(mode: str) -> Literal["whole", "float"] | None:
     """Whether pictures of a mode hold "whole" numbers of more than 8 bits or "float" ones; None for 8 bits."""
     if mode == "F":
         return "float"

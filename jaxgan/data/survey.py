@@ -13,7 +13,6 @@ For example:
 """
 
 import functools
-import hashlib
 import os
 import time
 from collections import Counter
@@ -26,8 +25,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from jaxgan.data import images, layers, profiles
+from jaxgan.data import images, known, layers, profiles
 from jaxgan.data.images import Range
+from jaxgan.data.known import Kind, Seen
 from jaxgan.errors import InputError
 
 SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
@@ -44,8 +44,6 @@ CONVERTED = {
 }
 """What is said of images of each kind that are converted as they are read."""
 _CHUNK = 32
-_MOMENT = 2.0  # seconds: a file that was changed as lately may change again without a later time of change
-_KEPT: dict[str, "_Seen"] = {}
 
 
 @dataclass(frozen=True)
@@ -85,17 +83,6 @@ class Survey:
             for (low, high), n in Counter(self.ranges.values()).items():
                 told.append(f"{n} of more than 8 bits, values {low:.7g} to {high:.7g}{clipped}")
         return "; ".join(told)
-
-
-class _Seen(NamedTuple):
-    """What images show, before a range is chosen."""
-
-    unreadable: dict[int, str]
-    sizes: dict[tuple[int, int], int]
-    grey: bool
-    counts: Counter[str]
-    values: list[tuple[int, str, float, float]]
-    """Each deep image's number, whether it is "whole" or "float", and its least and greatest value."""
 
 
 def survey(
@@ -152,14 +139,20 @@ def range_of(least: float, most: float, kind: str) -> Range:
     return (0.0, top) if top and (most > top / 4 or least == most) else (least, most)
 
 
-def _seen(paths: Sequence[Path], whole: bool, progress: bool) -> _Seen:
-    """What the images show; the last sets of this process are known for as long as their files stay the same."""
-    key = _key(paths, whole)
-    if key and key in _KEPT:
-        return _KEPT[key]
+def _seen(paths: Sequence[Path], whole: bool, progress: bool) -> Seen:
+    """What the images show; the last sets are known for as long as their files stay the same (`known`)."""
+
+    def why(i: int) -> str | None:
+        found = _look(paths[i], whole)
+        return found if isinstance(found, str) else None
+
+    key = known.key(paths, whole)
+    if key and (seen := known.find(key, len(paths), why)):
+        return seen
     from tqdm import tqdm
 
-    seen = _Seen({}, {}, True, Counter(), [])
+    start = time.monotonic()
+    seen = Seen({}, {}, True, Counter(), [])
     grey = True
     look = functools.partial(_looks, whole=whole)
     shown = None if progress else True  # None: off where stderr is no terminal
@@ -182,24 +175,8 @@ def _seen(paths: Sequence[Path], whole: bool, progress: bool) -> _Seen:
                 seen.values.append((i, *found.values))
     seen = seen._replace(grey=grey)
     if key:
-        while len(_KEPT) >= 8:
-            del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = seen
+        known.keep(key, seen, time.monotonic() - start)
     return seen
-
-
-def _key(paths: Sequence[Path], whole: bool) -> str | None:
-    """What says that files are the same as before; None where that cannot be said."""
-    digest, newest = hashlib.sha256(f"{whole}".encode()), 0
-    for path in paths:
-        try:
-            found = os.stat(path)
-        except OSError:
-            return None
-        newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
-        facts = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        digest.update(os.fsencode(path) + f"\0{facts}\n".encode())
-    return digest.hexdigest() if time.time() - newest / 1e9 > _MOMENT else None
 
 
 class _Look(NamedTuple):
@@ -208,7 +185,7 @@ class _Look(NamedTuple):
     size: tuple[int, int]
     grey: bool
     kinds: list[str]
-    values: tuple[str, float, float] | None
+    values: tuple[Kind, float, float] | None
 
 
 def _looks(paths: Sequence[Path], whole: bool) -> list["_Look | str"]:
