@@ -59,7 +59,7 @@ class Survey:
     grey: bool
     """Whether all are grey (`images.is_grey`)."""
     ranges: dict[int, Range]
-    """Of each deep image: the values that become 0 and 255, the same for all unless they are asked `apart`."""
+    """The values that become 0 and 255 of each deep image, the same for all unless they are asked for `apart`."""
     counts: Counter[str]
     """How many are converted, by kinds; "deep" and "outside", with values outside of their range, among them."""
 
