@@ -118,8 +118,8 @@ class ImageFolder:
     Subfolders are the classes, in the order of their names (plain character order), and are searched recursively. A
     folder without subfolders is one unlabelled set. Within a class, files come in the order of their relative paths.
     Which files count, `jaxgan.data.files.below` says: links are followed, hidden files are left out, and so are files
-    without the ending of an image (`images.SUFFIXES`). All are decoded once as the folder is first opened, and what cannot be
-    read is left out, too.
+    without the ending of an image (`images.SUFFIXES`). All are decoded as the folder is first opened, and what
+    cannot be read is left out, too.
 
     Args:
       path: the folder.
