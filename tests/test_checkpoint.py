@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,8 @@ import optax
 import pytest
 
 from jaxgan.errors import InputError, RunError
-from jaxgan.runs.checkpoint import Checkpoints, flatten, sha256, unflatten
+from jaxgan.runs import checkpoint
+from jaxgan.runs.checkpoint import Checkpoints, Damaged, flatten, sha256, unflatten
 
 
 class Moments(NamedTuple):
@@ -246,6 +248,43 @@ def test_what_the_digests_do_not_cover_counts_as_damaged(tmp_path, damage, why):
     (line,) = said
     assert why in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "d/._manifest", ".nfs0000000000000001"])
+def test_what_systems_leave_in_any_folder_damages_no_save(tmp_path, name):
+    """It is no part of the save, and goes with it; what is listed is checked whatever it is called."""
+    folder = tmp_path / "c"
+    saves = saved(folder, 1, 2)
+    (folder / "2" / name).write_bytes(b"Bud1")
+    assert saves.newest(fail)[0] == 2
+    saves.forget_after(2)
+    assert saves.steps() == [1, 2]
+    digests = folder / "2" / "sha256.json"
+    listed = json.loads(digests.read_text())
+    digests.write_text(json.dumps({**listed, name: hashlib.sha256(b"Bud1").hexdigest()}))
+    assert saves.newest(fail)[0] == 2
+    (folder / "2" / name).write_bytes(b"Bud2")
+    with pytest.raises(Damaged, match=r"has changed since it was written"):
+        saves.read(2)
+    saves.forget_after(1)
+    assert [p.name for p in folder.iterdir()] == ["1"]
+
+
+def test_what_systems_leave_while_a_save_is_written_is_not_listed(tmp_path, monkeypatch):
+    """Such a file may go or change at any time."""
+    reserve = Checkpoints._reserve
+
+    def littered(self, size, place):
+        reserve(self, size, place)
+        orbax = checkpoint._checkpointer()
+        save = lambda path, *rest, **how: (orbax.save(path, *rest, **how), (path / ".DS_Store").touch())  # noqa: E731
+        monkeypatch.setattr(checkpoint, "_checkpointer", lambda: SimpleNamespace(save=save))
+
+    monkeypatch.setattr(Checkpoints, "_reserve", littered)
+    saves = saved(tmp_path / "c", 1)
+    monkeypatch.undo()
+    (tmp_path / "c" / "1" / ".DS_Store").unlink()
+    assert saves.newest(fail)[0] == 1
 
 
 def test_nothing_is_listed_that_lies_outside(tmp_path):

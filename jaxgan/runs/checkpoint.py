@@ -1,6 +1,7 @@
 """Saving and restoring states, so that a damaged or unfinished save is never mistaken for a good one.
 
-A save counts once its folder has the name of its step, with `sha256.json` in it: the SHA-256 of every other file there.
+A save counts once its folder has the name of its step, with `sha256.json` in it: the SHA-256 of every other file there
+but hidden ones such as .DS_Store, which systems leave in any folder and which go with it.
 Orbax by itself restores a flipped byte without a word. The folder of the saves may be shared with other things: only
 saves are replaced or removed. States are saved as flat tables of host arrays by path, so they can be
 inspected without the program that made them.
@@ -180,7 +181,9 @@ class Checkpoints:
                 _checkpointer().save(saving, table, force=True)
             if note:
                 (saving / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
-            files = {p.relative_to(saving).as_posix(): _file_sha256(p) for p in _files(saving)}
+            files = {
+                p.relative_to(saving).as_posix(): _file_sha256(p) for p in _files(saving) if not _hidden(p)
+            }
             with replacing(saving / DIGESTS) as partial:
                 partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
             self._remove(folder)
@@ -234,8 +237,10 @@ class Checkpoints:
             listed = stored.digests_of(folder / DIGESTS)
         except Faulty as error:
             raise Damaged(str(error)) from None
-        there = {p.relative_to(folder).as_posix() for p in _files(folder)} - {DIGESTS}
-        if other := sorted(there - set(listed)):
+        files = _files(folder)
+        there = {p.relative_to(folder).as_posix() for p in files} - {DIGESTS}
+        seen = {p.relative_to(folder).as_posix() for p in files if not _hidden(p)}
+        if other := sorted(seen - {DIGESTS, *listed}):
             raise Damaged(f"{other[0]} is not listed in {DIGESTS}")
         for name, digest in listed.items():
             if name not in there or not (folder / name).is_file():
@@ -295,6 +300,11 @@ _STEP = re.compile(r"0|[1-9][0-9]{0,9}")
 def _files(folder: Path) -> list[Path]:
     """All that is in a folder and below but folders, links to these included."""
     return [p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()]
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file is one that systems leave in any folder, such as .DS_Store: no part of a save is called so."""
+    return path.name.startswith(".")
 
 
 def _file_sha256(path: Path) -> str:
