@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -343,6 +344,71 @@ def test_a_save_where_something_else_is_fails_and_leaves_it(tmp_path, scratch):
         saves.wait()
     assert (scratch / "3" / "photo.jpg").read_text() == "3"
     assert not list(scratch.glob(".saving*"))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_a_shared_folder_keeps_what_is_called_as_saves_under_way_are(tmp_path, scratch, kind):
+    """Saving is refused at once where the user's own is in the way, and goes on once that is moved."""
+    saves, place = Checkpoints(tmp_path / "run" / "checkpoints"), scratch / ".saving"
+    mine = scratch / ".saving-old" / "mine"
+    mine.parent.mkdir()
+    (scratch / ".saving-7").mkdir()
+    for file in (mine, scratch / ".saving-7" / "mine"):
+        file.write_text("mine")
+    if kind == "folder":
+        place.mkdir()
+        (place / "mine").write_text("mine")
+    elif kind == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to(mine.parent)
+    before = {str(p): p.is_file() and p.read_text() for p in scratch.rglob("*")}
+    with pytest.raises(InputError, match=r"\.saving was not made by jaxgan, .*; move it"):
+        saves.refuse_strange()
+    saves.save(10, {"x": jnp.int32(1)})
+    with pytest.raises(
+        RunError, match=r"cannot save a checkpoint to .*/10: .*\.saving was not made by jaxgan"
+    ):
+        saves.wait()
+    assert {str(p): p.is_file() and p.read_text() for p in scratch.rglob("*")} == before
+    place.rename(tmp_path / "moved")
+    saves.refuse_strange()
+    saves.save(10, {"x": jnp.int32(1)})
+    saves.wait()
+    assert saves.newest(fail)[0] == 10
+    assert mine.read_text() == (scratch / ".saving-7" / "mine").read_text() == "mine"
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_a_save_or_removal_that_was_killed_leaves_goes_with_the_next(tmp_path, scratch, shared):
+    place = tmp_path / "run" / "checkpoints" if shared else tmp_path / "c"
+    saves = saved(place, 10)
+    names = {p.name for p in place.iterdir()}
+    (place / "10").rename(place / ".saving-10")  # half removed: its digests are left
+    shutil.rmtree(place / ".saving-10" / "d")
+    (place / ".saving" / "11").mkdir(parents=True)  # half made
+    for name in ("made-by-jaxgan", "room", "11/part"):
+        (place / ".saving" / name).touch()
+    saves.refuse_strange()
+    saved(place, 10)
+    assert {p.name for p in place.iterdir()} == names
+
+
+def test_a_save_that_is_called_by_another_step_counts_as_damaged(tmp_path):
+    """It would be read first, and removed as one of a later step."""
+    saves = Checkpoints(tmp_path / "c")
+    for step in (1, 2):
+        saves.save(step, {"step": jnp.int32(step)})
+    saves.wait()
+    (tmp_path / "c" / "2").rename(tmp_path / "c" / "7")
+    said = []
+    step, table = saves.newest(said.append)
+    assert (step, int(table["step"])) == (1, 1)
+    assert len(said) == 1
+    assert said[0].endswith("7 is left out: its state is of another step than its name says")
+    with pytest.raises(Damaged, match="of another step"):
+        saves.read(7)
 
 
 @pytest.mark.parametrize("name", [".saving", ".saving-1", ".room", "1"])

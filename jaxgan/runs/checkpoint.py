@@ -46,7 +46,9 @@ DIGESTS = "sha256.json"
 NOTE = "note.json"
 """What is said of a state, where there is something to say."""
 SAVING = ".saving"
-"""The folder in which a save is made ready, and how those begin that are being removed; nothing else is called so."""
+"""The folder in which a save is made ready, and how those begin that are being removed."""
+MARK = "made-by-jaxgan"
+"""A file in `SAVING`, the first there and the last to go, by which it is told from a user's folder of that name."""
 ORBAX = "_CHECKPOINT_METADATA"
 """A file in all that Orbax writes: older versions of jaxgan left that without digests where a save was cut off."""
 OVERHEAD = 64 * 2**10
@@ -150,7 +152,19 @@ class Checkpoints:
         gone = self.directory / f"{SAVING}-{folder.name}"
         with suppress(OSError):  # at once: what is half removed has perhaps lost its marks
             folder = folder.rename(gone)
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder, DIGESTS)
+
+    def refuse_strange(self) -> None:
+        """Refuses a folder to which no save can be written for what a user has there.
+
+        Raises:
+          InputError: It is no folder, or a link to one that holds something else by a name that saves need.
+        """
+        place = self.directory / SAVING
+        if self.directory.exists() and not self.directory.is_dir():
+            raise InputError(f"{self.directory} is no folder, so nothing can be saved there; move it")
+        if self.directory.is_symlink() and not _made_here(place):
+            raise InputError(f"{place} was not made by jaxgan, which needs that name to save; move it")
 
     def save(self, step: int, tree: Any, note: Mapping[str, Any] | None = None) -> None:
         """Copies the tree to the host and writes it in the background, with a note; one save at a time.
@@ -175,6 +189,10 @@ class Checkpoints:
         folder, place = self.directory / str(step), self.directory / SAVING
         saving = place / str(step)
         try:
+            self.refuse_strange()
+        except InputError as error:
+            raise RunError(f"cannot save a checkpoint to {folder}: {error}") from None
+        try:
             self._clear(place)
             self._reserve(sum(x.nbytes for x in table.values()) + OVERHEAD, place)
             with _one:
@@ -189,11 +207,11 @@ class Checkpoints:
             self._remove(folder)
             saving.rename(folder)
         except Exception as error:  # Orbax and TensorStore raise many kinds, all of them a save that failed
-            shutil.rmtree(place, ignore_errors=True)
+            _discard(place, MARK)
             raise RunError(
                 f"cannot save a checkpoint to {folder}: {_reason(error)}; {self._hint(folder)} and run again"
             ) from error
-        shutil.rmtree(place, ignore_errors=True)
+        _discard(place, MARK)
         for old in self.steps()[: -self.keep]:
             if not self.keep_every or old % self.keep_every:
                 self._remove(self.directory / str(old))
@@ -205,14 +223,17 @@ class Checkpoints:
     def _clear(self, place: Path) -> None:
         """Makes the folder of saves that are under way, empty; a link of that name goes, and not what it leads to."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        shared = self.directory.is_symlink()
         if place.is_symlink() or place.is_file():
             place.unlink()
-        for rest in (place, *self.directory.glob(f"{SAVING}-*")):
+        _discard(place, MARK)
+        for rest in self.directory.glob(f"{SAVING}-*"):
+            if not shared or (_STEP.fullmatch(rest.name[len(SAVING) + 1 :]) and self._ours(rest)):
+                _discard(rest, DIGESTS)
+        for rest in self.directory.glob("*.orbax-checkpoint-tmp*") if not shared else ():  # of older versions
             shutil.rmtree(rest, ignore_errors=True)
-        if not self.directory.is_symlink():
-            for rest in self.directory.glob("*.orbax-checkpoint-tmp*"):  # of older versions
-                shutil.rmtree(rest, ignore_errors=True)
         place.mkdir()
+        (place / MARK).touch()
 
     def _reserve(self, size: int, place: Path) -> None:
         """Fails where the disk has no room for `size` bytes, with one reason, unlike Orbax's writers."""
@@ -230,7 +251,8 @@ class Checkpoints:
         """The table saved at `step`.
 
         Raises:
-          Damaged: If a file is missing, truncated, changed, or none of those that were saved.
+          Damaged: If a file is missing, truncated, changed, or none of those that were saved, or the state is of another
+            step.
         """
         folder = self.directory / str(step)
         try:
@@ -255,6 +277,8 @@ class Checkpoints:
             name for name, value in table.items() if not isinstance(value, np.ndarray | np.generic)
         ]:
             raise Damaged(f"{strange[0]} is no array")
+        if "step" in table and not np.array_equal(table["step"], step):
+            raise Damaged("its state is of another step than its name says")
         return table
 
     def note(self, step: int) -> dict[str, Any]:
@@ -295,6 +319,26 @@ class Checkpoints:
 
 _STEP = re.compile(r"0|[1-9][0-9]{0,9}")
 """How a save's folder is called."""
+
+
+def _made_here(place: Path) -> bool:
+    """Whether nothing is lost with a folder of saves under way: it has the mark, or is empty, or is not there."""
+    if place.is_symlink() or not place.is_dir():
+        return not (place.is_symlink() or place.exists())
+    return (place / MARK).is_file() or not any(place.iterdir())
+
+
+def _discard(folder: Path, mark: str) -> None:
+    """Removes a folder, and its mark last: what is half removed is still known for what it was."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    with suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            elif each.name != mark:
+                each.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[Path]:
