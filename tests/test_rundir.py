@@ -363,6 +363,56 @@ def test_checkpoints_may_be_on_another_disk_but_not_in_another_run(tmp_path):
         run.acquire()
 
 
+def linked(tmp_path, name):
+    """A run whose checkpoints are in a folder elsewhere."""
+    run = RunDirectory(tmp_path / name)
+    run.path.mkdir()
+    run.config.touch()
+    (tmp_path / "disk").mkdir(exist_ok=True)
+    run.checkpoints.symlink_to(tmp_path / "disk")
+    return run
+
+
+def test_a_folder_of_checkpoints_is_that_of_one_run(tmp_path):
+    one, two = linked(tmp_path, "one"), linked(tmp_path, "two")
+    for _ in range(2):  # also when it goes on
+        one.acquire()
+        one.release()
+    with pytest.raises(
+        InputError,
+        match=r"two/checkpoints is a link to the checkpoints of another run, .*/one; remove it, or link",
+    ):
+        two.acquire()
+    one.path.rename(tmp_path / "moved")
+    one = RunDirectory(tmp_path / "moved")
+    one.acquire()
+    one.release()
+    with pytest.raises(InputError, match=r"of another run, .*/moved; remove it"):
+        two.acquire()
+    one.checkpoints.unlink()  # it saves elsewhere now
+    two.acquire()
+    two.release()
+    assert json.loads((tmp_path / "disk" / ".jaxgan-run.json").read_text()) == {"run": str(two.path)}
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_mark_of_whose_the_checkpoints_are_is_named(tmp_path, text):
+    run = linked(tmp_path, "one")
+    (tmp_path / "disk" / ".jaxgan-run.json").write_text(text)
+    with pytest.raises(InputError, match=r"/\.jaxgan-run\.json is damaged"):
+        run.acquire()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "best"])
+def test_a_file_where_a_folder_is_needed_is_refused_at_once(tmp_path, name):
+    run = RunDirectory(tmp_path)
+    run.config.touch()
+    (run.path / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"{name} is no folder, so nothing can be .* there; move it"):
+        run.acquire()
+    assert (run.path / name).read_text() == "mine"
+
+
 def test_a_line_after_one_that_was_cut_off_is_a_line_of_its_own(run):
     run.metrics.write_text('{"step": 1}\n{"step": 2, "x')
     run.log([{"step": 3}])

@@ -251,8 +251,8 @@ class Checkpoints:
         """The table saved at `step`.
 
         Raises:
-          Damaged: If a file is missing, truncated, changed, or none of those that were saved, or the state is of another
-            step.
+          Damaged: If a file is missing, truncated, changed, or none of those that were saved, or if the state is of
+            another step.
         """
         folder = self.directory / str(step)
         try:

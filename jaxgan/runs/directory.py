@@ -20,6 +20,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ from jaxgan.data.images import FULL
 from jaxgan.data.sources.base import IMAGES
 from jaxgan.errors import InputError, RunError, full, replacing, writing
 from jaxgan.runs import stored
+from jaxgan.runs.checkpoint import Checkpoints
 
 VERSIONS = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+LINKED_BY = ".jaxgan-run.json"
+"""A file in a folder to which a run's `checkpoints` leads: it names the run, whose saves no other may remove."""
 
 
 class RunDirectory:
@@ -67,6 +71,7 @@ class RunDirectory:
             self._refuse_links()
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "permission denied")
+            self._mark_linked()
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(
@@ -89,7 +94,11 @@ class RunDirectory:
         """
         for path in (self.samples, self.best, self.metrics, self.evaluation, Path(self._lock.lock_file)):
             refuse_link(path)
+        for path in (self.samples, self.best):
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path} is no folder, so nothing can be written there; move it")
         if not self.checkpoints.is_symlink():
+            Checkpoints(self.checkpoints).refuse_strange()
             return
         target = self.checkpoints.resolve()
         if not target.is_dir():
@@ -100,6 +109,28 @@ class RunDirectory:
             raise InputError(
                 f"{self.checkpoints} is a link into another run, {target.parent}; remove it, or link another folder"
             )
+        Checkpoints(self.checkpoints).refuse_strange()
+        other = self._linked_by()
+        if other and other.resolve() != self.path.resolve() and (other / self.config.name).exists():
+            with suppress(OSError):
+                if (other / self.checkpoints.name).samefile(target):
+                    raise InputError(
+                        f"{self.checkpoints} is a link to the checkpoints of another run, {other}; remove it, or link "
+                        "another folder"
+                    )
+
+    def _linked_by(self) -> Path | None:
+        """The run that last saved to the folder that `checkpoints` leads to; None if none has."""
+        try:
+            found = stored.note_of(self.checkpoints / LINKED_BY).get("run")
+        except InputError as error:
+            raise InputError(f"{error}, if no other run saves there") from None
+        return Path(found) if isinstance(found, str) else None
+
+    def _mark_linked(self) -> None:
+        """Writes whose saves are in the folder that `checkpoints` leads to: no two runs may share one."""
+        if self.checkpoints.is_symlink() and self._linked_by() != self.path.resolve():
+            self.write(self.checkpoints / LINKED_BY, json.dumps({"run": str(self.path.resolve())}))
 
     def _strange(self) -> str | None:
         """The name of something in the folder that no start of a run leaves there."""
