@@ -14,7 +14,9 @@ For example:
 """
 
 import errno
+import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,23 +89,41 @@ class Renamed(FutureWarning):
     """Something is called by a name of older versions; it is read all the same."""
 
 
+SHORT = 128
+"""Bytes of a name, at most, to which a beginning and an end are added: file systems allow 255 in all, or 143."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` at once at the end, so that it is never half there.
 
-    Where the code inside fails, what was written is removed, and what `path` was before stays.
+    Where the code inside fails, what was written is removed, and what `path` was before stays. A file that is replaced
+    gives its permissions to the new one.
 
     Raises:
       RunError: As `writing`.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # it may be a link that somebody else put there
+        with writing(partial):
+            partial.unlink(missing_ok=True)  # it may be a link that somebody else put there
         try:
+            before = path.lstat().st_mode if path.exists() else 0
             yield partial
+            if stat.S_ISREG(before):
+                with suppress(OSError):  # some file systems have no permissions
+                    partial.chmod(before & 0o777)
             os.replace(partial, path)
         except BaseException:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is made ready: beside it, by a name that file systems allow wherever they allow its own."""
+    name, encoded = path.name, os.fsencode(path.name)
+    if len(encoded) > SHORT:
+        name = f"{name[: SHORT // 8]}-{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return path.with_name(f".{name}.partial")

@@ -95,6 +95,40 @@ def test_whatever_ends_the_writing_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob(".*.partial"))
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85, "a" * 129, "a" * 128])
+def test_a_name_as_long_as_any_may_be_is_replaced(tmp_path: Path, name: str) -> None:
+    other = tmp_path / f"{name[:-1]}b"
+    with replacing(tmp_path / name) as partial, replacing(other) as another:
+        partial.write_text("one")
+        another.write_text("two")
+    assert contents(tmp_path) == {name: b"one", other.name: b"two"}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o664])
+def test_what_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    file, usual = tmp_path / "file", tmp_path / "usual"
+    for path in (file, usual):
+        path.write_text("old")
+    file.chmod(mode)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    for path in (file, link, tmp_path / "new"):
+        with replacing(path) as partial:
+            partial.write_text("new")
+    assert file.stat().st_mode & 0o777 == mode
+    assert link.lstat().st_mode == (tmp_path / "new").stat().st_mode == usual.stat().st_mode
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".file.partial").mkdir()
+    with (
+        pytest.raises(RunError, match=r"cannot write .*/\.file\.partial: .*; mend that"),
+        replacing(tmp_path / "file"),
+    ):
+        raise AssertionError("nothing is written")
+    assert (tmp_path / ".file.partial").is_dir()
+
+
 def test_a_full_disk_is_known_in_any_words() -> None:
     inside = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     said = RuntimeError("write() failed: No space left on device; writing x.array_record")
