@@ -26,6 +26,8 @@ FEW = 10
 """Most classes of samples that a legend names; beyond, a bar shows their colours."""
 PANELS = 16
 """Most samples that are drawn as lines."""
+LARGEST = 1e100
+"""Numbers of this size and beyond are left out of curves, as those are that are not finite: axes cannot hold them."""
 STRETCHED = 20
 """How many times as long as the other axis one may be for both to have the same scale."""
 
@@ -49,6 +51,12 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
 
+def _drawable(values: Sequence[float | None]) -> np.ndarray:
+    """The numbers that an axis can hold, NaN in place of others."""
+    found = np.array(values, float)
+    return np.where(np.abs(found) < LARGEST, found, np.nan)
+
+
 SAID = ("/real", "/fake")
 """How metrics end that are what a discriminator says of real and of generated examples, on average."""
 
@@ -69,6 +77,8 @@ def curves(
 ) -> None:
     """Draws losses, gradient norms, and what the discriminator thinks of real and generated images, by step.
 
+    No file is written where the rows have none of these.
+
     Args:
       rows: The lines of metrics.jsonl.
       path: The PNG to write.
@@ -82,7 +92,7 @@ def curves(
     width = max(1, len(rows) // 100)
 
     def column(key: str) -> np.ndarray:
-        return np.array([row.get(key) for row in rows], float)
+        return _drawable([row.get(key) for row in rows])
 
     keys = list(dict.fromkeys(key for row in (rows[0], rows[-1]) for key in row))
     said = [key for key in keys if key.endswith(SAID)]
@@ -102,6 +112,8 @@ def curves(
     drawn = {key for panel in panels for key in panel[1]}
     panels += [(label, [key], None, False) for key, label in others.items() if key not in drawn]
     panels = [panel for panel in panels if panel[1]]
+    if not panels:
+        return
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
 
@@ -154,7 +166,7 @@ def scores(by_title: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> N
     for ax, (title, lines) in zip(axes, by_title.items(), strict=False):
         steps = [line["step"] for line in lines]
         value, error, floor = (
-            np.array([line[key] for line in lines], float) for key in ("value", "error", "floor")
+            _drawable([line[key] for line in lines]) for key in ("value", "error", "floor")
         )
         ax.plot(steps, value, marker=".")
         ax.fill_between(steps, value - 2 * error, value + 2 * error, alpha=0.2)

@@ -133,8 +133,7 @@ def _run(path: Path, number: int, say: Say, own: Own | None) -> str:
     ]
     parts += [f'<p class="warning">{pages.text(line)}</p>' for line in told]
     parts.append(_scores(path, scored))
-    if rows:
-        curves = _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))
+    if rows and (curves := _drawn(lambda file: plots.curves(rows, file, "", trained.built.shown))):
         dashed = "by step; the dashed line is a discriminator that cannot tell"
         parts += [
             "<h2>Curves</h2>",
@@ -173,7 +172,9 @@ def warnings(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
             name: np.array([np.nan if row.get(name) is None else row[name] for row in part], float)
             for name in part[-1]
         }
-        for line in watch.see(window):
+        with np.errstate(all="ignore"):  # a log may hold any numbers
+            lines = watch.see(window)
+        for line in lines:
             found.setdefault(line.split(" steps ")[1][:40], f"Step {part[-1]['step']}: {line}")
     return list(found.values())
 
@@ -216,11 +217,11 @@ def _by_step(scored: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 
 def _drawn(draw: Callable[[Path], None]) -> bytes:
-    """What a function draws into a file."""
+    """What a function draws into a file; nothing where it draws none."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         draw(file)
-        return file.read_bytes()
+        return file.read_bytes() if file.exists() else b""
 
 
 def _sheet(domain: domains.Domain, shown: Shown) -> str:

@@ -127,6 +127,27 @@ def test_curves_show_the_numbers(tmp_path):
     assert picture(lines(20, **{"generator/loss": None}), "d") != flat
 
 
+def test_curves_of_nothing_are_no_picture(tmp_path):
+    """Such a log is what a stranger or a disk has left."""
+    plots.curves([{"step": 1}, {"step": 2}], tmp_path / "curves.png", "t")
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_no_axis_can_hold_are_left_out(tmp_path, monkeypatch):
+    """Warnings are errors here, numpy's and matplotlib's."""
+    drawn, write = [], plots.write
+    monkeypatch.setattr(plots, "write", lambda figure, path: (drawn.append(figure), write(figure, path)))
+    huge = [1e308, -1e308, 3.0]
+    plots.curves(
+        [{"step": i, "D/loss": x, "D/grad_norm": 1e300} for i, x in enumerate(huge)], tmp_path / "a", "t"
+    )
+    found = [{"step": i, "value": x, "error": 1e308, "floor": -x} for i, x in enumerate(huge)]
+    plots.scores({"kernel": found}, tmp_path / "b")
+    for figure in drawn:
+        np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [np.nan, np.nan, 3.0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_curves_of_any_player_say_what_is_judged(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "write", lambda figure, path: drawn.append(figure))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -182,3 +183,32 @@ def test_only_what_is_called_as_a_sheet_is_one(tmp_path):
     for name in ("step_00000002.png", "step_00000010.png", "step_x.png", "step_1.png", "step_00000003.gif"):
         (tmp_path / name).touch()
     assert [p.name for p in report._sheets(tmp_path, ".png")] == ["step_00000002.png", "step_00000010.png"]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_of_any_size_and_a_log_without_any_are_no_hindrance(runs, tmp_path, capsys):
+    """A stranger's run, or what a disk has left of one."""
+    run = tmp_path / "run"
+    shutil.copytree(runs / "s0 & more", run)
+    (run / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    line = json.loads((run / "evaluation.jsonl").read_text().splitlines()[0])
+    found = [
+        {**line, "step": step, "seed": seed, "value": value, "error": 1e308, "floor": -value}
+        for step, value in ((2, 1e308), (4, -1e308))
+        for seed in range(3)
+    ]
+    (run / "evaluation.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in found))
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "<h2>Curves</h2>" not in page
+    assert "<h2>Scores while training</h2>" in page
+    capsys.readouterr()
+    assert main(["compare", str(run), str(runs / "s1 & more")]) == 0
+    assert " - " in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_signs_are_looked_for_in_numbers_of_any_size():
+    names = ("generator/grad_norm", "discriminator/fake_variance", "discriminator/real_variance")
+    rows = [{"step": step, **dict(zip(names, (1e308, -1e308, 1.0), strict=True))} for step in range(1, 601)]
+    assert any("explodes" in line for line in report.warnings(rows))

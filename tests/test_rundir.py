@@ -260,6 +260,16 @@ def test_another_range_of_deep_images_is_refused(tmp_path):
             check_manifest(was, now, tmp_path, pytest.fail)
 
 
+@pytest.mark.parametrize("ranges", [5, [[0, 255]], {"a": 5}, {"a": None}, {"a": [[]]}, {"a": "xy"}])
+def test_ranges_that_are_none_are_another_domain(tmp_path, ranges):
+    """They may be facts of a domain of one's own, which is compared as it is."""
+    odd = machine(domain={"domain": "image", "ranges": ranges})
+    check_manifest(json.loads(json.dumps(odd)), odd, tmp_path, pytest.fail)
+    for was, now in ((odd, machine(domain={"domain": "image"})), (machine(domain={"domain": "image"}), odd)):
+        with pytest.raises(InputError, match="the data is of domain"):
+            check_manifest(was, now, tmp_path, pytest.fail)
+
+
 def test_a_manifest_is_read_back_and_a_broken_one_named(run):
     assert run.read_manifest() is None
     run.write(run.manifest, json.dumps(machine()))

@@ -309,10 +309,16 @@ def check_manifest(
 
 
 def _without_usual(domain: Mapping[str, Any]) -> dict[str, Any]:
-    """A domain without ranges that images always had, which older runs do not name."""
+    """A domain without ranges that images always had, which older runs do not name; anything else is as it is."""
     found = dict(domain)
     ranges = found.pop("ranges", None)
-    kept = {name: list(span) for name, span in (ranges or {}).items() if tuple(span) not in FULL.values()}
+    if ranges and not isinstance(ranges, Mapping):
+        return {**found, "ranges": ranges}
+    usual = [[*span] for span in FULL.values()]
+    plain = {
+        name: [*span] if isinstance(span, list | tuple) else span for name, span in (ranges or {}).items()
+    }
+    kept = {name: span for name, span in plain.items() if span not in usual}
     return {**found, "ranges": kept} if kept else found
 
 

@@ -39,9 +39,10 @@ class Score(NamedTuple):
 
 
 def mean(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and its standard error, NaN of one value."""
+    """The mean and its standard error, NaN of one value; neither is finite where the sums are not."""
     n = len(values)
-    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
 
 def number(value: float | None, digits: int = 4) -> str:
