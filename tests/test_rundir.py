@@ -7,10 +7,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from jaxgan import config
 from jaxgan.errors import InputError
+from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.directory import RunDirectory, check_manifest, environment
+from jaxgan.runs.inspection import inspect
 
 
 @pytest.fixture
@@ -330,6 +334,33 @@ def test_no_line_is_appended_through_a_link(tmp_path, outside, there):
     assert listing(outside) == before
 
 
+def test_no_line_is_appended_to_a_file_of_another_name(tmp_path, outside):
+    """What is replaced as a whole is a file of its own then, as a log is where a run goes on."""
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.config.touch()
+    (outside / "log").write_text('{"step": 1}\n')
+    run.evaluation.hardlink_to(outside / "file")
+    run.metrics.hardlink_to(outside / "log")
+    before = listing(outside)
+    with pytest.raises(
+        InputError, match=r"evaluation\.jsonl is a hard link, so another file .*; put a copy in its place"
+    ):
+        run.add_scores([{"step": 1}])
+    with pytest.raises(InputError, match=r"metrics\.jsonl is a hard link"):
+        run.log([{"step": 2}])
+    run.acquire()
+    run.truncate(1, refuse)
+    run.log([{"step": 2}])
+    run.release()
+    assert steps(run) == [1, 2]
+    (run.path / ".lock").unlink(missing_ok=True)
+    (run.path / ".lock").hardlink_to(outside / "file")
+    with pytest.raises(InputError, match=r"\.lock is a hard link"):
+        run.acquire()
+    assert listing(outside) == before
+
+
 @pytest.mark.parametrize(
     "name", ["config.toml", "manifest.json", ".config.toml.partial", ".manifest.json.partial"]
 )
@@ -421,6 +452,30 @@ def test_a_file_where_a_folder_is_needed_is_refused_at_once(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name} is no folder, so nothing can be .* there; move it"):
         run.acquire()
     assert (run.path / name).read_text() == "mine"
+
+
+def test_a_note_says_nothing_that_is_known_of_a_run(tmp_path):
+    """A note may come from anybody."""
+    run = RunDirectory(tmp_path)
+    mlp = {"network": "mlp", "width": 4, "depth": 1}
+    data = {"source": "embedded", "split": "test"}
+    given = {"name": "tiny", "steps": 2, "data": data, "generator": mlp, "discriminator": mlp}
+    run.write(run.config, config.parse(given).to_toml())
+    run.write(run.manifest, "{}")
+    run.log([{"step": 1}, {"step": 2}])
+    saves = Checkpoints(run.checkpoints)
+    lies = {"name": "x", "step": 9, "state_sha256": "0", "parameters": {}, "log": "lost", "origins": []}
+    saves.save(2, {"params": {"generator": {"kernel": np.ones((2, 3))}}}, note={**lies, "privacy": "said"})
+    saves.wait()
+    found = inspect(run.path, pytest.fail)
+    assert {
+        "name": "tiny",
+        "step": 2,
+        "parameters": {"generator": 6},
+        "privacy": "said",
+    }.items() <= found.items()
+    assert len(found["state_sha256"]) == 64
+    assert not {"log", "origins"} & set(found)
 
 
 def test_a_line_after_one_that_was_cut_off_is_a_line_of_its_own(run):

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -94,6 +95,8 @@ class RunDirectory:
         """
         for path in (self.samples, self.best, self.metrics, self.evaluation, Path(self._lock.lock_file)):
             refuse_link(path)
+        with suppress(FileNotFoundError):  # to take the lock empties the file
+            _refuse_shared(Path(self._lock.lock_file), os.stat(self._lock.lock_file))
         for path in (self.samples, self.best):
             if path.exists() and not path.is_dir():
                 raise InputError(f"{path} is no folder, so nothing can be written there; move it")
@@ -221,7 +224,7 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends one JSON object a line, on a line of its own where the last one was cut off.
 
     Raises:
-      InputError: The file is a link, which may lead anywhere.
+      InputError: The file is a link, which may lead anywhere, or has another name besides.
       RunError: It cannot be written.
     """
     lines = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
@@ -229,10 +232,23 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with writing(path):
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(path, flags, 0o666), "r+b") as file:
+            _refuse_shared(path, os.fstat(file.fileno()))
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 lines = lines if file.read(1) == b"\n" else f"\n{lines}"
             file.write(lines.encode())
+
+
+def _refuse_shared(path: Path, found: os.stat_result) -> None:
+    """Refuses to change a file that holds something and is also called otherwise, so that both would change.
+
+    Raises:
+      InputError: It is one.
+    """
+    if found.st_nlink > 1 and found.st_size and stat.S_ISREG(found.st_mode):
+        raise InputError(
+            f"{path} is a hard link, so another file would change with it; put a copy in its place"
+        )
 
 
 def refuse_link(path: Path) -> None:

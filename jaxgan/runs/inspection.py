@@ -32,6 +32,9 @@ from jaxgan.runs.checkpoint import Checkpoints, Table, sha256
 from jaxgan.runs.directory import RunDirectory
 from jaxgan.saying import clean
 
+ORIGINS = ("origins", "origins_cover", "origins_changed")
+"""What a manifest says of a game's files, where it has some."""
+
 
 class Saved(NamedTuple):
     """What a run's folder holds."""
@@ -81,14 +84,15 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         if kind == "params":
             network = rest.partition("/")[0]
             parameters[network] = parameters.get(network, 0) + int(np.size(value))
-    return {
+    first = {
         "run": str(path),
         "name": settings.name,
         "seed": settings.seed,
         "step": step,
         "steps": settings.steps,
         "skipped": int(np.sum(table.get("skipped", 0))),
-        **note,
+    }
+    others = {
         "parameters": parameters,
         "versions": manifest.get("versions"),
         "devices": manifest.get("devices"),
@@ -96,17 +100,15 @@ def inspect(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         "git_commit": manifest.get("git_commit"),
         **({"log": lost} if (lost := RunDirectory(path).read_log().lacks(step)) else {}),
         "checkpoints": Checkpoints(RunDirectory(path).checkpoints).steps(),
-        **{
-            name: manifest[name]
-            for name in ("origins", "origins_cover", "origins_changed")
-            if name in manifest
-        },
+        **{name: manifest[name] for name in ORIGINS if name in manifest},
         "config_sha256": hashlib.sha256(
             json.dumps(settings.model_dump(), sort_keys=True).encode()
         ).hexdigest(),
         "data_fingerprint": manifest.get("data_fingerprint"),
         "state_sha256": sha256(table),
     }
+    known = {*first, *others, "log", *ORIGINS}  # a note says none of these
+    return {**first, **{name: said for name, said in note.items() if name not in known}, **others}
 
 
 def table(found: Mapping[str, Any]) -> str:
