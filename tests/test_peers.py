@@ -1,5 +1,6 @@
 """Processes of one run meet, agree, and end by one line when one of them is gone; most of it without JAX."""
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from test_parallel import free_port
 
-from jaxgan.peers import watch
+from jaxgan.peers import messages, watch
 
 MEETS = """
 import sys, time
@@ -42,6 +43,19 @@ except InputError as error:
     print(f"jaxgan: error: {error}", file=sys.stderr)
     peers.leave(2)
     sys.exit(2)
+"""
+
+WATCHES = """
+import socket, sys, time
+from jaxgan.peers import messages, watch
+here, there = socket.socketpair()
+hub = watch.Peers(0, 2)
+hub.add(watch.Line(here, 1))
+if sys.argv[1] == "closed":
+    here.close()
+hub.watch()
+there.sendall(bytes.fromhex(sys.argv[1])) if sys.argv[1] != "closed" else None
+time.sleep(15)
 """
 
 Started = subprocess.Popen[str]
@@ -192,6 +206,87 @@ def test_nobody_comes(start: Any, process: int) -> None:
     waits, error = said.splitlines()
     assert waits == f"jaxgan: waiting for process {1 - process} of 2 at 127.0.0.1:{port}"
     assert f"process {1 - process} of 2 did not come to 127.0.0.1:{port} within 2 s" in error
+
+
+def watching(what: str) -> tuple[int, str]:
+    """A hub's exit code and words, whose only other process sends bytes, in hexadecimal, or is closed by itself."""
+    command = [sys.executable, "-c", WATCHES, what]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "5",
+        "null",
+        "[" * 998,
+        '{"facts": 1}',
+        '{"facts": {"steps": 1}}',
+        '{"calm": "no"}',
+        '{"verdict": null}',
+        '{"gone": true, "how": "x"}',
+        '{"gone": 1}',
+        '{"gone": 1, "how": "x", "more": 2}',
+        "1" * 5000,
+        "",
+    ],
+)
+def test_what_no_process_says_is_no_message(said: str) -> None:
+    assert messages.parsed(said.encode()) is None
+    assert messages.parsed(b"\xff" + said.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"as": "relay"},
+        {"as": "process", "process": 1, "processes": 2},
+        {"refused": ""},
+        {"calm": True},
+        {"facts": {"steps": "1", "a folder": "\ud800"}},
+        {"gone": 1, "how": "x"},
+    ],
+)
+def test_what_processes_say_is_a_message(said: dict[str, Any]) -> None:
+    assert messages.parsed(json.dumps(said).encode()) == said
+
+
+@pytest.mark.parametrize("said", ["5", "null", '{"facts":1}', "[" * 998, '{"calm":"no"}'])
+def test_a_process_that_sends_something_else_ends_the_run(said: str) -> None:
+    code, line = watching(f"{said}\n".encode().hex())
+    assert code == 1
+    assert line.startswith(
+        "jaxgan: error: process 1 of 2 sent what no process of a run sends; so this one ends."
+    )
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [("x\x1b[2J\nwrote 5 files", r"x\x1b[2J\nwrote 5 files"), ("half \ud800", r"half \ud800")],
+)
+def test_what_a_process_says_of_another_steers_no_terminal(how: str, shown: str) -> None:
+    code, line = watching((json.dumps({"gone": 1, "how": how}) + "\n").encode().hex())
+    assert (code, line.count("\n")) == (1, 1)
+    assert line.startswith(f"jaxgan: error: process 1 of 2 {shown}; so this one ends.")
+
+
+def test_a_watch_that_fails_ends_the_process() -> None:
+    code, line = watching("closed")
+    assert (code, line.count("\n")) == (1, 1)
+    assert line.startswith("jaxgan: error: the watch over the other processes failed (ValueError: ")
+
+
+def test_a_message_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LONGEST", 1000)
+    here, there = socket.socketpair()
+    with here, there:
+        line = watch.Line(here, 1)
+        there.sendall(b"x" * 1000)
+        assert line.receive() == []
+        there.sendall(b"x")
+        assert line.receive() is None
 
 
 def test_differences_are_cut_and_counted() -> None:

@@ -22,7 +22,8 @@ from contextlib import suppress
 from typing import Any
 
 from jaxgan.errors import InputError
-from jaxgan.peers.watch import REPLY, SIGN, SILENCE, Line, Message, Peers
+from jaxgan.peers.messages import Message
+from jaxgan.peers.watch import REPLY, SIGN, SILENCE, Line, Peers
 from jaxgan.saying import clean
 
 MEETING = 300.0
@@ -126,11 +127,8 @@ def _host(peers: Peers, coordinator: str) -> str:
 
     def admit(connection: socket.socket) -> None:
         line = Line(connection, -1)
-        with suppress(ValueError, KeyError, TypeError):
-            asked = line.first() or {}
-            if asked["as"] == "relay":
-                _relay(connection, lambda: socket.create_connection(service))
-                return
+        asked = line.first() or {}
+        if "processes" in asked:
             refused = _refused(peers, asked)
             line.send({"refused": refused})
             if not refused:
@@ -139,6 +137,9 @@ def _host(peers: Peers, coordinator: str) -> str:
                 if not peers.lacking():
                     there.set()
                 return
+        elif asked.get("as") == "relay":
+            _relay(connection, lambda: socket.create_connection(service))
+            return
         connection.close()
 
     _serve(listening, admit)
@@ -168,10 +169,7 @@ def _join(peers: Peers, coordinator: str) -> str:
     _wait(knock, lambda: f"process 0 of {peers.processes}", coordinator)
     line = Line(found[0], 0)
     line.send({"as": "process", "process": peers.process, "processes": peers.processes})
-    try:
-        answer = line.first()
-    except ValueError:
-        answer = None
+    answer = line.first()
     if answer is None or "refused" not in answer:
         raise InputError(
             f"something else than process 0 of a run listens at {coordinator}; give another port to all"

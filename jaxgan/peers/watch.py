@@ -31,6 +31,8 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from jaxgan.errors import InputError
+from jaxgan.peers.messages import LONGEST, Message, parsed
+from jaxgan.saying import clean
 
 SIGN = 1.0
 """Seconds between signs of life."""
@@ -40,10 +42,8 @@ REPLY = 5.0
 """Seconds that a call to another process may take: a stopped one does not keep this one in it."""
 FIRST = 1000
 """Bytes of a first message, at most: anything may knock at an open port."""
-LONGEST = 60
+SHOWN = 60
 """Characters of a setting that are shown where processes differ."""
-
-Message = dict[str, Any]
 
 
 class Line:
@@ -51,6 +51,7 @@ class Line:
 
     def __init__(self, connection: socket.socket, process: int) -> None:
         self.socket, self.process, self.heard, self.calm = connection, process, time.monotonic(), False
+        self.ended = "ended before the run did"
         self._rest, self._sending = b"", threading.Lock()
         connection.settimeout(REPLY)
 
@@ -60,7 +61,7 @@ class Line:
             self.socket.sendall(text + b"\n")
 
     def receive(self) -> list[Message] | None:
-        """What has come; None once the other process has closed it."""
+        """What has come; None once the other process has closed it, or has sent what is no message."""
         try:
             found = self.socket.recv(1 << 16)
         except TimeoutError:
@@ -71,10 +72,12 @@ class Line:
             return None
         self.heard = time.monotonic()
         *lines, self._rest = (self._rest + found).split(b"\n")
-        try:
-            return [json.loads(line) for line in lines if line]
-        except ValueError:  # half a message is none: whoever sent it was ended in it
+        said = [parsed(line) for line in lines if line]
+        known = [message for message in said if message is not None]
+        if len(known) < len(said) or len(self._rest) > LONGEST:
+            self.ended = "sent what no process of a run sends"
             return None
+        return known
 
     def first(self) -> Message | None:
         """The first message, waited for, and no byte behind it; None where there is none."""
@@ -87,8 +90,7 @@ class Line:
             if not byte or len(text) > FIRST:
                 return None
             text += byte
-        found = json.loads(text)
-        return found if isinstance(found, dict) else None
+        return parsed(text)
 
 
 class Peers:
@@ -114,6 +116,15 @@ class Peers:
             line.send(message)
 
     def _watch(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # without a watch, a process that is gone would be waited for without end
+            if self.state == "working":
+                end(
+                    f"the watch over the other processes failed ({type(error).__name__}: {error}); start all again"
+                )
+
+    def _look(self) -> None:
         selector = selectors.DefaultSelector()
         for line in self._lines.values():
             selector.register(line.socket, selectors.EVENT_READ, line)
@@ -134,7 +145,7 @@ class Peers:
                     selector.unregister(line.socket)
                     del self._lines[line.process]
                     if not line.calm:
-                        self._gone(line.process, "ended before the run did")
+                        self._gone(line.process, line.ended)
             if now - sent >= SIGN:
                 sent = now
                 for line in self._lines.values():
@@ -228,7 +239,7 @@ def differing(seen: Sequence[Mapping[str, str]]) -> str:
 
 
 def _shown(value: str) -> str:
-    return value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+    return value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
 
 
 def end(line: str) -> None:
@@ -236,7 +247,7 @@ def end(line: str) -> None:
     bars: Any = getattr(sys.modules.get("tqdm"), "tqdm", None)
     above = "\n" if any(not bar.disable for bar in getattr(bars, "_instances", ())) else ""
     with suppress(OSError):
-        os.write(2, f"{above}jaxgan: error: {line}\n".encode())
+        os.write(2, f"{above}jaxgan: error: {clean(line)}\n".encode())
     os._exit(1)  # the main thread may be in a collective that never ends
 
 
