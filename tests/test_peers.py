@@ -1,11 +1,13 @@
 """Processes of one run meet, agree, and end by one line when one of them is gone; most of it without JAX."""
 
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from test_parallel import free_port
 
-from jaxgan.peers import messages, watch
+from jaxgan.peers import meeting, messages, watch
 
 MEETS = """
 import sys, time
@@ -29,6 +31,8 @@ if does == "hurries":
 try:
     peers.meet(f"127.0.0.1:{port}", processes, process)
     others = peers.present()
+    if does == "begins":
+        time.sleep(1)
     others.agree({"steps": "20" if does == "differs" else "10", "seed": "0"})
     print("agreed", flush=True)
     if does == "fails":
@@ -47,15 +51,16 @@ except InputError as error:
 
 WATCHES = """
 import socket, sys, time
-from jaxgan.peers import messages, watch
+from jaxgan.peers import meeting, messages, watch
 here, there = socket.socketpair()
 hub = watch.Peers(0, 2)
 hub.add(watch.Line(here, 1))
 if sys.argv[1] == "closed":
     here.close()
+hub._lines[1].heard -= 60  # it came long ago
 hub.watch()
 there.sendall(bytes.fromhex(sys.argv[1])) if sys.argv[1] != "closed" else None
-time.sleep(15)
+time.sleep(15 if sys.argv[1] else 2)
 """
 
 Started = subprocess.Popen[str]
@@ -208,6 +213,88 @@ def test_nobody_comes(start: Any, process: int) -> None:
     assert f"process {1 - process} of 2 did not come to 127.0.0.1:{port} within 2 s" in error
 
 
+def test_processes_may_come_long_after_each_other(start: Any) -> None:
+    """Nobody gives signs of life before all are there."""
+    port = free_port()
+    first = [start(process, "begins", port, 3) for process in range(2)]
+    time.sleep(3)  # more than SILENCE
+    for process in (*first, start(2, "begins", port, 3)):
+        code, said = ended(process)
+        assert (code, "error" in said) == (0, False), said
+
+
+def knocked(port: str, what: str) -> tuple[socket.socket, str]:
+    """A connection to a hub that may not listen yet, and its answer to the first line."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", int(port)), timeout=10)
+            break
+        except OSError:
+            assert time.monotonic() < until
+    connection.sendall(f"{what}\n".encode())
+    return connection, connection.makefile().readline()
+
+
+def test_a_process_may_come_again_before_all_are_there(start: Any) -> None:
+    """One that died is not counted among those that are there; one that is there is replaced by nobody."""
+    port, first = free_port(), '{"as": "process", "process": 1, "processes": 3}'
+    hub = start(0, "ends", port, 3)
+    died, answer = knocked(port, first)
+    assert answer == '{"refused": ""}\n'
+    twice, answer = knocked(port, first)
+    assert "there is a process 1 already" in answer
+    twice.close()
+    died.close()
+    others = [start(2, "ends", port, 3), start(1, "ends", port, 3)]
+    for process in (hub, *others):
+        code, said = ended(process, 20)
+        assert (code, "error" in said) == (0, False), said
+
+
+def test_a_number_that_is_a_truth_is_none(start: Any) -> None:
+    port = free_port()
+    hub = start(0, "ends", port)
+    connection, answer = knocked(port, '{"as": "process", "process": true, "processes": 2}')
+    assert answer == ""
+    connection.close()
+    assert ended(start(1, "ends", port)) == (0, "")
+    assert ended(hub) == (0, "")
+
+
+def test_a_run_that_has_begun_takes_nobody_in(start: Any) -> None:
+    port = free_port()
+    hub, other, calm = start(0, "waits", port, 3), start(1, "waits", port, 3), start(2, "ends", port, 3)
+    agreed(hub)
+    agreed(other)
+    assert ended(calm)[0] == 0
+    code, said = ended(start(2, "ends", port, 3), 20)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "the run has begun" in said
+    assert hub.poll() is None
+
+
+def test_a_hub_that_cannot_accept_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is out of file descriptors: it goes on once it can, and does not take a core meanwhile."""
+    tried: list[str] = []
+    served = threading.Event()
+
+    class Full:
+        def accept(self) -> tuple[str, None]:
+            if served.is_set():
+                threading.Event().wait()
+            tried.append("accept")
+            if tried.count("accept") < 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return "a connection", None
+
+    monkeypatch.setattr(meeting.time, "sleep", lambda _: tried.append("pause"))
+    full: Any = Full()
+    meeting._serve(full, lambda connection: served.set())
+    assert served.wait(10)
+    assert tried[:5] == ["accept", "pause", "accept", "pause", "accept"]
+
+
 def watching(what: str) -> tuple[int, str]:
     """A hub's exit code and words, whose only other process sends bytes, in hexadecimal, or is closed by itself."""
     command = [sys.executable, "-c", WATCHES, what]
@@ -276,6 +363,11 @@ def test_a_watch_that_fails_ends_the_process() -> None:
     code, line = watching("closed")
     assert (code, line.count("\n")) == (1, 1)
     assert line.startswith("jaxgan: error: the watch over the other processes failed (ValueError: ")
+
+
+def test_whoever_came_long_ago_is_not_gone() -> None:
+    """A process is silent since the watch began, not since it came."""
+    assert watching("") == (0, "")
 
 
 def test_a_message_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

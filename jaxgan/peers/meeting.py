@@ -28,6 +28,8 @@ from jaxgan.saying import clean
 
 MEETING = 300.0
 """Seconds that processes wait for each other at the start."""
+PAUSE = 0.1
+"""Seconds between two looks at what is waited for."""
 
 _peers: Peers | None = None
 
@@ -123,36 +125,48 @@ def _host(peers: Peers, coordinator: str) -> str:
         ) from None
     with socket.create_server(("127.0.0.1", 0)) as free:
         service = free.getsockname()
-    there = threading.Event()
+    there, admitting = threading.Event(), threading.RLock()
+
+    def missing() -> list[int]:
+        """Who is to come: nobody once all were there, and before that whoever went again too."""
+        with admitting:
+            if there.is_set():
+                return []
+            peers.forget_closed()
+            return peers.lacking()
 
     def admit(connection: socket.socket) -> None:
         line = Line(connection, -1)
         asked = line.first() or {}
         if "processes" in asked:
-            refused = _refused(peers, asked)
-            line.send({"refused": refused})
-            if not refused:
-                line.process = asked["process"]
-                peers.add(line)
-                if not peers.lacking():
-                    there.set()
-                return
+            with admitting:
+                lacking = missing()
+                refused = _refused(peers, asked, lacking)
+                line.send({"refused": refused})
+                if not refused:
+                    line.process = asked["process"]
+                    peers.add(line)
+                    if lacking == [line.process]:
+                        there.set()
+                    return
         elif asked.get("as") == "relay":
             _relay(connection, lambda: socket.create_connection(service))
             return
         connection.close()
 
     _serve(listening, admit)
-    _wait(there.is_set, lambda: f"process {_list(peers.lacking())} of {peers.processes}", coordinator)
+    _wait(there.is_set, lambda: f"process {_list(missing())} of {peers.processes}", coordinator)
     peers.told({"all": True})
     return f"{service[0]}:{service[1]}"
 
 
-def _refused(peers: Peers, asked: Message) -> str:
+def _refused(peers: Peers, asked: Message, lacking: Sequence[int]) -> str:
     """Why a process that comes cannot be one of the run, if it cannot."""
     if asked["processes"] != peers.processes:
         return f"process 0 was started with --processes {peers.processes}, this one with {asked['processes']}"
-    if asked["process"] not in peers.lacking():
+    if not lacking:
+        return "all processes of the run were there already, and the run has begun; give another port"
+    if asked["process"] not in lacking:
         return f"there is a process {asked['process']} already; give each another --process"
     return ""
 
@@ -186,7 +200,6 @@ def _join(peers: Peers, coordinator: str) -> str:
     _wait(all_there, lambda: "the others", coordinator)
     if gone:
         raise InputError(f"process 0 at {coordinator} ended before all others were there; see what it says")
-    line.heard = time.monotonic()
     peers.add(line)
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -211,7 +224,7 @@ def _wait(done: Callable[[], bool], whom: Callable[[], str], where: str) -> None
         if waited > REPLY and not said:
             said = True
             _say(f"waiting for {whom()} at {where}")
-        time.sleep(0.1)
+        time.sleep(PAUSE)
 
 
 def _list(numbers: Sequence[int]) -> str:
@@ -223,9 +236,11 @@ def _serve(listening: socket.socket, handle: Callable[[socket.socket], None]) ->
 
     def serve() -> None:
         while True:
-            with suppress(OSError):
+            try:
                 connection, _ = listening.accept()
                 threading.Thread(target=handle, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError):  # no descriptor or no thread is left: perhaps soon
+                time.sleep(PAUSE)
 
     threading.Thread(target=serve, name="jaxgan-hub", daemon=True).start()
 

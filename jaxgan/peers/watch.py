@@ -79,6 +79,15 @@ class Line:
             return None
         return known
 
+    def closed(self) -> bool:
+        """Whether the other process has closed it, without waiting and without reading what has come."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            try:
+                return bool(selector.select(0)) and not self.socket.recv(1, socket.MSG_PEEK)
+            except OSError:
+                return True
+
     def first(self) -> Message | None:
         """The first message, waited for, and no byte behind it; None where there is none."""
         text = b""
@@ -107,7 +116,9 @@ class Peers:
         self._verdicts: queue.Queue[str] = queue.Queue()
 
     def watch(self) -> None:
-        """Begins to give signs of life and to look for those of others."""
+        """Begins to give signs of life and to look for those of others, who gave none while all met."""
+        for line in self._lines.values():
+            line.heard = time.monotonic()
         threading.Thread(target=self._watch, name="jaxgan-peers", daemon=True).start()
 
     def told(self, message: Message) -> None:
@@ -219,6 +230,13 @@ class Peers:
     def add(self, line: Line) -> None:
         """A process that is there; replaces none."""
         self._lines[line.process] = line
+
+    def forget_closed(self) -> None:
+        """Takes processes that have gone again out of those that are there; before the watch begins."""
+        for line in list(self._lines.values()):
+            if line.closed():
+                line.socket.close()
+                del self._lines[line.process]
 
     def lacking(self) -> list[int]:
         """The processes that the hub still waits for."""
