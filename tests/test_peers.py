@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from test_parallel import free_port
 
+from jaxgan.errors import InputError
 from jaxgan.peers import meeting, messages, watch
 
 MEETS = """
@@ -51,7 +52,7 @@ except InputError as error:
 
 WATCHES = """
 import socket, sys, time
-from jaxgan.peers import meeting, messages, watch
+from jaxgan.peers import watch
 here, there = socket.socketpair()
 hub = watch.Peers(0, 2)
 hub.add(watch.Line(here, 1))
@@ -368,6 +369,33 @@ def test_a_watch_that_fails_ends_the_process() -> None:
 def test_whoever_came_long_ago_is_not_gone() -> None:
     """A process is silent since the watch began, not since it came."""
     assert watching("") == (0, "")
+
+
+@pytest.mark.parametrize("asks", [0, 1])
+def test_nobody_waits_for_a_word_of_a_process_that_has_left(asks: int) -> None:
+    """As where one process calls `jaxgan.train` once more than the other."""
+    here, there = socket.socketpair()
+    stays, leaves = watch.Peers(asks, 2), watch.Peers(1 - asks, 2)
+    stays.add(watch.Line(here, 1 - asks))
+    leaves.add(watch.Line(there, asks))
+    stays.watch()
+    leaves.calm(True)
+    stays.calm(True)
+    there.close()
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            stays.agree({"seed": "0"})
+        except InputError as error:
+            said.append(str(error))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(20)
+    assert said == [
+        f"process {1 - asks} of 2 has ended, so the next run cannot begin; train the same runs in all processes"
+    ]
 
 
 def test_a_message_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

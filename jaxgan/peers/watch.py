@@ -154,6 +154,7 @@ class Peers:
                     self._heard(line, message)
                 if found is None:
                     selector.unregister(line.socket)
+                    line.socket.close()
                     del self._lines[line.process]
                     if not line.calm:
                         self._gone(line.process, line.ended)
@@ -192,23 +193,37 @@ class Peers:
         """Compares what each process is about to do; all must ask.
 
         Raises:
-          InputError: In each process, if two of them differ: it says in what.
+          InputError: In each process, if two of them differ: it says in what. In this one, if another has ended.
         """
         if self.process == 0:
             seen: dict[int, dict[str, str]] = {0: dict(facts)}
             while len(seen) < self.processes:
-                process, other = _next(self._facts)
+                process, other = self._next(self._facts, set(range(self.processes)) - set(seen))
                 seen[process] = other
             verdict = differing([seen[process] for process in range(self.processes)])
             self.told({"verdict": verdict})
         else:
             self.told({"facts": dict(facts)})
-            verdict = _next(self._verdicts)
+            verdict = self._next(self._verdicts, {0})
         if verdict:
             self.calm(True)
             raise InputError(
                 f"processes of one run must be alike, and {verdict}; start all with the same config, data and versions"
             )
+
+    def _next(self, waiting: queue.Queue[Any], whose: set[int]) -> Any:
+        """The next thing that comes of some processes; Ctrl-C is answered meanwhile."""
+        while True:
+            left = sorted(
+                whose - set(self._lines)
+            )  # before the look at what came: they may have spoken and left
+            with suppress(queue.Empty):
+                return waiting.get(timeout=0.5)
+            if left:
+                raise InputError(
+                    f"process {left[0]} of {self.processes} has ended, so the next run cannot begin; train the same "
+                    "runs in all processes"
+                )
 
     def calm(self, calm: bool) -> None:
         """Says whether this process may end without the others."""
@@ -267,10 +282,3 @@ def end(line: str) -> None:
     with suppress(OSError):
         os.write(2, f"{above}jaxgan: error: {clean(line)}\n".encode())
     os._exit(1)  # the main thread may be in a collective that never ends
-
-
-def _next(waiting: queue.Queue[Any]) -> Any:
-    """The next thing that comes; Ctrl-C is answered meanwhile."""
-    while True:
-        with suppress(queue.Empty):
-            return waiting.get(timeout=0.5)
