@@ -1,7 +1,11 @@
 """How the processes of one run meet and part.
 
-Process 0 is the hub. It listens at the coordinator's address, where every other process has a line to it for signs of
-life and messages, and it relays the connections of JAX's own service: one port is all that is open between machines.
+Process 0 is the hub. It listens at the coordinator's port, on all addresses of its machine whichever of them the others
+are told, as that one may be another machine's that passes on to it. Every other process has a line to it for signs of
+life and messages, and it relays the connections of JAX's own service, which needs no port beside this one. Collectives
+(Gloo, NCCL) open ports of their own between the machines. Nothing is encrypted, and nobody is asked for a password:
+whoever reaches the ports can end the run, so they belong into a network of one's own.
+
 JAX ends a process by a crash where that service is lost, and waits for minutes where a process is stopped; so the relay
 hides a loss, and the watch ends this process by one line that names who is gone.
 
@@ -49,7 +53,7 @@ def meet(coordinator: str, processes: int, process: int) -> str:
     """Waits until all processes are there, and watches over them from then on.
 
     Args:
-      coordinator: "HOST:PORT", where process 0 listens.
+      coordinator: "HOST:PORT": where the others find process 0, which listens at the port on all its addresses.
       processes: How many there are.
       process: The number of this one.
 
