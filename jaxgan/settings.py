@@ -66,6 +66,17 @@ def place(text: str) -> str:
 
 Place = Annotated[str, AfterValidator(place)]
 """The name of a file or folder."""
+
+
+def places(model: type[BaseModel]) -> list[str]:
+    """The fields of settings that are a `Place`, or one or none."""
+    marks = {
+        name: (*field.metadata, *(mark for kind in get_args(field.annotation) for mark in get_args(kind)))
+        for name, field in model.model_fields.items()
+    }
+    return [name for name, found in marks.items() if AfterValidator(place) in found]
+
+
 Class = TypeVar("Class", bound=type)
 
 

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_parallel import free_port
 
+from jaxgan import config, experiment
+from jaxgan.data.sources import DATA
 from jaxgan.errors import InputError
 from jaxgan.peers import meeting, messages, watch
+from jaxgan.runs.directory import RunDirectory
+from jaxgan.settings import places
+from jaxgan.training import claim
+from jaxgan.training import train as training
 
 MEETS = """
 import sys, time
@@ -418,6 +425,56 @@ def test_differences_are_cut_and_counted() -> None:
     )
     assert watch.differing([first, {}]).endswith("c is 1 in process 0, not there in process 1, and 2 more")
     assert watch.differing([{}, {}, {"new": "1"}]) == "new is not there in process 0, 1 in process 2"
+
+
+def test_each_process_may_have_its_data_elsewhere(tmp_path: Path) -> None:
+    """The same images in two folders, read by other numbers of workers: alike; other images or settings: not."""
+    here, there, other = (tmp_path / name for name in ("here", "there", "other"))
+    for folder, grey in ((here, 0), (there, 0), (other, 1)):
+        folder.mkdir()
+        for i in range(8):
+            Image.new("L", (8, 8), grey + i).save(folder / f"{i}.png")
+
+    def asked(folder: Path, **more: str) -> config.Settings:
+        data = {"source": "folder", "path": str(folder), "resolution": 8, "channels": 1}
+        mlp = {"network": "mlp", "width": 4, "depth": 1}
+        given = {
+            "name": "tiny",
+            "steps": 1,
+            "batch_size": 8,
+            "data": data,
+            "generator": mlp,
+            "discriminator": mlp,
+        }
+        return config.parse(given, {key.replace("__", "."): value for key, value in more.items()})
+
+    def facts(folder: Path, **more: str) -> dict[str, str]:
+        settings = asked(folder, **more)
+        source = experiment.source_of(settings)
+        return training._facts(settings, experiment.of_source(settings, source), source)
+
+    first = facts(here)
+    assert watch.differing([first, facts(there, feed__workers="0")]) == ""
+    assert watch.differing([first, facts(other)]).startswith("the data's fingerprint is ")
+    assert watch.differing([first, facts(there, feed__resident="false")]) == (
+        "feed.resident is None in process 0, False in process 1"
+    )
+
+    run, second = RunDirectory(tmp_path / "run"), asked(there, feed__workers="0")
+    run.path.mkdir()
+    run.write(run.config, asked(here).to_toml())
+    claim.check(
+        run, second, claim.of_process(second)
+    )  # as processes but the first do when the run is resumed
+    with pytest.raises(InputError, match=r"with other feed\.workers, data\.path; give"):
+        claim.check(run, second)
+
+
+def test_what_is_a_process_of_its_own_in_each_source_of_data() -> None:
+    found = {name: places(model) for name, model in DATA.kinds.items() if places(model)}
+    assert found["pairs"] == ["path", "inputs"]
+    assert found["unpaired"] == ["path", "other"]
+    assert found["folder"] == ["path"]
 
 
 # Whole runs, through the command line.

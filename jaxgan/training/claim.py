@@ -16,7 +16,7 @@ For example:
     jaxgan.errors.InputError: tiny is a run of another config, with other batch_size; give another ...
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from jaxgan.experiment import provenance
 from jaxgan.families import Built
 from jaxgan.parallel import Layout
 from jaxgan.runs.directory import RunDirectory, check_manifest, environment
+from jaxgan.settings import places
 
 MAY_CHANGE = (
     "steps",
@@ -37,6 +38,16 @@ MAY_CHANGE = (
     "evaluation.",
 )
 """Keys of the config, or how they begin, that may change when a run is resumed."""
+
+
+def of_process(settings: config.RunSettings) -> set[str]:
+    """Keys of the config that each process of a run may have its own of: its workers, and where its data is.
+
+    What the data is, is compared by its fingerprint. Whether it is resident is no matter of one process: all of them
+    run one program.
+    """
+    data = getattr(settings, "data", None)
+    return {"feed.workers", *(f"data.{name}" for name in (places(type(data)) if data else ()))}
 
 
 @contextmanager
@@ -67,6 +78,7 @@ def claimed(
     if len(runs) > 1:  # before any folder is made
         for run, one in zip(runs, built, strict=True):
             check(run, one.config)
+    apart = of_process(built[0].config) if spread.process else ()  # what is written is of process 0
     fixed = built[0].fixed()
     with ExitStack() as held:
         for run in runs if spread.process == 0 else ():
@@ -74,7 +86,7 @@ def claimed(
             held.callback(run.release)
         manifests = []
         for i, (run, one) in enumerate(zip(runs, built, strict=True)):
-            check(run, one.config)
+            check(run, one.config, apart)
             here = environment(spread.home(i), one.config.seed, experiment.facts(source))
             here |= {"fixed_weights": fixed} if fixed else {}
             here |= provenance.told(one.origins)
@@ -104,12 +116,13 @@ def together(manifest: Mapping[str, Any]) -> Any:
     return by, manifest.get("seeds") if by == "vmap" else None
 
 
-def check(run: RunDirectory, settings: config.RunSettings) -> None:
-    """Checks that the run in the folder, if there is one, is this experiment's."""
+def check(run: RunDirectory, settings: config.RunSettings, apart: Collection[str] = ()) -> None:
+    """Checks that the run in the folder, if there is one, is this experiment's, whatever keys `apart` are."""
     old = run.read_config()
     if old is None:
         return
-    changed = [key for key in config.differences(old, settings) if not key.startswith(MAY_CHANGE)]
+    differ = [key for key in config.differences(old, settings) if key not in apart]
+    changed = [key for key in differ if not key.startswith(MAY_CHANGE)]
     if changed:
         raise InputError(
             f"{run.path} is a run of another config, with other {', '.join(changed)}; give another --run-dir or seed"

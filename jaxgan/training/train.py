@@ -27,7 +27,7 @@ from jaxgan.runs.directory import RunDirectory, versions
 from jaxgan.scoring import evaluate
 from jaxgan.scoring.scorer import Scorer
 from jaxgan.training import size
-from jaxgan.training.claim import claimed
+from jaxgan.training.claim import claimed, of_process
 from jaxgan.training.loop import Loop
 from jaxgan.training.recorder import Recorder
 
@@ -144,7 +144,9 @@ def _train(
 
 def _facts(settings: config.RunSettings, built: Built, source: Source) -> dict[str, str]:
     """What must be alike in all processes of a run."""
-    asked = {key: str(value) for key, value in config.leaves(settings.model_dump(mode="json"))}
+    apart = of_process(settings)
+    leaves = config.leaves(settings.model_dump(mode="json"))
+    asked = {key: str(value) for key, value in leaves if key not in apart}
     here = {name: str(version) for name, version in versions().items()}
     files = {f"the file of {origin.module}": origin.sha256 for origin in built.origins}
     return {**here, **files, **asked, "the data's fingerprint": source.fingerprint}
