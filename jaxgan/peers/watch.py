@@ -50,8 +50,11 @@ class Line:
     """A connection to one other process: each message is a line of JSON, and an empty one is a sign of life."""
 
     def __init__(self, connection: socket.socket, process: int) -> None:
-        self.socket, self.process, self.heard, self.calm = connection, process, time.monotonic(), False
-        self.ended = "ended before the run did"
+        self.socket: socket.socket = connection
+        self.process: int = process
+        self.heard: float = time.monotonic()
+        self.calm: bool = False
+        self.ended: str = "ended before the run did"
         self._rest, self._sending = b"", threading.Lock()
         connection.settimeout(REPLY)
 
