@@ -57,11 +57,23 @@ class Line:
         self.ended: str = "ended before the run did"
         self._rest, self._sending = b"", threading.Lock()
         connection.settimeout(REPLY)
+        # A last word that waits to be sent along with more would be lost if this process ends before it has read all.
+        with suppress(OSError):  # a pair of sockets has no TCP
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, message: Message | None = None) -> None:
         text = b"" if message is None else json.dumps(message).encode()
         with suppress(OSError), self._sending:  # who is gone is noticed as one reads
             self.socket.sendall(text + b"\n")
+
+    def part(self) -> None:
+        """Waits, a second at most, until the other process has closed it too, having read the last word."""
+        until = time.monotonic() + 1
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            self.socket.settimeout(1.0)
+            while self.socket.recv(1 << 16) and time.monotonic() < until:
+                pass
 
     def receive(self) -> list[Message] | None:
         """What has come; None once the other process has closed it, or has sent what is no message."""
@@ -187,6 +199,9 @@ class Peers:
             if line.process != process:
                 line.send({"gone": process, "how": how})
         if self.state == "working":
+            for line in list(self._lines.values()):
+                if line.process != process:
+                    line.part()
             end(
                 f"process {process} of {self.processes} {how}; so this one ends. What was saved is good: the same "
                 "commands, or those of another number of processes, go on from there"
