@@ -32,7 +32,7 @@ import sys, time
 from jaxgan import peers
 from jaxgan.errors import InputError
 from jaxgan.peers import meeting, watch
-watch.SILENCE, watch.SIGN, watch.REPLY, meeting.REPLY, meeting.MEETING = 2.0, 0.2, 1.0, 1.0, 20.0
+watch.SILENCE, watch.SIGN, watch.REPLY, meeting.REPLY, meeting.MEETING = 3.0, 0.2, 1.0, 1.0, 20.0
 process, processes, port, does = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 if does == "hurries":
     meeting.MEETING = 2.0
@@ -225,7 +225,7 @@ def test_processes_may_come_long_after_each_other(start: Any) -> None:
     """Nobody gives signs of life before all are there."""
     port = free_port()
     first = [start(process, "begins", port, 3) for process in range(2)]
-    time.sleep(3)  # more than SILENCE
+    time.sleep(4)  # more than SILENCE
     for process in (*first, start(2, "begins", port, 3)):
         code, said = ended(process)
         assert (code, "error" in said) == (0, False), said
