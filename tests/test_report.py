@@ -91,6 +91,7 @@ def test_a_report_is_one_file_with_everything_in_it(text):
         "tiny, seed 0",
         "FD (fashion-cnn)",
         "n_fake 40",
+        "40 images are few for 128 features",
         "batch_size = 8",
         "data_fingerprint",
         "0 & more",
