@@ -49,6 +49,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         os.close(number)
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names the file in what is wrong with it; that it is missing is left to whoever asked."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Faulty as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
 def bytes_of(path: Path) -> bytes:
     """What a file holds.
 
@@ -83,21 +96,14 @@ def lines_of(path: Path) -> Iterator[str | None]:
       InputError: It cannot be read, or is no file.
       FileNotFoundError: It is missing.
     """
-    try:
-        with _opened(path) as file:
-            first = True
-            while line := file.readline(LONGEST):
-                whole = line.endswith(b"\n") or len(line) < LONGEST
-                yield _decoded(line.removeprefix(b"\xef\xbb\xbf") if first else line) if whole else None
-                while not whole:  # the rest of a line too long
-                    whole = (line := file.readline(LONGEST)).endswith(b"\n") or len(line) < LONGEST
-                first = False
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Faulty as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    with _named(path), _opened(path) as file:
+        first = True
+        while line := file.readline(LONGEST):
+            whole = line.endswith(b"\n") or len(line) < LONGEST
+            yield _decoded(line.removeprefix(b"\xef\xbb\xbf") if first else line) if whole else None
+            while not whole:  # the rest of a line too long
+                whole = (line := file.readline(LONGEST)).endswith(b"\n") or len(line) < LONGEST
+            first = False
 
 
 def _decoded(line: bytes) -> str | None:
@@ -114,14 +120,8 @@ def json_of(path: Path) -> Any:
       InputError: It cannot be read, or is none.
       FileNotFoundError: It is missing.
     """
-    try:
+    with _named(path):
         return parsed_json(text_of(path))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Faulty as error:
-        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def parsed_json(text: str) -> Any:
